@@ -1,0 +1,1 @@
+"""The record: golden baselines (JSON lines) and their store."""

@@ -1,0 +1,66 @@
+"""Case, Check and Trial: what is run, which law it is run for, and one kernel's turn at it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lastbit.contract import Contract
+from lastbit.kernel import Kernel
+from lastbit.verdict import Verdict
+
+TIERS = ("smoke", "standard", "full")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One point of the law: a data recipe, sizes, a memory layout and options; the same for every kernel.
+
+    Sizes are numbers, or words that `suites` resolves against the kernel: "tile", "tile+1", "tile-1", "long".
+    """
+
+    recipe: str
+    #: Sizes by dimension name, in order: (("m", 17), ("n", 33), ("k", 65)); "batch" may come first.
+    sizes: tuple[tuple[str, int | str], ...]
+    layout: str = "contiguous"
+    #: Options of the op, such as ("alpha", 0.5).
+    options: tuple[tuple[str, Any], ...] = ()
+    tier: str = "smoke"
+
+    @property
+    def id(self) -> str:
+        """A stable slug: recipe, sizes, layout and options; never an index."""
+        parts = [self.recipe, "-".join(f"{name}{size}" for name, size in self.sizes)]
+        if self.layout != "contiguous":
+            parts.append(self.layout)
+        parts += [f"{name}{value}" for name, value in self.options]
+        return "/".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One part of the law of an op: a name, the cases it is walked over, and the function that judges a trial."""
+
+    name: str
+    op: str
+    cases: tuple[Case, ...]
+    judge: Callable[["Trial"], Verdict]
+    #: "" if the check says something about this kernel, formats and contract; else why it does not.
+    applies: Callable[["Trial"], str]
+    #: What a failure of this check means, in a sentence, for the report.
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One kernel's turn at one case of one check."""
+
+    kernel: Kernel
+    formats: Mapping[str, str]
+    #: The kernel's contract, resolved for these formats.
+    contract: Contract
+    device: str
+    case: Case
+    seed: int = 0
+    tier: str = "smoke"
+    #: Overrides of suites/budgets.toml that apply, and anything else a check may look up by name.
+    settings: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,69 @@
+"""The contract: what a kernel promises, as data."""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lastbit.references.accumulators import Accumulator
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """What a kernel promises; the same bytes are right under one contract and a bug under another.
+
+    A field left at None takes the op's default, as `resolved` fills it in.
+    """
+
+    #: Accumulator of sums of products: "f64", "f32", "f16", "bf16", "i32", "exact", or an Accumulator.
+    #: GEMM default: i32 for integer operands, f64 for f64 operands, else f32.
+    accumulator: "str | Accumulator | None" = None
+    #: Rounding of the operands before they are multiplied: None, "tf32", "bf16", "f16", "bf16x2", "bf16x3", "bf16x6".
+    input_rounding: str | None = None
+    #: "nearest-even", "nearest-away", "toward-zero", "down", "up", "stochastic".
+    output_rounding: str = "nearest-even"
+    #: What a result beyond the output format becomes: "saturate", "inf", "nan"; None: the format's own (inf, else nan,
+    #: else saturate).
+    overflow: str | None = None
+    #: Subnormal operands and results: "keep" or "flush" (to zero, either may happen).
+    subnormals: str = "keep"
+    #: Format of the probabilities P in attention; None: f32.
+    probabilities: str | None = None
+    #: Largest error of exp, in ulp of f32.
+    exp_ulp: float = 2.0
+    #: Result of a fully masked row: "zero" or "nan".
+    masked_row: str = "zero"
+    #: "top-left" or "bottom-right".
+    causal_alignment: str = "bottom-right"
+    #: Scale rule of block formats: "floor", "rceil", "ceil", "even", "amax_over_max".
+    scale_rule: str | None = None
+    #: "divide" or "reciprocal".
+    scale_arithmetic: str | None = None
+    #: The same call gives the same bits.
+    deterministic: bool = True
+    #: A row's bits do not depend on the other rows of the batch.
+    batch_invariant: bool = False
+    #: Where the promise is published (documentation, source, test tolerance); "" if it is lastbit's default.
+    source: str = ""
+
+    def text(self) -> str:
+        """The contract in one line, defaults left out."""
+        default = Contract()
+        parts = []
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if name != "source" and value != getattr(default, name):
+                parts.append(f"{name}={getattr(value, 'name', value)}")
+        return ", ".join(parts) or "defaults"
+
+
+def resolved(contract: Contract, formats: dict[str, str]) -> Contract:
+    """`contract` with the op's default accumulator for these operand formats filled in."""
+    if contract.accumulator is not None:
+        return contract
+    operands = {fmt for name, fmt in formats.items() if name != "out"}
+    accumulator: Any = "f32"
+    if operands <= {"i8", "u8", "i4", "u4", "i32"}:
+        accumulator = "i32"
+    elif "f64" in operands:
+        accumulator = "f64"
+    return replace(contract, accumulator=accumulator)

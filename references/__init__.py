@@ -1,0 +1,1 @@
+"""Truth: number formats, proved references, accumulator models. Numpy and mpmath only; no framework."""

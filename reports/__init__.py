@@ -1,0 +1,1 @@
+"""The account: records to terminal, markdown, JUnit properties and JSON lines."""

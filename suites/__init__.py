@@ -1,0 +1,1 @@
+"""The law: cases and checks of each op, and the test files that walk them."""
