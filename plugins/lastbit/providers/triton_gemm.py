@@ -4,21 +4,21 @@ import triton.language as tl
 
 
 def gemm(
-    a,
-    b,
-    out,
-    m,
-    n,
-    k,
-    a_batch,
-    a_m,
-    a_k,
-    b_batch,
-    b_k,
-    b_n,
-    out_batch,
-    out_m,
-    out_n,
+    a: tl.tensor,
+    b: tl.tensor,
+    out: tl.tensor,
+    m: tl.tensor,
+    n: tl.tensor,
+    k: tl.tensor,
+    a_batch: tl.tensor,
+    a_m: tl.tensor,
+    a_k: tl.tensor,
+    b_batch: tl.tensor,
+    b_k: tl.tensor,
+    b_n: tl.tensor,
+    out_batch: tl.tensor,
+    out_m: tl.tensor,
+    out_n: tl.tensor,
     BM: tl.constexpr,
     BN: tl.constexpr,
     BK: tl.constexpr,
@@ -26,7 +26,7 @@ def gemm(
     PRECISION: tl.constexpr,
     IMPRECISE: tl.constexpr,
     WIDEN: tl.constexpr,
-):
+) -> None:
     """One BM x BN tile of `out` (batch, m, n) = `a` (batch, m, k) @ `b` (batch, k, n), accumulated in ACC.
 
     Grid: (tiles of m, tiles of n, batch). Strides are in elements, any of them; sizes too: the tails are masked.
