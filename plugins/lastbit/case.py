@@ -1,26 +1,33 @@
 """Case, Check and Trial: what is run, which law it is run for, and one kernel's turn at it."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from lastbit.contract import Contract
+from lastbit.errors import UsageError
 from lastbit.kernel import Kernel
 from lastbit.verdict import Verdict
 
 TIERS = ("smoke", "standard", "full")
 
 
+_SIZE = re.compile(r"(batch|m|n|k)(\d+|tile|overtile|undertile|long)")
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """One point of the law: a data recipe, sizes, a memory layout and options; the same for every kernel.
 
-    Sizes are numbers, or words that `suites` resolves against the kernel: "tile", "tile+1", "tile-1", "long".
+    Sizes are numbers, or words that `suites` resolves against the kernel: "tile", "overtile" (one more), "undertile"
+    (one less), "long" (as long a sum as the contract's bound can still tell from a wrong answer).
     """
 
     recipe: str
     #: Sizes by dimension name, in order: (("m", 17), ("n", 33), ("k", 65)); "batch" may come first.
     sizes: tuple[tuple[str, int | str], ...]
+    #: "contiguous", or operand:layout joined by "+", such as "a:transposed+b:strided".
     layout: str = "contiguous"
     #: Options of the op, such as ("alpha", 0.5).
     options: tuple[tuple[str, Any], ...] = ()
@@ -32,8 +39,24 @@ class Case:
         parts = [self.recipe, "-".join(f"{name}{size}" for name, size in self.sizes)]
         if self.layout != "contiguous":
             parts.append(self.layout)
-        parts += [f"{name}{value}" for name, value in self.options]
+        parts += [f"{name}={value}" for name, value in self.options]
         return "/".join(parts)
+
+    @classmethod
+    def parse(cls, text: str) -> "Case":
+        """The case whose id is `text`; a case need not be one of the law's to be run.
+
+        Raises UsageError when `text` is not an id.
+        """
+        recipe, _, rest = text.partition("/")
+        sizes, *further = rest.split("/")
+        dims = [_SIZE.fullmatch(part) for part in sizes.split("-")]
+        if not recipe or not all(dims):
+            raise UsageError(f"case id {text!r}: expected recipe/m17-n33-k65[/layout][/option=value], sizes by name")
+        options = tuple((name, float(value)) for name, sign, value in (part.partition("=") for part in further) if sign)
+        layouts = [part for part in further if "=" not in part]
+        pairs = tuple((dim[1], int(dim[2]) if dim[2].isdigit() else dim[2]) for dim in dims if dim)
+        return cls(recipe, pairs, layouts[0] if layouts else "contiguous", options)
 
 
 @dataclass(frozen=True, slots=True)

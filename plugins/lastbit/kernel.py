@@ -61,7 +61,9 @@ class Kernel:
 
     def __post_init__(self) -> None:
         if not self.name or self.name.strip() != self.name or any(c.isspace() for c in self.name):
-            raise KernelError(f"kernel name {self.name!r}: a name is not empty and has no white space; use provider/kernel")
+            raise KernelError(
+                f"kernel name {self.name!r}: a name is not empty and has no white space; use provider/kernel"
+            )
         if self.op not in OPS:
             raise KernelError(f"kernel {self.name}: op is {self.op!r}, expected one of {', '.join(OPS)}")
         if self.framework not in FRAMEWORKS:
@@ -99,7 +101,9 @@ def register(*kernels: Kernel) -> None:
     for kernel in kernels:
         known = REGISTRY.get(kernel.name)
         if known is not None and _origin(known) != _origin(kernel):
-            raise KernelError(f"kernel {kernel.name}: {_origin(known)} and {_origin(kernel)} both have this name; rename one")
+            raise KernelError(
+                f"kernel {kernel.name}: {_origin(known)} and {_origin(kernel)} both have this name; rename one"
+            )
         REGISTRY[kernel.name] = kernel
 
 
@@ -127,7 +131,9 @@ def _check_formats(name: str, op: str, formats: Mapping[str, str]) -> None:
     wanted: Iterable[str] = OPERANDS.get(op, ())
     missing = [operand for operand in wanted if operand not in formats]
     if missing:
-        raise KernelError(f"kernel {name}: formats {dict(formats)} lack {', '.join(missing)}; {op} has {', '.join(wanted)}")
+        raise KernelError(
+            f"kernel {name}: formats {dict(formats)} lack {', '.join(missing)}; {op} has {', '.join(wanted)}"
+        )
     unknown = sorted({fmt for fmt in formats.values() if fmt not in FORMATS})
     if unknown:
         raise KernelError(f"kernel {name}: unknown format {', '.join(unknown)}; known: {', '.join(sorted(FORMATS))}")
