@@ -1,0 +1,143 @@
+"""The summary that a person reads at the end of a run, at most 120 columns wide."""
+
+import textwrap
+from collections import Counter
+from collections.abc import Sequence
+
+from tabulate import tabulate
+
+from lastbit.environment import Environment
+from lastbit.reports import summary
+from lastbit.verdict import Outcome, Record
+
+WIDTH = 120
+#: Blocks of failures, lines of known findings and of what was not judged; the rest is counted and is in run.jsonl.
+FAILURES, KNOWN, UNJUDGED = 20, 12, 12
+#: Lines of a reason that are shown.
+REASON_LINES = 6
+
+
+def lines(records: Sequence[Record], environment: Environment | None = None, notes: Sequence[str] = ()) -> list[str]:
+    """The summary of `records`, one text a line.
+
+    `notes` are sentences that the run adds: golden files used, findings that no longer happen, a report folder that
+    cannot be written. Text of kernels (names, reasons) is printed harmlessly whatever it holds.
+    """
+    text: list[str] = []
+    if environment is not None:
+        text += textwrap.wrap(summary.clean(environment.text(), 600), WIDTH)
+    text += ["", *table(records)] if records else []
+    text += _failures(records)
+    text += _known(records)
+    text += _unjudged(records)
+    text += _golden(records)
+    text += [line for note in notes for line in textwrap.wrap(summary.clean(note, 1000), WIDTH)]
+    return [*text, "", *textwrap.wrap(summary.verdict(records), WIDTH)]
+
+
+def table(records: Sequence[Record], style: str = "simple") -> list[str]:
+    """Kernel x formats as a table: outcomes, worst utilisation, ulp and bias, golden state, worst check.
+
+    Style "simple" keeps to WIDTH where the cells allow it; the others are tabulate's.
+    """
+    rows = summary.rows(records)
+    several = len({row.device for row in rows}) > 1
+    cells = [_cells(row, several) for row in rows]
+    heads = ("", "kernel", "formats", "outcomes", "util", "ulp", "bias", "golden", "worst check")
+    aligned = ("left", "left", "left", "left", "right", "right", "right", "left", "left")
+    made: list[str] = []
+    for limits in ((None, 40, None, 40, None, None, None, 30, None), (None, 26, 14, 20, None, None, None, 10, 14)):
+        wide = {"maxcolwidths": limits} if style == "simple" else {}
+        text = tabulate(cells, heads, tablefmt=style, colalign=aligned, disable_numparse=True, **wide)  # type: ignore[arg-type]
+        made = [line.rstrip() for line in text.splitlines()]
+        if max(map(len, made)) <= WIDTH or style != "simple":
+            break
+    return made
+
+
+def _cells(row: summary.Row, several: bool) -> tuple[str, ...]:
+    counts = [f"{count} {outcome.value}" for outcome, count in row.counts]
+    return (
+        "x" if row.failed else "",
+        summary.clean(f"{row.kernel} @{row.device}" if several else row.kernel, 48),
+        summary.clean(summary.short_formats(row.formats), 24),
+        ", ".join(counts + ([f"{row.known} known"] if row.known else [])),
+        _figure(row.utilisation, ".3f"),
+        _figure(row.max_ulp, ".3g"),
+        _figure(row.bias, "+.2f"),
+        ", ".join(f"{count} {state}" for state, count in row.golden),
+        summary.clean(row.worst, 24),
+    )
+
+
+def block(record: Record, count: int = 1) -> list[str]:
+    """One failure: head, the reason's first lines, and the command that reproduces it."""
+    more = f" and {count - 1} more like it" if count > 1 else ""
+    head = (
+        f"{record.outcome.value.upper()} {record.kernel} [{summary.short_formats(record.formats)}] on {record.device}"
+    )
+    text = textwrap.wrap(summary.clean(f"{head}: {record.check}, {record.case}{more}", 360), WIDTH)
+    reason = [part for line in record.reason.splitlines() for part in _wrapped(line)]
+    text += reason[:REASON_LINES] + (["    …"] if len(reason) > REASON_LINES else [])
+    return [*text, f"    reproduce: {summary.clean(record.reproduce, 1000)}"] if record.reproduce else text
+
+
+def _wrapped(line: str) -> list[str]:
+    return textwrap.wrap(summary.clean(line, 600), WIDTH, initial_indent="    ", subsequent_indent="    ")
+
+
+def _figure(value: float | None, spec: str) -> str:
+    return "" if value is None else format(value, spec)
+
+
+def _failures(records: Sequence[Record]) -> list[str]:
+    groups = summary.failures(records)
+    text = [line for group in groups[:FAILURES] for line in ["", *block(group.shown, group.count)]]
+    if len(groups) > FAILURES:
+        text += ["", f"… and {len(groups) - FAILURES} more failing checks; every one is in run.jsonl"]
+    return text
+
+
+def _known(records: Sequence[Record]) -> list[str]:
+    groups = summary.known(records)
+    text = ["", "known findings (suites/findings.toml; they fail the run if they change):"] if groups else []
+    for group in groups[:KNOWN]:
+        record = group.shown
+        text += textwrap.wrap(
+            summary.clean(
+                f"{record.known}: {record.kernel} [{summary.short_formats(record.formats)}] {record.check}, "
+                f"{group.count} x {record.outcome.value}",
+                300,
+            ),
+            WIDTH,
+            initial_indent="  ",
+            subsequent_indent="    ",
+        )
+    return text + ([f"  … and {len(groups) - KNOWN} more"] if len(groups) > KNOWN else [])
+
+
+def _unjudged(records: Sequence[Record]) -> list[str]:
+    found = summary.unjudged(records)
+    text = ["", "not judged (none of this is a pass):"] if found else []
+    for outcome, reason, count, kernels in found[:UNJUDGED]:
+        where = f"{count} in {kernels} kernel{'' if kernels == 1 else 's'}"
+        text += textwrap.wrap(
+            f"{outcome.value}, {where}: {reason}", WIDTH, initial_indent="  ", subsequent_indent="    "
+        )
+    rest = sum(count for _, _, count, _ in found[UNJUDGED:])
+    return text + ([f"  … and {rest} more for {len(found) - UNJUDGED} other reasons"] if rest else [])
+
+
+def _golden(records: Sequence[Record]) -> list[str]:
+    states = Counter(record.golden.partition(":")[0] for record in records if record.golden)
+    if not states:
+        return []
+    order = (*summary.GOLDEN_STATES, "advice")
+    text = ["", "golden: " + ", ".join(f"{states[state]} {state}" for state in order if states[state])]
+    moved = [r for r in records if r.golden.startswith("drifted") and r.outcome is not Outcome.REGRESSED]
+    for record in moved[:KNOWN]:
+        line = (
+            f"{record.kernel} [{summary.short_formats(record.formats)}] {record.check}, {record.case}: {record.golden}"
+        )
+        text += textwrap.wrap(summary.clean(line, 360), WIDTH, initial_indent="  ", subsequent_indent="    ")
+    return text + ([f"  … and {len(moved) - KNOWN} more drifted"] if len(moved) > KNOWN else [])
