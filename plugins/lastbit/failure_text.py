@@ -1,0 +1,95 @@
+"""The text of a failure: what, where, got, want, and what the wrong output resembles."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+def place(flat: int, shape: tuple[int, ...]) -> str:
+    """The index of the `flat`-th element of an array of `shape`, as "(1, 3)"."""
+    return str(tuple(int(i) for i in np.unravel_index(flat, shape))) if shape else "()"
+
+
+def number(value: float) -> str:
+    """`value` with as many digits as float64 has; integers without a fraction."""
+    return repr(float(value)) if not float(value).is_integer() or abs(value) >= 1e16 else str(int(value))
+
+
+def element(what: str, where: str, got: float, want: float) -> str:
+    """The first line of a failure: "max error 18.45 ulp at (1, 1): got 0.0390625, want 0.03455829620361328"."""
+    return f"{what} at {where}: got {number(got)}, want {number(want)}"
+
+
+def share(count: int, size: int) -> str:
+    """How many elements are concerned: "3 of 64 elements"."""
+    return f"{count} of {size} elements" if size != 1 else "the only element"
+
+
+def diagnose(y: Floats, want: Floats) -> str:
+    """What the wrong output `y` resembles, given the right one: "", or one guess as a clause such as "it is twice ...".
+
+    Looks at whole outputs: zero, NaN, one value, scaled or negated, transposed, rows or columns shuffled, and at where
+    the wrong elements are: in the last rows or columns only, in one row, or in one column. A hint, never a verdict.
+    """
+    if y.size < 2 or y.ndim < 2:
+        return _whole(y, want) if y.size > 1 else ""
+    return _whole(y, want) or _moved(y, want) or _located(y, want)
+
+
+def _same(a: Floats, b: Floats) -> bool:
+    """Whether arrays agree to 2^-4, NaN with NaN: close enough to know a shape, far enough to see through rounding."""
+    return a.shape == b.shape and bool(np.all(_close(a, b)))
+
+
+def _close(a: Floats, b: Floats) -> NDArray[np.bool_]:
+    with np.errstate(all="ignore"):
+        size = np.abs(b[np.isfinite(b)])
+        floor = float(size.mean()) * 2.0**-8 if size.size else 0.0
+        return (np.abs(a - b) <= np.abs(b) * 2.0**-4 + floor) | (a == b) | (np.isnan(a) & np.isnan(b))
+
+
+def _whole(y: Floats, want: Floats) -> str:
+    if not y.any():
+        return "the output is all zeros"
+    if np.isnan(y).all():
+        return "the output is all NaN"
+    if bool(np.all(y == y.flat[0])) and not bool(np.all(want == want.flat[0])):
+        return f"the output is {number(float(y.flat[0]))} everywhere"
+    with np.errstate(all="ignore"):
+        for factor, name in ((2.0, "twice"), (0.5, "half"), (-1.0, "the negative of")):
+            if _same(y, want * factor):
+                return f"the output is {name} the right one"
+    return ""
+
+
+def _moved(y: Floats, want: Floats) -> str:
+    if y.shape[-1] == y.shape[-2] and _same(y, np.swapaxes(want, -1, -2)):
+        return "the output is the transpose of the right one"
+    if y.shape[-1] != y.shape[-2] and _same(y.reshape(-1), np.swapaxes(want, -1, -2).reshape(-1)):
+        return "the output holds the transpose of the right one in memory"
+    for axis, name in ((-2, "rows"), (-1, "columns")):
+        for shift in (1, -1):
+            if y.shape[axis] > 1 and _same(y, np.roll(want, shift, axis)):
+                return f"the output is the right one with its {name} moved by {shift:+d}"
+    if y.ndim == 2 and y.size <= 1 << 20:
+        for axis, name in ((0, "rows"), (1, "columns")):
+            a, b = (np.moveaxis(matrix, axis, 0) for matrix in (y, want))
+            if _same(a[np.lexsort(a.T[::-1])], b[np.lexsort(b.T[::-1])]):
+                return f"the output is the right one with its {name} in another order"
+    return ""
+
+
+def _located(y: Floats, want: Floats) -> str:
+    wrong = ~_close(y, want)
+    if not wrong.any() or wrong.all():
+        return ""
+    for axis, name in ((-2, "row"), (-1, "column")):
+        other = tuple(i for i in range(y.ndim) if i != y.ndim + axis)
+        lines = np.flatnonzero(wrong.any(axis=other))
+        length = y.shape[axis]
+        if lines.size == 1 and length > 2:
+            return f"only {name} {int(lines[0])} of {length} is far off"
+        if lines.size < length and lines[0] == length - lines.size:
+            return f"only the last {lines.size} of {length} {name}s are far off"
+    return ""
