@@ -4,13 +4,18 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from lastbit.references.format_table import FormatError
 from numpy.typing import NDArray
+
+from lastbit.references.chunks import by_chunks
+from lastbit.references.format_table import FormatError
 
 if TYPE_CHECKING:
     from lastbit.references.formats import Format
 
 Floats = NDArray[np.float64]
+
+#: Low bits of the f32 layout that tf32 leaves 0.
+SPARE_TF32 = 13
 
 
 def magnitude(code: int, precision: int, emin: int, bias: int) -> float:
@@ -29,14 +34,13 @@ def decode(fmt: "Format", codes: NDArray[Any], out: Floats | None) -> Floats:
     if fmt.kind == "integer" and fmt.bits == 32:
         exact: NDArray[Any] = codes.view(np.int32)
     elif fmt.bits <= 8:
-        table = _table(fmt)
-        return np.take(table, codes, out=out, mode="clip")
+        return np.asarray(np.take(_table(fmt), codes, out=out, mode="clip"))
     elif fmt.name in ("f64", "f32", "tf32", "f16"):
         exact = codes.view(f"f{codes.dtype.itemsize}")
     elif fmt.name == "bf16":
         exact = (codes.astype(np.uint32) << 16).view(np.float32)
     else:
-        return np.take(_table(fmt), codes, out=out, mode="clip")
+        return np.asarray(np.take(_table(fmt), codes, out=out, mode="clip"))
     if out is None:
         return exact.astype(np.float64)
     out[...] = exact
@@ -53,7 +57,7 @@ def encode(fmt: "Format", values: Floats) -> NDArray[Any]:
     if fmt.name in ("f64", "f32", "tf32", "f16"):
         width = fmt.code_dtype.itemsize
         codes = values.astype(f"f{width}").view(fmt.code_dtype)
-        nan_code = (fmt.nan_code or 0) << (13 if fmt.name == "tf32" else 0)
+        nan_code = (fmt.nan_code or 0) << (SPARE_TF32 if fmt.name == "tf32" else 0)
     else:
         codes = _pack(fmt, values)
         nan_code = fmt.nan_code or 0
@@ -65,19 +69,23 @@ def encode(fmt: "Format", values: Floats) -> NDArray[Any]:
 
 def keys(fmt: "Format", codes: NDArray[Any]) -> NDArray[np.int64]:
     """Integers in the order of the values."""
-    codes = _checked(fmt, codes)
-    if fmt.kind == "integer" and fmt.signed:
-        spare = 8 * codes.dtype.itemsize - fmt.bits
-        signed = (codes << spare).astype(codes.dtype).view(f"i{codes.dtype.itemsize}") >> spare
-        return signed.astype(np.int64)
+    return by_chunks(lambda piece: _keys(fmt, piece), np.int64, _checked(fmt, codes))
+
+
+def _keys(fmt: "Format", codes: NDArray[Any]) -> NDArray[np.int64]:
     wide = codes.astype(np.uint64).view(np.int64)
     if fmt.kind == "table" or not fmt.signed:
         return wide
+    if fmt.kind == "integer":
+        spare = 64 - fmt.bits
+        return (wide << spare) >> spare
     if fmt.name == "tf32":
-        wide = wide >> 13
+        wide = wide >> SPARE_TF32
     top = fmt.bits - 1
     size = wide & ((1 << top) - 1)
-    return np.where(wide >> top != 0, -size, size)
+    # Negated where the sign is set: two's complement, without a branch.
+    sign = -((wide >> top) & 1)
+    return (size ^ sign) - sign
 
 
 def _pack(fmt: "Format", values: Floats) -> NDArray[Any]:
@@ -110,10 +118,11 @@ def _checked(fmt: "Format", codes: NDArray[Any]) -> NDArray[Any]:
         if not np.array_equal(narrow, codes):
             raise FormatError(f"a code of {fmt.name} does not fit {fmt.code_dtype}; give unsigned bit patterns")
         codes = narrow
-    if fmt.bits < 8 and codes.size and int(codes.max()) >> fmt.bits:
-        raise FormatError(f"code {int(codes.max()):#x} has more than the {fmt.bits} bits of {fmt.name}; unpack first")
-    if 8 < fmt.bits < 16 and codes.size and int(codes.max()) >> fmt.bits:
-        raise FormatError(f"code {int(codes.max()):#x} has more than the {fmt.bits} bits of {fmt.name}; unpack first")
+    spare = SPARE_TF32 if fmt.name == "tf32" else 0
+    if fmt.bits + spare < 8 * codes.dtype.itemsize and codes.size and int(codes.max()) >> fmt.bits:
+        raise FormatError(
+            f"code {int(codes.max()):#x} has more than {fmt.bits} bits, the width of {fmt.name}; unpack it"
+        )
     return codes
 
 

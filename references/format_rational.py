@@ -1,5 +1,6 @@
 """Rounding of rational numbers to a format, one at a time, by the definitions: the slow referee of `Format.round`."""
 
+from collections.abc import Callable
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
 
 #: Whether a magnitude between two neighbours goes to the upper one, given twice the fraction minus 1, the parity of
 #: the lower one, and the sign.
-UP = {
+UP: dict[str, Callable[[Fraction, bool, bool], bool]] = {
     "nearest-even": lambda half, odd, negative: half > 0 or (half == 0 and odd),
     "nearest-away": lambda half, odd, negative: half >= 0,
     "toward-zero": lambda half, odd, negative: False,
@@ -56,7 +57,7 @@ def _rounded(fmt: "Format", x: Fraction, rounding: str) -> Fraction:
     quantum = Fraction(2) ** (exponent - fmt.precision + 1)
     count, rest = divmod(size, quantum)
     # With one significant bit the last bit of the code is that of the exponent.
-    odd = (count if fmt.precision > 1 else count and exponent + fmt.bias) % 2 == 1
+    odd = (count if fmt.precision > 1 else count * (exponent + fmt.bias)) % 2 == 1
     if rest and UP[rounding](2 * rest / quantum - 1, odd, negative):
         count += 1
     return -count * quantum if negative else count * quantum

@@ -7,17 +7,16 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from lastbit.references import codes as _codes
 from lastbit.references import format_rational, rounding, ulp
+from lastbit.references.chunks import by_chunks
 from lastbit.references.format_table import P3109, ROWS, FormatError, row
-from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["Format", "FormatError"]
 
 Floats = NDArray[np.float64]
-
-#: Elements processed at once: eight or so float64 temporaries of this length stay in a 512 KiB cache.
-CHUNK = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,23 +178,17 @@ class Format:
         dtype: Any,
         finish: "Callable[[Format, Floats], NDArray[Any]] | None",
     ) -> NDArray[Any]:
-        """Round a chunk at a time, so that temporaries stay in cache, and `finish` each."""
-        rule = rounding.rule(self, mode, overflow, nan, random_bits if mode == "stochastic" else None)
+        """Round a piece at a time and `finish` each."""
         x = rounding.exact_float64(x)
-        shape = x.shape
-        flat = x.reshape(-1)
-        low = None if lo is None else np.broadcast_to(rounding.exact_float64(lo), shape).reshape(-1)
-        bits = rounding.random_array(rule, random, shape)
-        if bits is not None and low is not None and self.precision < 53:
-            rounding.check_random_bits(self, rule)
-        out = np.empty(flat.size, dtype)
-        for start in range(0, flat.size, CHUNK):
-            part = slice(start, start + CHUNK)
-            values = rounding.round_chunk(
-                self, rule, flat[part], None if low is None else low[part], None if bits is None else bits[part]
-            )
-            out[part] = values if finish is None else finish(self, values)
-        return out.reshape(shape)
+        low = None if lo is None else rounding.exact_float64(lo)
+        rule = rounding.rule(self, mode, overflow, nan, random_bits, paired=lo is not None)
+        bits = rounding.random_array(rule, random)
+
+        def piece(x: Floats, lo: Floats | None, random: NDArray[np.int64] | None) -> NDArray[Any]:
+            values = rounding.round_chunk(self, rule, x, lo, random)
+            return values if finish is None else finish(self, values)
+
+        return by_chunks(piece, dtype, x, low, bits)
 
 
 @cache

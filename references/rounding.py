@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from lastbit.references import rounding_double, rounding_levels
 from lastbit.references.format_table import FormatError
 from lastbit.references.rounding_overflow import check_policy, settle
-from numpy.typing import ArrayLike, NDArray
+from lastbit.references.rounding_stochastic import Random, carries
 
 if TYPE_CHECKING:
     from lastbit.references.formats import Format
@@ -15,9 +17,6 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 ROUNDINGS = ("nearest-even", "nearest-away", "toward-zero", "down", "up", "to-odd", "stochastic")
-
-#: Bits of a float64 fraction.
-FRACTION = 52
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +29,24 @@ class Rule:
     random_bits: int
 
 
-def rule(fmt: "Format", mode: str, overflow: str | None, nan: str | None, random_bits: int | None) -> Rule:
-    """The options as a Rule.
+def rule(
+    fmt: "Format", mode: str, overflow: str | None, nan: str | None, random_bits: int | None, *, paired: bool
+) -> Rule:
+    """The options as a Rule, for values that are `paired` with a low part or not.
 
-    Raises FormatError for an unknown or impossible one.
+    Raises FormatError for an unknown or impossible option.
     """
     if mode not in ROUNDINGS:
         raise FormatError(f"rounding is {mode!r}, expected one of {', '.join(ROUNDINGS)}")
-    if mode == "stochastic" and (random_bits is None or not 1 <= random_bits <= 62):
-        raise FormatError(f"random_bits is {random_bits}; stochastic rounding takes 1 to 62 of them")
-    if mode == "stochastic" and fmt.kind == "table":
-        raise FormatError(f"stochastic rounding to {fmt.name}: its levels are no power of two apart; round to nearest")
+    if mode == "stochastic":
+        if fmt.kind == "table":
+            raise FormatError(
+                f"stochastic rounding to {fmt.name}: its levels are no power of two apart; use nearest-even"
+            )
+        # A pair is kept to 53 bits with a sticky last one, so a fraction of 52 - precision bits is exact.
+        most = 52 - fmt.precision if paired and fmt.precision < 53 else 62
+        if random_bits is None or not 1 <= random_bits <= most:
+            raise FormatError(f"random_bits is {random_bits}; stochastic rounding to {fmt.name} takes 1 to {most} here")
     return Rule(mode, check_policy(fmt, overflow, nan), nan, random_bits or 0)
 
 
@@ -61,26 +67,17 @@ def exact_float64(x: ArrayLike) -> Floats:
     return floats
 
 
-def random_array(how: Rule, random: ArrayLike | None, shape: tuple[int, ...]) -> NDArray[np.int64] | None:
-    """The low `random_bits` bits of `random`, flat; None unless the rounding is stochastic."""
+def random_array(how: Rule, random: ArrayLike | None) -> Random:
+    """The low `random_bits` bits of `random`; None unless the rounding is stochastic."""
     if how.mode != "stochastic":
         return None
-    if random is None or np.asarray(random).dtype.kind not in "iu":
+    bits = None if random is None else np.asarray(random)
+    if bits is None or bits.dtype.kind not in "iu":
         raise FormatError("stochastic rounding takes random, an array of integers; give one of the shape of x")
-    bits = np.broadcast_to(np.asarray(random), shape).astype(np.uint64) & np.uint64((1 << how.random_bits) - 1)
-    return bits.astype(np.int64).reshape(-1)
+    return (bits.astype(np.uint64) & np.uint64((1 << how.random_bits) - 1)).astype(np.int64)
 
 
-def check_random_bits(fmt: "Format", how: Rule) -> None:
-    """Raise FormatError when a pair's fraction cannot be kept to `random_bits` bits."""
-    if how.random_bits > FRACTION - fmt.precision:
-        raise FormatError(
-            f"random_bits is {how.random_bits}; for a pair (x, lo) rounded to {fmt.name} "
-            f"at most {FRACTION - fmt.precision} are kept exactly"
-        )
-
-
-def round_chunk(fmt: "Format", how: Rule, x: Floats, lo: Floats | None, random: NDArray[np.int64] | None) -> Floats:
+def round_chunk(fmt: "Format", how: Rule, x: Floats, lo: Floats | None, random: Random) -> Floats:
     """One-dimensional `x` + `lo` rounded to `fmt` under `how`; a new array."""
     with np.errstate(invalid="ignore", over="ignore"):
         if fmt.precision == 53:
@@ -111,7 +108,7 @@ def sticky(hi: Floats, lo: Floats) -> Floats:
     return total
 
 
-def _round(fmt: "Format", how: Rule, x: Floats, random: NDArray[np.int64] | None) -> Floats:
+def _round(fmt: "Format", how: Rule, x: Floats, random: Random) -> Floats:
     """`x` on the grid of `fmt` with no upper limit of the exponent."""
     if fmt.precision == 1 or fmt.kind == "table":
         return rounding_levels.round_levels(fmt, x, how.mode, random, how.random_bits)
@@ -122,7 +119,7 @@ def _round(fmt: "Format", how: Rule, x: Floats, random: NDArray[np.int64] | None
     return values
 
 
-def _round_bits(x: Floats, shift: int, how: Rule, random: NDArray[np.int64] | None) -> Floats:
+def _round_bits(x: Floats, shift: int, how: Rule, random: Random) -> Floats:
     """Normal `x` without its low `shift` bits. A carry runs into the exponent, as it should; NaN is settled later."""
     bits = x.view(np.int64)
     mask = (1 << shift) - 1
@@ -149,29 +146,28 @@ def _round_bits(x: Floats, shift: int, how: Rule, random: NDArray[np.int64] | No
     return rounded.view(np.float64)
 
 
-def _round_fixed(x: Floats, quantum: float, how: Rule, random: NDArray[np.int64] | None) -> Floats:
+def _round_fixed(x: Floats, quantum: float, how: Rule, random: Random) -> Floats:
     """`x` as a multiple of `quantum`, a power of two; |x| < 2^52 quantum."""
     # 1/quantum is finite: eta >= 2^-149 for every format but f64. Scaling up is exact.
     scaled = np.abs(x) * (1 / quantum)
-    return np.copysign(round_integer(scaled, np.signbit(x), how.mode, random, how.random_bits) * quantum, x)
+    return np.copysign(_round_integer(scaled, np.signbit(x), how, random) * quantum, x)
 
 
-def round_integer(
-    scaled: Floats, negative: Any, mode: str, random: NDArray[np.int64] | None, random_bits: int
-) -> Floats:
+def _round_integer(scaled: Floats, negative: Any, how: Rule, random: Random) -> Floats:
     """Non-negative `scaled` < 2^52 rounded to integers; `negative` is the sign that directed modes see."""
-    if mode == "nearest-even":
+    if how.mode == "nearest-even":
         return np.rint(scaled)
     whole = np.floor(scaled)
     fraction = scaled - whole
-    if mode == "nearest-away":
+    if how.mode == "nearest-away":
         up: Any = fraction >= 0.5
-    elif mode == "toward-zero":
+    elif how.mode == "toward-zero":
         return whole
-    elif mode in ("down", "up"):
-        up = (fraction > 0) & (negative if mode == "down" else ~negative)
-    elif mode == "to-odd":
+    elif how.mode in ("down", "up"):
+        up = (fraction > 0) & (negative if how.mode == "down" else ~negative)
+    elif how.mode == "to-odd":
         up = (fraction > 0) & (whole % 2 == 0)
     else:
-        up = np.floor(fraction * 2.0**random_bits).astype(np.int64) + random >= (1 << random_bits)
-    return whole + up
+        up = carries(np.floor(fraction * 2.0**how.random_bits), random, how.random_bits)
+    rounded: Floats = whole + up
+    return rounded

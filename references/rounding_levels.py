@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from lastbit.references.rounding_stochastic import Random, carries
+
 if TYPE_CHECKING:
     from lastbit.references.formats import Format
 
 Floats = NDArray[np.float64]
 
 
-def round_levels(fmt: "Format", x: Floats, mode: str, random: NDArray[np.int64] | None, random_bits: int) -> Floats:
+def round_levels(fmt: "Format", x: Floats, mode: str, random: Random, random_bits: int) -> Floats:
     """`x` on the levels of `fmt`, and on one level beyond its largest, so that overflow shows; a new array."""
     levels, even = _levels(fmt)
     clipped = np.clip(x, levels[0], levels[-1])
@@ -41,11 +43,12 @@ def round_levels(fmt: "Format", x: Floats, mode: str, random: NDArray[np.int64] 
 
 
 def _stochastic(
-    x: Floats, a: Floats, b: Floats, negative: NDArray[np.bool_], random: NDArray[np.int64] | None, random_bits: int
+    x: Floats, a: Floats, b: Floats, negative: NDArray[np.bool_], random: Random, random_bits: int
 ) -> NDArray[np.bool_]:
     """Whether the upper level is chosen; magnitudes round up. b - a is a power of two, so all is exact."""
     fraction = np.where(negative, b - x, x - a) / (b - a)
-    away = np.floor(fraction * 2.0**random_bits).astype(np.int64) + random >= (1 << random_bits)
+    away = carries(np.floor(fraction * 2.0**random_bits), random, random_bits)
+    # Where the lower level b - 0 is hit exactly nothing carries, so a negative x = b would go to b anyway.
     return (away != negative) | (x == b)
 
 

@@ -3,8 +3,9 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
-from lastbit.references.format_table import FormatError
 from numpy.typing import NDArray
+
+from lastbit.references.format_table import FormatError
 
 if TYPE_CHECKING:
     from lastbit.references.formats import Format
