@@ -1,0 +1,92 @@
+"""The pytest plugin: hooks and fixtures only; what they do is in walk.py, loaded when the law is walked."""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from lastbit import hookspecs
+from lastbit.options import OPTIONS, plugin_arguments
+
+if TYPE_CHECKING:
+    from lastbit.case import Check, Trial
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add every option to the command line and to the ini file."""
+    group = parser.getgroup("lastbit", "lastbit: numerical kernels, right to the last bit that they promise")
+    for name, keywords in plugin_arguments():
+        group.addoption(name, **keywords)
+    for option in OPTIONS:
+        default: Any = {"args": [], "bool": False}.get(option.kind, "")
+        parser.addini(f"lastbit_{option.name}", option.help, type=option.kind, default=default)  # type: ignore[arg-type]
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Declare `pytest_lastbit_kernels`."""
+    pluginmanager.add_hookspecs(hookspecs)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Check the options before anything else happens."""
+    from lastbit.errors import UsageError
+    from lastbit.walk import WALK, refuse, walk
+
+    try:
+        config.stash[WALK] = walk(config)
+    except UsageError as error:
+        refuse([str(error)])
+    config.pluginmanager.register(config.stash[WALK], "lastbit.walk")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make one test of each trial for a test that takes `lastbit_trial`."""
+    if "lastbit_trial" in metafunc.fixturenames:
+        from lastbit.walk import WALK
+
+        metafunc.config.stash[WALK].parametrize(metafunc)
+
+
+@pytest.fixture
+def lastbit_judge(request: pytest.FixtureRequest) -> "Callable[[Check, Trial], None]":
+    """Judges a trial, keeps its record, and ends the test as the outcome says."""
+    from lastbit.walk import WALK
+
+    def judge(check: "Check", trial: "Trial") -> None:
+        request.config.stash[WALK].judge(request.node, check, trial)
+
+    return judge
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
+    """Let the report of a judged test carry its record, so that it reaches the controller of pytest-xdist."""
+    report = yield
+    if call.when == "call":
+        from lastbit.walk import WALK
+
+        item.config.stash[WALK].send(item, report)
+    return report
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: Any) -> None:
+    """Take what a worker of pytest-xdist had left to say."""
+    from lastbit.walk import WALK
+
+    node.config.stash[WALK].receive_plan(getattr(node, "workeroutput", {}).get("lastbit"))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Close the account and correct the exit status."""
+    from lastbit.walk import WALK
+
+    if WALK in session.config.stash:
+        session.config.stash[WALK].finish(session)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print the account."""
+    from lastbit.walk import WALK
+
+    config.stash[WALK].summary(terminalreporter)

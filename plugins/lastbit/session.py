@@ -1,0 +1,282 @@
+"""A run: which trials it consists of, and the record that each one leaves."""
+
+import hashlib
+import shlex
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from lastbit.case import TIERS, Case, Check, Trial
+from lastbit.contract import resolved
+from lastbit.errors import UsageError
+from lastbit.kernel import Kernel, formats_text
+from lastbit.options import Options
+from lastbit.verdict import Outcome, Record, Verdict
+
+if TYPE_CHECKING:
+    from lastbit.discovery import Found
+
+Choice = tuple[Check, Trial]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run will judge, and what it will not."""
+
+    choices: tuple[Choice, ...]
+    #: A NOT_TESTED or UNSUPPORTED record for everything that was asked for and cannot be judged, with the reason.
+    untested: tuple[Record, ...] = ()
+    #: Providers that offer nothing here, and why.
+    absent: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a run compares its verdicts with; looked up once."""
+
+    #: Golden, drift and known findings of a record: filled in by `annotate`, which returns the record.
+    annotate: Callable[[Record], Record] = lambda record: record
+    #: Settings of a trial: overrides of suites/budgets.toml.
+    settings: Callable[[Trial], Mapping[str, Any]] = lambda trial: {}
+    #: The command before the options that pick one case, and the options that the kernel needs to be found.
+    command: str = "pytest --pyargs lastbit.suites"
+
+
+def plan(options: Options, found: "Found", ops: Iterable[str] | None = None) -> Plan:
+    """The trials of the found kernels under `options`; `ops` narrows them to those of one test file.
+
+    Raises UsageError when an op has no law, a device is not here, or a case is not one.
+    """
+    from lastbit.discovery import devices_found
+
+    here = devices_found(found.kernels)
+    devices = options.device or here
+    for device in devices:
+        if device.partition(":")[0] not in here:
+            raise UsageError(f"--lastbit-device is {device!r}, but this machine has {', '.join(here)}")
+    wanted = options.op if ops is None else tuple(op for op in ops if not options.op or op in options.op)
+    return select(found.kernels, options, wanted, devices, found.absent)
+
+
+def select(
+    kernels: Iterable[Kernel],
+    options: Options,
+    ops: Iterable[str] = (),
+    devices: Iterable[str] = ("cpu",),
+    absent: Mapping[str, str] | None = None,
+    law: Callable[[str], tuple[Check, ...]] | None = None,
+) -> Plan:
+    """The trials of `kernels` whose op is one of `ops` (empty: any) on `devices`, and the records of what is left out.
+
+    Trials of the same check, case and formats lie side by side, so that kernels share data and truth. A shard holds
+    the records whose key hashes into it, whatever else is selected.
+    """
+    if law is None:
+        from lastbit.suites.law import checks as law
+    ops, devices = tuple(ops), tuple(devices)
+    chosen: dict[str, list[Choice]] = {}
+    untested: list[Record] = []
+    for kernel in kernels:
+        if ops and kernel.op not in ops:
+            continue
+        reason, outcome = _whole_kernel(kernel, options, devices)
+        if reason:
+            untested.append(_unjudged(kernel, outcome, reason, options))
+            continue
+        for check, case in _cases(law(kernel.op), options):
+            for trial in _trials(kernel, case, devices, options, check):
+                why = _why_not(check, trial)
+                if why:
+                    record = _blank(check, trial)
+                    untested.append(replace(record, outcome=Outcome.NOT_TESTED, reason=why))
+                else:
+                    chosen.setdefault(f"{check.name} {case.id}", []).append((check, trial))
+    ordered = [choice for group in chosen.values() for choice in sorted(group, key=_formats)]
+    return Plan(
+        tuple(choice for choice in ordered if _in_shard(_blank(*choice), options)),
+        tuple(record for record in untested if _in_shard(record, options)),
+        absent or {},
+    )
+
+
+def policy(options: Options, command: str) -> Policy:
+    """What the verdicts of a run under `options` are compared with."""
+    return Policy(command=command)
+
+
+def judge(check: Check, trial: Trial, rules: Policy | None = None) -> Record:
+    """The record of one trial: the check's verdict, or ERROR with the traceback where lastbit itself fails."""
+    rules = rules or Policy()
+    start = time.perf_counter()
+    try:
+        settings = rules.settings(trial)
+        verdict = check.judge(replace(trial, settings={**trial.settings, **settings}) if settings else trial)
+    except Exception:
+        verdict = Verdict(Outcome.ERROR, f"lastbit failed, which is no fault of the kernel\n{traceback.format_exc()}")
+    seconds = time.perf_counter() - start
+    record = replace(
+        _blank(check, trial),
+        outcome=verdict.outcome,
+        reason=verdict.reason,
+        measured=verdict.measured,
+        allowed=verdict.allowed,
+        where=verdict.where,
+        formula=verdict.formula,
+        proof=verdict.proof,
+        stats=verdict.stats,
+        digest=verdict.digest,
+        notes=dict(verdict.notes),
+        seconds=round(seconds, 6),
+    )
+    return rules.annotate(replace(record, reproduce=reproduce(record, rules.command)))
+
+
+def reproduce(record: Record, command: str) -> str:
+    """The command that judges just the case of `record` again; of a hunt, the case that it shrank to."""
+    check, case, seed = (
+        record.notes.get(f"shrunk {what}", str(default))
+        for what, default in (("check", record.check), ("case", record.case), ("seed", record.seed))
+    )
+    options = {
+        "only": _literal(record.kernel),
+        "device": record.device,
+        "seed": seed,
+        "tier": record.tier,
+        "case": f"{check} {case} {record.formats.replace(' ', ',')}",
+    }
+    prefix = "" if command.startswith("lastbit ") else "lastbit-"
+    return " ".join([command, *(f"--{prefix}{name} {shlex.quote(value)}" for name, value in options.items())])
+
+
+def failure(record: Record) -> str:
+    """What a person reads about a record that is not a pass: place and numbers, limit and why, and how to repeat it."""
+    lines = [record.reason or record.outcome]
+    if record.formula and record.formula not in record.reason:
+        lines.append(f"allowed by: {record.formula}")
+    lines.append(
+        f"{record.outcome} in {record.check} {record.case} of {record.kernel} ({record.formats}) on {record.device}"
+    )
+    lines.append(f"contract: {record.contract}" + (f"; truth: {record.proof}" if record.proof else ""))
+    lines.append(f"reproduce: {record.reproduce}")
+    return "\n".join(lines)
+
+
+def settles(record: Record, strict: bool) -> str:
+    """How a run takes a record: "pass", "fail", "known" or "skip"."""
+    if record.outcome.failed or record.known:
+        return "known" if record.outcome.failed and record.known else "fail"
+    if strict and (record.outcome is Outcome.VACUOUS or record.golden == "new"):
+        return "fail"
+    return "pass" if record.outcome is Outcome.PASS else "skip"
+
+
+def exit_status(records: Iterable[Record], strict: bool = False) -> int:
+    """0: every judged record conforms; 1: one does not; 2: nothing was judged."""
+    records = tuple(records)
+    if any(settles(record, strict) == "fail" for record in records):
+        return 1
+    return 0 if any(record.outcome.judged for record in records) else 2
+
+
+def _cases(law: tuple[Check, ...], options: Options) -> Iterator[tuple[Check, Case]]:
+    if options.case:
+        for text in options.case:
+            yield _one_case(law, text)
+        return
+    tier = TIERS.index(options.tier)
+    for check in law:
+        yield from ((check, case) for case in check.cases if TIERS.index(case.tier) <= tier)
+
+
+def _one_case(law: tuple[Check, ...], text: str) -> tuple[Check, Case]:
+    name, case_id, _ = _parts(text)
+    for check in law:
+        if check.name == name:
+            known = (case for case in check.cases if case.id == case_id)
+            return check, next(known, None) or Case.parse(case_id)
+    raise UsageError(f"--lastbit-case names check {name!r}, expected one of {', '.join(check.name for check in law)}")
+
+
+def _parts(text: str) -> tuple[str, str, str]:
+    parts = text.split()
+    if len(parts) not in (2, 3):
+        raise UsageError(f"--lastbit-case is {text!r}, expected 'CHECK CASE FORMATS' as a failure's command names it")
+    return parts[0], parts[1], parts[2] if len(parts) == 3 else ""
+
+
+def _trials(kernel: Kernel, case: Case, devices: tuple[str, ...], options: Options, check: Check) -> Iterator[Trial]:
+    for formats in kernel.format_sets:
+        asked = {_parts(text)[2] for text in options.case if text.split()[:2] == [check.name, case.id]}
+        if asked and "" not in asked and formats_text(formats).replace(" ", ",") not in asked:
+            continue
+        contract = resolved(kernel.contract, formats)
+        for device in devices:
+            if device.partition(":")[0] in kernel.devices:
+                yield Trial(kernel, formats, contract, device, case, options.seed, options.tier)
+
+
+def _whole_kernel(kernel: Kernel, options: Options, devices: tuple[str, ...]) -> tuple[str, Outcome]:
+    from lastbit.suites.law import OPS_WITH_LAW
+
+    if kernel.op not in OPS_WITH_LAW:
+        return f"lastbit has no law for {kernel.op} yet; it judges {', '.join(OPS_WITH_LAW)}", Outcome.NOT_TESTED
+    if TIERS.index(kernel.tier) > TIERS.index(options.tier):
+        return f"runs from tier {kernel.tier} on; this run's tier is {options.tier}", Outcome.NOT_TESTED
+    if not any(device.partition(":")[0] in kernel.devices for device in devices):
+        return f"runs on {', '.join(kernel.devices)}; this run's devices: {', '.join(devices)}", Outcome.UNSUPPORTED
+    return "", Outcome.PASS
+
+
+def _why_not(check: Check, trial: Trial) -> str:
+    """Why this trial is left out, or ""."""
+    limit = trial.kernel.limit
+    if limit is not None:
+        from lastbit.suites.law import sizes
+
+        volume = 1
+        for size in sizes(trial).values():
+            volume *= size
+        if volume > limit:
+            return f"{volume} products are more than the {limit} that the kernel is asked for at most"
+    return check.applies(trial)
+
+
+def _blank(check: Check, trial: Trial) -> Record:
+    return Record(
+        kernel=trial.kernel.name,
+        op=trial.kernel.op,
+        formats=formats_text(trial.formats),
+        device=trial.device,
+        check=check.name,
+        case=trial.case.id,
+        outcome=Outcome.NOT_TESTED,
+        contract=trial.contract.text(),
+        tier=trial.tier,
+        seed=trial.seed,
+    )
+
+
+def _unjudged(kernel: Kernel, outcome: Outcome, reason: str, options: Options) -> Record:
+    """The one record of a kernel that is left out whole."""
+    formats = formats_text(kernel.format_sets[0])
+    device = kernel.devices[0] if kernel.devices else ""
+    return Record(
+        kernel.name, kernel.op, formats, device, "*", "*", outcome, reason, tier=options.tier, seed=options.seed
+    )
+
+
+def _formats(choice: Choice) -> str:
+    return formats_text(choice[1].formats)
+
+
+def _in_shard(record: Record, options: Options) -> bool:
+    part, parts = options.shard
+    return parts == 1 or int(hashlib.sha256(record.key.encode()).hexdigest()[:8], 16) % parts == part - 1
+
+
+def _literal(name: str) -> str:
+    """A glob that matches only `name`."""
+    return name if fnmatchcase(name, name) else "".join(f"[{c}]" if c in "*?[" else c for c in name)

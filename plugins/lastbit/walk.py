@@ -1,0 +1,252 @@
+"""One pytest session's walk of the law: its plan, its records as they arrive, and its exit status."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from lastbit.errors import UsageError
+from lastbit.options import OPTIONS, Options, options
+from lastbit.verdict import Outcome
+
+if TYPE_CHECKING:
+    from lastbit.case import Check, Trial
+    from lastbit.discovery import Found
+    from lastbit.reports.run import RunWriter
+    from lastbit.session import Plan, Policy
+    from lastbit.verdict import Record
+
+#: Names of options whose value is a path: relative to where it was written, the command line or the ini file.
+_PATHS = ("golden", "report", "kernels")
+#: Properties that a JUnit file shows of each test.
+_PROPERTIES = ("kernel", "formats", "check", "case", "device", "outcome", "measured", "allowed", "formula", "proof")
+_STATISTICS = ("max_ulp", "max_kappa", "utilisation", "rms", "bias")
+
+
+@dataclass(slots=True, eq=False)
+class Walk:
+    """The state of a session, itself a plugin; the controller of pytest-xdist keeps the account, its workers judge."""
+
+    config: pytest.Config
+    options: Options
+    records: "dict[str, Record]" = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
+    #: Why the run as a whole cannot be trusted or was asked wrongly; each makes the exit status 2.
+    problems: list[str] = field(default_factory=list)
+    #: Whether a test file of the law was collected.
+    walked: bool = False
+    _found: "Found | None" = None
+    _policy: "Policy | None" = None
+    _writer: "RunWriter | None" = None
+    #: Records and absent providers of the plan that no report has carried to the controller yet.
+    _unsent: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_worker(self) -> bool:
+        """Whether this process is a worker of pytest-xdist, which leaves the account to its controller."""
+        return hasattr(self.config, "workerinput")
+
+    def parametrize(self, metafunc: pytest.Metafunc) -> None:
+        """One test for each trial of the module's OP."""
+        from lastbit import session
+
+        self.walked = True
+        try:
+            plan = session.plan(self.options, self._kernels(), (metafunc.module.OP,))
+        except UsageError as error:
+            # An error without a traceback: the user's mistake, not the law's.
+            self.problems.append(str(error))
+            raise pytest.Collector.CollectError(f"lastbit: {error}") from None
+        self._hand_over(plan)
+        metafunc.parametrize("lastbit_trial", plan.choices, ids=[item_id(*choice) for choice in plan.choices])
+
+    def judge(self, item: pytest.Item, check: "Check", trial: "Trial") -> None:
+        """Judge one trial and end the test as its outcome says."""
+        from lastbit import session
+        from lastbit.reports.run import encode
+
+        record = session.judge(check, trial, self._rules())
+        item.stash[RECORD] = encode(record)
+        item.user_properties += properties(record)
+        settled = session.settles(record, self.options.strict)
+        if settled == "fail":
+            pytest.fail(session.failure(record), pytrace=False)
+        if settled == "known":
+            pytest.xfail(f"known finding {record.known}: {record.reason}")
+        if settled == "skip":
+            pytest.skip(f"{record.outcome}: {record.reason}")
+
+    def send(self, item: pytest.Item, report: pytest.TestReport) -> None:
+        """Put the record of `item`, as text, on its report; the first report carries what else the plan says."""
+        if RECORD in item.stash:
+            report.lastbit = item.stash[RECORD]  # type: ignore[attr-defined]
+            if self._unsent:
+                report.lastbit_plan, self._unsent = self._unsent, {}  # type: ignore[attr-defined]
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take the record of a report into the account."""
+        if self.is_worker or not hasattr(report, "lastbit"):
+            return
+        from lastbit.reports.run import decode
+
+        self.receive_plan(getattr(report, "lastbit_plan", None))
+        self._keep(decode(report.lastbit))
+
+    def receive_plan(self, sent: dict[str, Any] | None) -> None:
+        """Take what a worker's plan leaves out into the account; every worker sends the same."""
+        if not sent:
+            return
+        import msgspec
+
+        from lastbit.environment import Environment
+        from lastbit.reports.run import Header, RunWriter, decode
+
+        self.walked = True
+        self.absent.update(sent["absent"])
+        if self._writer is None:
+            environment = msgspec.convert(sent["environment"], Environment)
+            header = Header(environment, self.options.tier, self.options.seed, options=chosen(self.options))
+            self._writer = RunWriter(self.options.report, header)
+        for text in sent["untested"]:
+            self._keep(decode(text))
+
+    def finish(self, session: pytest.Session) -> None:
+        """Close the account: the exit status, the end of run.jsonl, report.md; a worker hands over what is left."""
+        if self.is_worker:
+            if self._unsent and not self.config.option.collectonly:
+                self.config.workeroutput["lastbit"] = self._unsent  # type: ignore[attr-defined]
+            return
+        if not self.config.option.collectonly:
+            self.receive_plan(self._unsent)
+        if self._writer is not None and self._writer.problem:
+            self.problems.append(self._writer.problem)
+        if self.walked and not self.config.option.collectonly:
+            if not any(record.outcome.judged for record in self.records.values()):
+                self.problems.append("nothing was judged")
+            if session.exitstatus in (0, pytest.ExitCode.NO_TESTS_COLLECTED) and self.problems:
+                session.exitstatus = 2
+        if self._writer is not None:
+            self._writer.close(int(session.exitstatus))
+
+    def summary(self, terminal: pytest.TerminalReporter) -> None:
+        """The account in the terminal."""
+        if not self.walked or self.config.option.collectonly:
+            return
+        from lastbit.reports.terminal import lines
+
+        terminal.section("lastbit")
+        environment = self._writer.header.environment if self._writer is not None else None
+        notes = [f"no kernels from {name}: {why}" for name, why in self.absent.items()]
+        for line in lines(tuple(self.records.values()), environment, notes):
+            terminal.write_line(line)
+        if self._writer is not None and not self._writer.problem:
+            terminal.write_line(f"report: {_near(self.options.report)}/report.md, records: {self._writer.path.name}")
+        for problem in dict.fromkeys(self.problems):
+            terminal.write_line(f"lastbit: {problem}", red=True)
+
+    def _kernels(self) -> "Found":
+        if self._found is None:
+            from lastbit.discovery import find
+
+            hooked = self.config.hook.pytest_lastbit_kernels(config=self.config)
+            self._found = find(self.options.kernels, self.options.only, hooked)
+        return self._found
+
+    def _rules(self) -> "Policy":
+        if self._policy is None:
+            from lastbit.session import policy
+
+            self._policy = policy(self.options, command(self.config))
+        return self._policy
+
+    def _hand_over(self, plan: "Plan") -> None:
+        import msgspec
+
+        from lastbit.environment import environment
+        from lastbit.reports.run import encode
+
+        devices = tuple(dict.fromkeys(trial.device for _, trial in plan.choices)) or ("cpu",)
+        untested = [encode(record) for record in plan.untested]
+        self._unsent = {
+            "environment": msgspec.to_builtins(environment(devices)),
+            "absent": dict(plan.absent),
+            "untested": [*self._unsent.get("untested", ()), *untested],
+        }
+
+    def _keep(self, record: "Record") -> None:
+        if record.key in self.records and record.outcome in (Outcome.NOT_TESTED, Outcome.UNSUPPORTED):
+            return
+        self.records[record.key] = record
+        if self._writer is not None:
+            self._writer.write(record)
+
+
+RECORD = pytest.StashKey[str]()
+WALK = pytest.StashKey[Walk]()
+
+
+def walk(config: pytest.Config) -> Walk:
+    """The walk of this session; raises UsageError when an option's value cannot be used."""
+    given: dict[str, Any] = {}
+    for option in OPTIONS:
+        value = config.getoption(f"lastbit_{option.name}")
+        base = config.invocation_params.dir
+        if value is None:
+            value, base = config.getini(f"lastbit_{option.name}"), config.rootpath
+        if option.name in _PATHS and value:
+            value = [_path(one, base) for one in value] if isinstance(value, list) else _path(value, base)
+        given[option.name] = value
+    return Walk(config, options(given, config.rootpath))
+
+
+def item_id(check: "Check", trial: "Trial") -> str:
+    """The test's id: check, kernel, formats, case, and the device unless it is the CPU."""
+    names = list(dict.fromkeys(trial.formats.values()))
+    formats = "_".join(names if len(names) == 1 else trial.formats.values())
+    parts = [check.name, trial.kernel.name, formats, trial.case.id]
+    text = "-".join(parts if trial.device == "cpu" else [*parts, trial.device])
+    return "".join(c if c.isalnum() or c in "-_./+" else "_" for c in text)
+
+
+def command(config: pytest.Config) -> str:
+    """How this session was started, as far as another one needs it to find the same kernels."""
+    words = ["pytest"]
+    if config.args_source is pytest.Config.ArgsSource.ARGS:
+        words += [*(["--pyargs"] if config.option.pyargs else []), *(arg.partition("::")[0] for arg in config.args)]
+    for source in config.getoption("lastbit_kernels") or ():
+        words += ["--lastbit-kernels", source]
+    return " ".join(words)
+
+
+def chosen(options: Options) -> dict[str, str]:
+    """The options that select what is run, as text."""
+    texts = {name: " ".join(getattr(options, name)) for name in ("kernels", "only", "op", "device", "case")}
+    if options.shard != (1, 1):
+        texts["shard"] = "{}/{}".format(*options.shard)
+    return {name: text for name, text in texts.items() if text}
+
+
+def properties(record: "Record") -> list[tuple[str, object]]:
+    """What a JUnit file says about a record."""
+    found = [(f"lastbit.{name}", str(getattr(record, name))) for name in _PROPERTIES]
+    if record.stats is not None:
+        found += [(f"lastbit.{name}", f"{getattr(record.stats, name):.4g}") for name in _STATISTICS]
+    return [(name, value) for name, value in found if value not in ("", "None")]
+
+
+def _path(text: str, base: Path) -> str:
+    """`text` absolute if it is a path; a module's name is left as it is."""
+    return (
+        str(base / text) if "/" in text or text.endswith(".py") or (base / text).is_dir() or "." not in text else text
+    )
+
+
+def _near(path: Path) -> str:
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def refuse(problems: Iterable[str]) -> None:
+    """End pytest with exit status 2 and one line."""
+    pytest.exit("lastbit: " + "; ".join(problems), returncode=2)

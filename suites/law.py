@@ -1,0 +1,25 @@
+"""Which ops have a law, and the checks that it consists of."""
+
+from importlib import import_module
+
+from lastbit.case import Check, Trial
+from lastbit.errors import UsageError
+
+OPS_WITH_LAW = ("gemm",)
+
+
+def checks(op: str) -> tuple[Check, ...]:
+    """The checks of `op`, in the order in which they are walked.
+
+    Raises UsageError for an op that has no law yet.
+    """
+    if op not in OPS_WITH_LAW:
+        raise UsageError(f"lastbit has no law for {op} yet; it judges {', '.join(OPS_WITH_LAW)}")
+    law: tuple[Check, ...] = import_module(f"lastbit.suites.{op}").CHECKS
+    return law
+
+
+def sizes(trial: Trial) -> dict[str, int]:
+    """The sizes of the trial's case as numbers, its words resolved against the kernel."""
+    resolved: dict[str, int] = import_module(f"lastbit.suites.{trial.kernel.op}_trial").sizes(trial)
+    return resolved
