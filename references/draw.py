@@ -70,7 +70,7 @@ class Recipe:
 
 def is_integer(fmt: Format) -> bool:
     """Whether the format's values are the integers of a range."""
-    return fmt.kind == "int"
+    return fmt.kind == "integer"
 
 
 def integer_limit(fmt: Format, bits: int) -> int:
