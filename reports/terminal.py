@@ -11,6 +11,12 @@ from lastbit.reports import summary
 from lastbit.verdict import Outcome, Record
 
 WIDTH = 120
+#: Column limits of the table to try until it is no wider than WIDTH.
+LIMITS = (
+    (None, 40, None, 40, None, None, None, 30, None),
+    (None, 32, None, 26, None, None, None, 16, 18),
+    (None, 26, 14, 20, None, None, None, 10, 14),
+)
 #: Blocks of failures, lines of known findings and of what was not judged; the rest is counted and is in run.jsonl.
 FAILURES, KNOWN, UNJUDGED = 20, 12, 12
 #: Lines of a reason that are shown.
@@ -46,7 +52,7 @@ def table(records: Sequence[Record], style: str = "simple") -> list[str]:
     heads = ("", "kernel", "formats", "outcomes", "util", "ulp", "bias", "golden", "worst check")
     aligned = ("left", "left", "left", "left", "right", "right", "right", "left", "left")
     made: list[str] = []
-    for limits in ((None, 40, None, 40, None, None, None, 30, None), (None, 26, 14, 20, None, None, None, 10, 14)):
+    for limits in LIMITS:
         wide = {"maxcolwidths": limits} if style == "simple" else {}
         text = tabulate(cells, heads, tablefmt=style, colalign=aligned, disable_numparse=True, **wide)  # type: ignore[arg-type]
         made = [line.rstrip() for line in text.splitlines()]

@@ -1,0 +1,142 @@
+"""Drift: whether a passing record is like its baseline, with thresholds that follow from how far samples spread."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+
+from lastbit.environment import Environment
+from lastbit.golden.match import Baselines, Level
+from lastbit.golden.store import Golden, key, rounded
+from lastbit.verdict import ErrorStats, Outcome, Record
+
+#: Change that is always let pass: drift is about other arithmetic, which moves a statistic by a factor.
+MARGIN = 1.25
+#: Standard deviations of the sampling noise that are let pass on top, six: 2 in 10^9 if Gaussian. golden/README.md
+#: derives the noise of each statistic and gives the largest seen over seeds.
+SIGMAS = 6.0
+#: Kurtosis of error / sigma that the noise of a root mean square allows for: 3 is Gaussian, 9 a mixture of scales.
+KURTOSIS = 9.0
+#: Probability that the largest of n sub-Gaussian errors exceeds its typical value by the factor let pass.
+FALSE_ALARM = 1e-9
+#: p99 in ulp (twice this for the maximum): one rounding to the output format makes steps of half an ulp.
+ULP_FLOOR = 0.5
+#: Above this ratio of max to p99 an output has elements near zero, whose ulp error has no scale: max_ulp says nothing.
+HEAVY_TAIL = 3.0
+#: Statistics of fewer elements say nothing about drift.
+FEWEST = 64
+#: Days after which a baseline says no more than that it should be adopted anew.
+STALE_DAYS = 180
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One statistic whose magnitude moved beyond its threshold."""
+
+    name: str
+    old: float
+    new: float
+    #: The value from which on `new` counts as moved.
+    limit: float
+
+    @property
+    def worse(self) -> bool:
+        """Whether it moved away from zero."""
+        return self.new > self.old
+
+    def text(self) -> str:
+        """ "rms 0.4 was 0.2 (limit 0.28)"."""
+        return f"{self.name} {self.new:.4g} was {self.old:.4g} (limit {self.limit:.4g})"
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """A record beside its baseline."""
+
+    #: "new", "same", "drifted", "better", "stale", or "advice: ..." where the baseline is another device's.
+    state: str
+    changes: tuple[Change, ...] = ()
+    reason: str = ""
+
+
+def judged(record: Record, baselines: Baselines, environment: Environment, today: date | None = None) -> Record:
+    """`record` with its golden state, and REGRESSED if it passed but is worse than this device's own baseline.
+
+    Only the same software makes a regression (Environment.software: lastbit, the kernel's framework, thread count):
+    where that changed too, what moved is reported as drifted and the outcome stays.
+    """
+    if record.outcome is not Outcome.PASS or record.stats is None or not record.stats.n:
+        return record
+    match = baselines.match(key(record))
+    if match.golden is None:
+        return replace(record, golden="new")
+    drift = compare(record, match.golden, today)
+    if match.level is not Level.EXACT:
+        said = drift.state + (f", {drift.reason}" if drift.reason else "")
+        return replace(record, golden=f"advice: {said} (baseline of {match.slug})")
+    software = environment.software(record.kernel)
+    if drift.state == "drifted" and software == match.golden.env:
+        reason = f"worse than golden: {drift.reason}\nbaseline of {match.golden.date}: {match.golden.reason}"
+        worst = max(drift.changes, key=lambda change: change.new / change.limit)
+        return replace(
+            record, outcome=Outcome.REGRESSED, reason=reason, golden="drifted", measured=worst.new, allowed=worst.limit
+        )
+    said = f": {drift.reason}" if drift.state not in ("same", "new") else ""
+    if drift.state == "drifted":
+        said += f"; software was {match.golden.env}, is {software}"
+    return replace(record, golden=drift.state + said)
+
+
+def compare(record: Record, golden: Golden, today: date | None = None) -> Drift:
+    """How the record's statistics stand to those of `golden`; the record has statistics.
+
+    The same digest from the same seed is the same at once; without it the statistics decide, whatever the seed.
+    """
+    stats = record.stats or ErrorStats()
+    if record.digest and record.digest == golden.digest and record.seed == golden.seed:
+        moved: tuple[Change, ...] = ()
+    elif stats.n != golden.n:
+        return Drift("stale", (), f"the baseline is of {golden.n} elements, this case has {stats.n}")
+    else:
+        moved = tuple(changes(stats, golden, same_data=record.seed == golden.seed))
+    worse = tuple(change for change in moved if change.worse)
+    if worse:
+        return Drift("drifted", worse, _text(worse))
+    age = ((today or datetime.now(UTC).date()) - date.fromisoformat(golden.date)).days
+    if age > STALE_DAYS:
+        return Drift("stale", moved, f"the baseline is {age} days old")
+    return Drift("better", moved, _text(moved)) if moved else Drift("same")
+
+
+def changes(stats: ErrorStats, golden: Golden, *, same_data: bool = True) -> list[Change]:
+    """The statistics that moved beyond the noise of two samples of n errors, either way; none below FEWEST elements.
+
+    With other data (another seed), a baseline of no error at all has no scale to compare with, and is passed over.
+    """
+    n = golden.n
+    if n < FEWEST:
+        return []
+    top = MARGIN - 1 + math.sqrt(1 + math.log(2 / FALSE_ALARM) / math.log(n))
+    rms = MARGIN + SIGMAS * math.sqrt(2 * (KURTOSIS - 1) / (4 * n))
+    p99 = MARGIN + SIGMAS * math.sqrt(2 * 99 / n)
+    bias = MARGIN - 1 + SIGMAS * 1.25 * math.sqrt(2 / n)
+    found = [
+        _change("rms", golden, stats, rms, math.sqrt(SIGMAS / n)),
+        _change("utilisation", golden, stats, top, 0.0),
+        _change("p99_ulp", golden, stats, p99, ULP_FLOOR),
+        _change("bias", golden, stats, 1.0, bias),
+    ]
+    if max(golden.max_ulp, stats.max_ulp) <= HEAVY_TAIL * max(golden.p99_ulp, stats.p99_ulp, ULP_FLOOR):
+        found.append(_change("max_ulp", golden, stats, top, 2 * ULP_FLOOR))
+    return [change for change in found if change is not None and (change.old or same_data)]
+
+
+def _change(name: str, golden: Golden, stats: ErrorStats, factor: float, floor: float) -> Change | None:
+    """The change of one magnitude, if it is by more than `factor` and by more than `floor`."""
+    old, new = abs(getattr(golden, name)), abs(rounded(getattr(stats, name)))
+    limit = max(old * factor, old + floor) if new > old else min(old / factor, old - floor)
+    return Change(name, old, new, limit) if new > max(old, limit) or new < min(old, limit) else None
+
+
+def _text(moved: Sequence[Change]) -> str:
+    return ", ".join(change.text() for change in moved)
