@@ -1,0 +1,155 @@
+"""What is looked at after a call: the result's structure, its memory, and every byte that was not the kernel's to touch."""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lastbit import guards
+from lastbit.arrays import Arrays
+from lastbit.guards import Damage, Guarded
+from lastbit.verdict import Outcome, Verdict
+
+#: Earlier results kept alive, so that their memory cannot be handed out again, and looked at after each call.
+KEPT = 3
+#: Bytes of earlier results kept at most; the newest is kept whatever its size.
+KEPT_BYTES = 2**27
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a call was to return, and the memory that it was given."""
+
+    shape: tuple[int, ...]
+    format: str
+    device: str
+    operands: tuple[Guarded, ...]
+    #: The memory that the result was to be written to, if the kernel takes one.
+    out: Guarded | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that a kernel did wrong beside its numbers."""
+
+    reason: str
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An earlier result: the tensor itself, and the bit patterns that it held when it was returned."""
+
+    border: Arrays
+    tensor: Any
+    format: str
+    device: str
+    codes: NDArray[Any]
+
+
+_kept: deque[Kept] = deque()
+
+
+def examine(border: Arrays, wanted: Wanted, result: Any) -> tuple[NDArray[Any] | None, list[Fault]]:
+    """The result's bit patterns, if it has any, and what the call did wrong, worst first."""
+    faults = _touched(border, wanted)
+    if result is None and wanted.out is not None:
+        result = wanted.out.tensor
+    misfit = border.misfit(result, wanted.shape, wanted.format, wanted.device)
+    if misfit:
+        reason = "it returned None" if result is None else f"it returned a wrong thing: {misfit}"
+        return None, [Fault(reason, "out"), *faults]
+    codes = border.codes(result, wanted.format)
+    faults += _borrowed(border, wanted, result) + _unwritten(wanted, codes) + _overtaken()
+    _keep(Kept(border, result, wanted.format, wanted.device, codes))
+    return codes, faults
+
+
+def verdict(faults: list[Fault]) -> Verdict | None:
+    """The faults as one verdict, the first one first; None if there are none."""
+    if not faults:
+        return None
+    return Verdict(Outcome.WRONG_STRUCTURE, "; ".join(fault.reason for fault in faults), where=faults[0].where)
+
+
+def _touched(border: Arrays, wanted: Wanted) -> list[Fault]:
+    faults = []
+    for operand in wanted.operands:
+        damage = guards.damage(operand, border.host(operand.buffer))
+        if damage is not None:
+            faults.append(_fault(operand, damage, "operand"))
+    if wanted.out is not None:
+        damage = guards.canary_damage(wanted.out, border.host(wanted.out.buffer))
+        if damage is not None:
+            faults.append(_fault(wanted.out, damage, "result"))
+    return faults
+
+
+def _fault(guarded: Guarded, damage: Damage, kind: str) -> Fault:
+    if damage.index is not None:
+        where = f"{guarded.name}{list(damage.index)}"
+        return Fault(f"it changed {kind} {guarded.name}: {damage.count} bytes, first at element {damage.index}", where)
+    side = f"{-damage.offset} bytes before" if damage.offset < 0 else f"at byte {damage.offset} from"
+    text = f"it wrote outside {kind} {guarded.name}: {damage.count} bytes, first {side} its first element"
+    return Fault(text, guarded.name)
+
+
+def _borrowed(border: Arrays, wanted: Wanted, result: Any) -> list[Fault]:
+    """Whose memory the result lies in, if it is not its own."""
+    low, high = border.span(result)
+    if low == high:
+        return []
+    for operand in wanted.operands:
+        if _overlap((low, high), border.span(operand.tensor)):
+            return [Fault(f"its result shares memory with operand {operand.name}; it must be memory of its own", "out")]
+    if wanted.out is not None:
+        same = border.span(wanted.out.tensor) == (low, high)
+        return [] if same else [Fault("it was given memory for its result (out) and returned another tensor", "out")]
+    for kept in _kept:
+        if kept.border is border and kept.device == wanted.device and _overlap((low, high), border.span(kept.tensor)):
+            return [
+                Fault("it returned the memory of an earlier result, which is still in use, as its new result", "out")
+            ]
+    return []
+
+
+def _overlap(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    return one[0] < other[1] and other[0] < one[1]
+
+
+def _unwritten(wanted: Wanted, codes: NDArray[Any]) -> list[Fault]:
+    """Poison in the result, in formats where nothing else makes that bit pattern."""
+    if wanted.format not in guards.TELLTALE:
+        return []
+    left = codes == guards.poison(wanted.format)
+    if not left.any() or any(_holds_poison(operand) for operand in wanted.operands):
+        return []
+    index = tuple(int(i) for i in np.unravel_index(int(left.argmax()), codes.shape))
+    count = int(left.sum())
+    text = (
+        f"its result holds lastbit's poison at {count} of {codes.size} elements, first {index}: they were never written, "
+        "or it read outside an operand"
+    )
+    return [Fault(text, str(index))]
+
+
+def _holds_poison(operand: Guarded) -> bool:
+    dtype = np.dtype(f"u{operand.placement.itemsize}")
+    return bool((operand.placement.view(operand.before, dtype) == guards.poison(operand.format)).any())
+
+
+def _overtaken() -> list[Fault]:
+    """Earlier results that are no longer what they were when they were returned."""
+    for kept in _kept:
+        if not np.array_equal(kept.border.codes(kept.tensor, kept.format), kept.codes):
+            _kept.remove(kept)
+            return [Fault("it changed a result that an earlier call had returned", "out")]
+    return []
+
+
+def _keep(kept: Kept) -> None:
+    _kept.append(kept)
+    while len(_kept) > KEPT or (len(_kept) > 1 and sum(entry.codes.nbytes for entry in _kept) > KEPT_BYTES):
+        _kept.popleft()

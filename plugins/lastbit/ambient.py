@@ -1,0 +1,213 @@
+"""The process around a kernel: what it must leave as it found it, and how that is seen and put back."""
+
+import ctypes
+import io
+import os
+import random
+import sys
+import threading
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+#: Room for fenv_t: 28 to 32 bytes on the platforms that Python runs on.
+FENV_BYTES = 256
+#: Longest text of a kernel's prints and warnings that a note keeps.
+NOTED = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """A setting of a framework that other code depends on."""
+
+    name: str
+    read: Callable[[], Any]
+    write: Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Ambient:
+    """The state of the process before a call."""
+
+    floating_point: tuple[bool, ...]
+    environment: Any
+    switches: tuple[Any, ...]
+    directory: str
+    variables: dict[Any, Any]
+    random_states: tuple[Any, ...]
+    threads: int
+
+
+def floating_point() -> tuple[bool, ...]:
+    """Whether this thread's arithmetic is IEEE 754's default: gradual results and operands, rounding to nearest.
+
+    In order: subnormal results are kept, subnormal operands are kept, sums are not rounded up, nor down, nor to zero.
+    """
+    smallest, tiny, one = _OPERANDS
+    return (
+        smallest * 0.5 != 0.0,
+        _SUBNORMAL * 2.0 != 0.0,
+        one + tiny == one,
+        -one - tiny == -one,
+        one - tiny == one,
+    )
+
+
+def observe() -> Ambient:
+    """The state of the process now."""
+    return Ambient(
+        floating_point=floating_point(),
+        environment=_fenv(),
+        switches=tuple(switch.read() for switch in _switches("torch" in sys.modules)),
+        directory=os.getcwd(),
+        variables=_variables().copy(),
+        random_states=_random_states(),
+        threads=threading.active_count(),
+    )
+
+
+def settle(before: Ambient) -> tuple[list[str], dict[str, str]]:
+    """What a kernel changed since `before`: faults in plain words, and notes; all but the random states is put back.
+
+    Random states stay as they are: putting them back would make a kernel that draws random bits look repeatable.
+    """
+    faults = []
+    after = floating_point()
+    if after != before.floating_point:
+        restored = _restore_fenv(before.environment)
+        faults.append(
+            f"it changed the floating-point mode ({_mode(after)}){'' if restored else ', which stays changed'}"
+        )
+    # A kernel that imports PyTorch brings switches that nobody had read before the call.
+    for switch, old in zip(_switches("torch" in sys.modules), before.switches, strict=False):
+        new = switch.read()
+        if new != old:
+            switch.write(old)
+            faults.append(f"it changed {switch.name} from {old} to {new}")
+    return faults, _settle_surroundings(before)
+
+
+def spoken(stdout: io.StringIO, stderr: io.StringIO, warned: list[warnings.WarningMessage]) -> dict[str, str]:
+    """What a kernel printed and warned of, as notes, shortened; what it did not is left out."""
+    texts = {
+        "printed": (stdout.getvalue() + stderr.getvalue()).strip(),
+        "warned": "; ".join(f"{entry.category.__name__}: {entry.message}" for entry in warned),
+    }
+    return {kind: text[:NOTED] for kind, text in texts.items() if text}
+
+
+def _settle_surroundings(before: Ambient) -> dict[str, str]:
+    notes = {}
+    if os.getcwd() != before.directory:
+        notes["working directory"] = f"changed to {os.getcwd()}, put back"
+        os.chdir(before.directory)
+    if _variables() != before.variables:
+        changed = sorted(_changed_names(before.variables))
+        notes["environment variables"] = f"changed: {', '.join(changed)}; put back"
+        for name in changed:
+            old = before.variables.get(os.environ.encodekey(name))  # type: ignore[attr-defined]
+            if old is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = os.environ.decodevalue(old)  # type: ignore[attr-defined]
+    drawn = [
+        name for name, old, new in zip(_GENERATORS, before.random_states, _random_states(), strict=False) if old != new
+    ]
+    if drawn:
+        notes["random state"] = f"advanced: {', '.join(drawn)}"
+    if threading.active_count() > before.threads:
+        notes["threads"] = f"left {threading.active_count() - before.threads} running"
+    return notes
+
+
+_GENERATORS = ("random", "numpy.random", "torch")
+#: Operands that the compiler of Python cannot fold: the smallest normal number, far less than one rounding of 1, and 1.
+_OPERANDS = [sys.float_info.min, 2.0**-80, 1.0]
+_SUBNORMAL = 2.0**-1074
+
+
+def _mode(state: tuple[bool, ...]) -> str:
+    results, operands, up, down, zero = state
+    words = [] if results and operands else ["subnormals are flushed to zero"]
+    if not (up and down and zero):
+        words.append("rounding is " + ("up" if not up else "down" if not down else "toward zero"))
+    return ", ".join(words) or "IEEE 754 defaults"
+
+
+@cache
+def _libm() -> Any:
+    try:
+        library = ctypes.CDLL(None)
+        return library if hasattr(library, "fegetenv") else ctypes.CDLL("libm.so.6")
+    except (OSError, TypeError):
+        return None
+
+
+def _fenv() -> Any:
+    library = _libm()
+    if library is None:
+        return None
+    environment = ctypes.create_string_buffer(FENV_BYTES)
+    return environment if library.fegetenv(environment) == 0 else None
+
+
+def _restore_fenv(environment: Any) -> bool:
+    return environment is not None and _libm().fesetenv(environment) == 0
+
+
+def _variables() -> dict[Any, Any]:
+    # os.environ's own table: a copy through the mapping interface decodes every variable, at every call.
+    return os.environ._data  # type: ignore[attr-defined,no-any-return]
+
+
+def _changed_names(before: dict[Any, Any]) -> set[str]:
+    now = _variables()
+    keys = {key for key in before.keys() | now.keys() if before.get(key) != now.get(key)}
+    return {os.environ.decodekey(key) for key in keys}  # type: ignore[attr-defined]
+
+
+def _random_states() -> tuple[Any, ...]:
+    name, words, position, *gauss = np.random.get_state()  # type: ignore[misc]
+    states = (random.getstate(), (name, words.tobytes(), position, *gauss))  # type: ignore[union-attr]
+    torch = sys.modules.get("torch")
+    return states if torch is None else (*states, torch.get_rng_state().numpy().tobytes())
+
+
+@cache
+def _switches(with_torch: bool) -> tuple[Switch, ...]:
+    """The settings to watch; `with_torch`: PyTorch is loaded (it is never imported for this)."""
+    found = [Switch("numpy.geterr()", np.geterr, lambda old: np.seterr(**old))]
+    if with_torch:
+        found += _torch_switches()
+    return tuple(found)
+
+
+def _torch_switches() -> list[Switch]:
+    import torch
+
+    matmul = torch.backends.cuda.matmul
+    return [
+        Switch("torch's default dtype", torch.get_default_dtype, torch.set_default_dtype),
+        Switch("torch's number of threads", torch.get_num_threads, torch.set_num_threads),
+        Switch("torch's gradient mode", torch.is_grad_enabled, torch._C._set_grad_enabled),
+        Switch(
+            "torch's deterministic mode",
+            torch.are_deterministic_algorithms_enabled,
+            torch.use_deterministic_algorithms,
+        ),
+        Switch(
+            "torch's float32 matmul precision",
+            torch.get_float32_matmul_precision,
+            torch.set_float32_matmul_precision,
+        ),
+        Switch("torch's FP16 reduction", *_attribute(matmul, "allow_fp16_reduced_precision_reduction")),
+        Switch("torch's BF16 reduction", *_attribute(matmul, "allow_bf16_reduced_precision_reduction")),
+    ]
+
+
+def _attribute(owner: Any, name: str) -> tuple[Callable[[], Any], Callable[[Any], Any]]:
+    return lambda: getattr(owner, name), lambda value: setattr(owner, name, value)

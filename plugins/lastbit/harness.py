@@ -1,0 +1,233 @@
+"""The guarded call: a kernel is run as if it were hostile, and what it returned comes back as bit patterns."""
+
+import contextlib
+import io
+import traceback
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lastbit import aftermath, ambient, arrays, guards
+from lastbit.arrays import Arrays, UnavailableError
+from lastbit.case import Trial
+from lastbit.errors import UsageError
+from lastbit.guards import Guarded
+from lastbit.kernel import OPERANDS
+from lastbit.verdict import Outcome, Verdict
+
+if TYPE_CHECKING:
+    from lastbit.references.data import Operand
+
+#: Texts of errors by which a library says that it does not offer something: PyTorch's dispatcher, NumPy's ufuncs,
+#: Triton's code generator.
+UNSUPPORTED_TEXTS = (
+    "not implemented for",
+    "did not contain a loop with signature",
+    "not supported in this architecture",
+)
+#: Characters of an error message that a verdict keeps.
+MESSAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Obtained:
+    """What a guarded call gave."""
+
+    #: Bit patterns in row-major logical order; empty when the call gave none.
+    codes: NDArray[Any]
+    #: The fault that the kernel committed, or None: its values may then be judged.
+    fault: Verdict | None = None
+    #: What it printed, warned of, or left changed.
+    notes: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The result's shape."""
+        return self.codes.shape
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Operands of a call in the kernel's framework, guarded; `refill` gives them other data at the same addresses."""
+
+    operands: dict[str, Guarded]
+    layouts: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Ran:
+    """How a kernel's run ended."""
+
+    result: Any
+    #: Why there is no result, or None.
+    stopped: Verdict | None
+    #: Settings that it changed, in plain words.
+    changed: list[str]
+    notes: dict[str, str]
+
+
+def call(
+    trial: Trial,
+    operands: "Mapping[str, Operand]",
+    *,
+    layouts: Mapping[str, str] | None = None,
+    scalars: Mapping[str, float] | None = None,
+) -> Obtained:
+    """What the trial's kernel returns for `operands`, guarded, at fresh addresses.
+
+    `layouts` (layouts.LAYOUTS) by operand name, "out" included; those not named are contiguous. `scalars` are passed as
+    keywords. With `trial.settings["isolate"]` the kernel runs in a process of its own.
+
+    Whatever the kernel does is in the result, as a fault. Raises UsageError for an unknown layout, KeyboardInterrupt
+    when the user stops the run.
+    """
+    if trial.settings.get("isolate"):
+        from lastbit.isolate import invoke_isolated
+
+        return invoke_isolated(trial, operands, layouts=layouts, scalars=scalars)
+    return call_here(trial, operands, layouts=layouts, scalars=scalars)
+
+
+def call_here(
+    trial: Trial,
+    operands: "Mapping[str, Operand]",
+    *,
+    layouts: Mapping[str, str] | None = None,
+    scalars: Mapping[str, float] | None = None,
+) -> Obtained:
+    """`call`, in this process whatever the settings say."""
+    try:
+        prepared = prepare(trial, operands, layouts=layouts)
+    except UnavailableError as error:
+        return _nothing(Outcome.UNSUPPORTED, str(error))
+    except (RuntimeError, MemoryError) as error:
+        return _nothing(Outcome.ERROR, f"the operands could not be put on {trial.device}: {_told(error)}")
+    return invoke(trial, prepared, scalars=scalars)
+
+
+def prepare(trial: Trial, operands: "Mapping[str, Operand]", *, layouts: Mapping[str, str] | None = None) -> Prepared:
+    """The operands as guarded tensors of the kernel's framework, each in its layout, at fresh addresses.
+
+    Raises UnavailableError and UsageError as guards.guard.
+    """
+    chosen = layouts or {}
+    unknown = chosen.keys() - operands.keys() - {"out"}
+    if unknown:
+        raise UsageError(f"layout of {', '.join(sorted(unknown))}: the operands are {', '.join(operands)} and out")
+    border = arrays.of(trial.kernel.framework)
+    placed = {
+        name: guards.guard(border, name, operand, chosen.get(name, "contiguous"), trial.device)
+        for name, operand in operands.items()
+    }
+    return Prepared(placed, chosen)
+
+
+def refill(trial: Trial, prepared: Prepared, operands: "Mapping[str, Operand]") -> Prepared:
+    """`prepared` with the data of `operands` in it, at the same addresses.
+
+    Raises UsageError when an operand has another name, shape or format.
+    """
+    border = arrays.of(trial.kernel.framework)
+    if operands.keys() != prepared.operands.keys():
+        raise UsageError(f"operands {', '.join(operands)} cannot replace {', '.join(prepared.operands)}")
+    return Prepared(
+        {name: _refilled(border, old, operands[name]) for name, old in prepared.operands.items()}, prepared.layouts
+    )
+
+
+def invoke(trial: Trial, prepared: Prepared, *, scalars: Mapping[str, float] | None = None) -> Obtained:
+    """What the trial's kernel returns for prepared operands, guarded."""
+    border = arrays.of(trial.kernel.framework)
+    format = trial.formats["out"]
+    shape = RESULT[trial.kernel.op]({name: guarded.placement.shape for name, guarded in prepared.operands.items()})
+    out = None
+    if "out" in trial.kernel.features:
+        out = guards.guard_result(border, shape, format, prepared.layouts.get("out", "contiguous"), trial.device)
+    border.scrub(shape, format, trial.device)
+    ran = _run(trial, border, prepared, out, scalars or {})
+    if ran.stopped is not None:
+        return Obtained(_NO_CODES, ran.stopped, ran.notes)
+    wanted = aftermath.Wanted(shape, format, trial.device, tuple(prepared.operands.values()), out)
+    try:
+        codes, faults = aftermath.examine(border, wanted, ran.result)
+    except RuntimeError as error:
+        reason = f"its result could not be read from {trial.device}: {_told(error)}"
+        return Obtained(_NO_CODES, Verdict(Outcome.CRASHED, reason), ran.notes)
+    faults += [aftermath.Fault(text) for text in ran.changed]
+    return Obtained(_NO_CODES if codes is None else codes, aftermath.verdict(faults), ran.notes)
+
+
+def gemm_shape(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+    """(.., m, n) for a (.., m, k) and b (.., k, n)."""
+    a, b = shapes["a"], shapes["b"]
+    return (*np.broadcast_shapes(a[:-2], b[:-2]), a[-2], b[-1])
+
+
+#: The result's shape from the operands', by op.
+RESULT: dict[str, Callable[[Mapping[str, tuple[int, ...]]], tuple[int, ...]]] = {"gemm": gemm_shape}
+_NO_CODES: NDArray[Any] = np.empty(0, np.uint8)
+
+
+def _nothing(outcome: Outcome, reason: str) -> Obtained:
+    return Obtained(_NO_CODES, Verdict(outcome, reason))
+
+
+def _refilled(border: Arrays, old: Guarded, new: "Operand") -> Guarded:
+    if new.codes.shape != old.placement.shape or new.format != old.format:
+        raise UsageError(
+            f"operand {old.name} is {new.format} {new.codes.shape}, expected {old.format} {old.placement.shape}: "
+            "other data at the same address has the same shape and format"
+        )
+    content = guards.filled(old.name, new, old.placement)
+    guards.store(border, old.buffer, content)
+    return Guarded(old.name, old.format, old.placement, old.buffer, content, old.tensor)
+
+
+def _run(trial: Trial, border: Arrays, prepared: Prepared, out: Guarded | None, scalars: Mapping[str, float]) -> _Ran:
+    names = [name for name in OPERANDS[trial.kernel.op] if name != "out"]
+    positional = [prepared.operands[name].tensor for name in names]
+    keywords: dict[str, Any] = {
+        name: guarded.tensor for name, guarded in prepared.operands.items() if name not in names
+    }
+    keywords |= scalars
+    if out is not None:
+        keywords["out"] = out.tensor
+    result, stopped = None, None
+    stdout, stderr = io.StringIO(), io.StringIO()
+    border.synchronize(trial.device)
+    before = ambient.observe()
+    with (
+        warnings.catch_warnings(record=True) as warned,
+        contextlib.redirect_stdout(stdout),
+        contextlib.redirect_stderr(stderr),
+    ):
+        warnings.simplefilter("always")
+        try:
+            result = trial.kernel.run(*positional, **keywords)
+            border.synchronize(trial.device)
+        except KeyboardInterrupt:
+            ambient.settle(before)
+            raise
+        except BaseException as error:  # a kernel that calls sys.exit() or pytest.skip() has crashed, too
+            stopped = _stopped(error)
+    changed, notes = ambient.settle(before)
+    return _Ran(result, stopped, changed, notes | ambient.spoken(stdout, stderr, warned))
+
+
+def _stopped(error: BaseException) -> Verdict:
+    text = str(error)
+    unsupported = isinstance(error, NotImplementedError) or any(part in text for part in UNSUPPORTED_TEXTS)
+    if isinstance(error, Exception) and unsupported:
+        return Verdict(Outcome.UNSUPPORTED, text or "the kernel raised NotImplementedError")
+    return Verdict(Outcome.CRASHED, _told(error))
+
+
+def _told(error: BaseException) -> str:
+    """The exception's type and text, and the innermost place that raised it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({frames[-1].filename}:{frames[-1].lineno}, in {frames[-1].name})" if frames else ""
+    return f"raised {''.join(traceback.format_exception_only(error)).strip()[-MESSAGE:]}{place}"

@@ -1,0 +1,108 @@
+"""NumPy's border: bit patterns to arrays of NumPy's and ml_dtypes' types and back."""
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lastbit.arrays import UnavailableError, code_dtype
+from lastbit.guards import poison
+from lastbit.layouts import ALIGNMENT, Placement
+
+NATIVE = {"f64": "f8", "f32": "f4", "tf32": "f4", "f16": "f2", "i8": "i1", "u8": "u1", "i32": "i4"}
+ML_DTYPES = {
+    "bf16": "bfloat16",
+    "e4m3fn": "float8_e4m3fn",
+    "e4m3fnuz": "float8_e4m3fnuz",
+    "e4m3b11fnuz": "float8_e4m3b11fnuz",
+    "e5m2": "float8_e5m2",
+    "e5m2fnuz": "float8_e5m2fnuz",
+    "e4m3": "float8_e4m3",
+    "e3m4": "float8_e3m4",
+    "e8m0fnu": "float8_e8m0fnu",
+    "e3m2fn": "float6_e3m2fn",
+    "e2m3fn": "float6_e2m3fn",
+    "e2m1fn": "float4_e2m1fn",
+}
+#: Blocks that are poisoned before a call: one for the result and one for a kernel's copy of it.
+SCRUBBED = 2
+
+
+def has_negative_strides() -> bool:
+    """NumPy has negative strides."""
+    return True
+
+
+@cache
+def dtype(format: str) -> "np.dtype[Any]":
+    """The NumPy type of `format`; tf32 travels as float32.
+
+    Raises UnavailableError when neither NumPy nor ml_dtypes has one.
+    """
+    if format in NATIVE:
+        return np.dtype(NATIVE[format])
+    import ml_dtypes
+
+    if not hasattr(ml_dtypes, ML_DTYPES.get(format, "")):
+        raise UnavailableError(f"NumPy with ml_dtypes {ml_dtypes.__version__} has no type for {format}")
+    return np.dtype(getattr(ml_dtypes, ML_DTYPES[format]))
+
+
+def allocate(nbytes: int, device: str) -> NDArray[np.uint8]:
+    """Uninitialised bytes, aligned; the device is always the CPU."""
+    if device != "cpu":
+        raise UnavailableError(f"NumPy arrays live on the CPU, not on {device}")
+    block = np.empty(nbytes + ALIGNMENT, np.uint8)
+    shift = -block.ctypes.data % ALIGNMENT
+    return block[shift : shift + nbytes]
+
+
+def host(buffer: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The buffer itself."""
+    return buffer
+
+
+def load(buffer: NDArray[np.uint8], content: NDArray[np.uint8]) -> None:
+    """Copy `content` unless it is the buffer."""
+    if content is not buffer:
+        buffer[:] = content
+
+
+def view(buffer: NDArray[np.uint8], placement: Placement, format: str) -> NDArray[Any]:
+    """The array of `format` at `placement` in `buffer`."""
+    return placement.view(buffer, dtype(format))
+
+
+def codes(tensor: NDArray[Any], format: str) -> NDArray[Any]:
+    """A row-major copy of the array's bit patterns."""
+    return np.array(tensor.view(code_dtype(format)) if tensor.ndim else tensor.reshape(1).view(code_dtype(format))[0])
+
+
+def misfit(result: Any, shape: tuple[int, ...], format: str, device: str) -> str:
+    """Why `result` is not a plain array of this shape and format; "" if it is."""
+    if type(result) is not np.ndarray:
+        return f"it is a {type(result).__module__}.{type(result).__qualname__}, expected a numpy.ndarray"
+    if result.shape != shape:
+        return f"its shape is {result.shape}, expected {shape}"
+    if result.dtype != dtype(format):
+        return f"its dtype is {result.dtype}, expected {dtype(format)} ({format})"
+    return ""
+
+
+def span(tensor: NDArray[Any]) -> tuple[int, int]:
+    """Addresses of the first byte and after the last byte of the array's elements."""
+    if tensor.size == 0:
+        return (0, 0)
+    low, high = np.lib.array_utils.byte_bounds(tensor)
+    return (int(low), int(high))
+
+
+def synchronize(device: str) -> None:
+    """NumPy computes before it returns."""
+
+
+def scrub(shape: tuple[int, ...], format: str, device: str) -> None:
+    """Fill blocks of the result's size with poison and free them: malloc hands them out again."""
+    blocks = [np.full(shape, poison(format), code_dtype(format)) for _ in range(SCRUBBED)]
+    del blocks
