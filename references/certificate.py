@@ -66,4 +66,4 @@ def guaranteed_terms(max_a: float, low_a: float, max_b: float, low_b: float) -> 
     quantum = Fraction(low_a) * Fraction(low_b)
     if quantum < Fraction(1, 2**-LEAST):
         return 0
-    return int(2**PRECISION * quantum /// (Fraction(max_a) * Fraction(max_b)))
+    return int(2**PRECISION * quantum // (Fraction(max_a) * Fraction(max_b)))

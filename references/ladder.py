@@ -98,7 +98,7 @@ def _exact(problem: Problem) -> Truth:
 
 
 def _certified_or_sliced(work: Scaled, terms: list[Array], exact: Mask, hard: Mask) -> tuple[Sums, set[str]]:
-    """The sums that are not `hard`: one product where `exact`, slices elsewhere; `hard` grows where those are too dear."""
+    """The sums that are not `hard`: one product where `exact`, slices elsewhere; `hard` grows where too dear."""
     open_ = ~exact & ~hard
     if not open_.any():
         return _summed([work.a], [work.b], terms), {"fp64 exact"}

@@ -33,8 +33,8 @@ def plan(span_a: int, span_b: int, terms: int) -> Plan | None:
     """The fewest products that cut operands of `span_a` and `span_b` bits error-free for sums of `terms` products.
 
     The first slice of w bits is at most 2^w of its grid; each later one, the rest of a rounding to nearest, at most
-    half its predecessor's grid, so it covers w + 1 bits. A product of slices is exact where terms * 2^(wa + wb) <= 2^53.
-    None if no admissible number of slices does it.
+    half its predecessor's grid, so it covers w + 1 bits. A product of slices is exact where
+    terms * 2^(wa + wb) <= 2^53. None if no admissible number of slices does it.
     """
     budget = PRECISION - max(terms - 1, 0).bit_length()
     best: Plan | None = None
