@@ -1,5 +1,7 @@
 """The text of a failure: what, where, got, want, and what the wrong output resembles."""
 
+from math import isinf, isnan
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +21,11 @@ def number(value: float) -> str:
 def element(what: str, where: str, got: float, want: float) -> str:
     """The first line of a failure: "max error 18.45 ulp at (1, 1): got 0.0390625, want 0.03455829620361328"."""
     return f"{what} at {where}: got {number(got)}, want {number(want)}"
+
+
+def class_name(value: float) -> str:
+    """ "NaN", "infinity", "zero" or "a finite value"."""
+    return "NaN" if isnan(value) else "infinity" if isinf(value) else "zero" if value == 0 else "a finite value"
 
 
 def share(count: int, size: int) -> str:
@@ -46,7 +53,8 @@ def _close(a: Floats, b: Floats) -> NDArray[np.bool_]:
     with np.errstate(all="ignore"):
         size = np.abs(b[np.isfinite(b)])
         floor = float(size.mean()) * 2.0**-8 if size.size else 0.0
-        return (np.abs(a - b) <= np.abs(b) * 2.0**-4 + floor) | (a == b) | (np.isnan(a) & np.isnan(b))
+        near: NDArray[np.bool_] = (np.abs(a - b) <= np.abs(b) * 2.0**-4 + floor) | (a == b)
+        return near | (np.isnan(a) & np.isnan(b))
 
 
 def _whole(y: Floats, want: Floats) -> str:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lastbit.acceptance import OVER, WRONG_CLASS, classify
+from lastbit.acceptance import OVER, RIGHT, WRONG_CLASS, classify
 from lastbit.budget import Budget
-from lastbit.failure_text import diagnose, element, place, share
+from lastbit.failure_text import class_name, diagnose, element, number, place, share
 from lastbit.metrics import Measured, measure
+from lastbit.references.chains import two_sum
 from lastbit.references.formats import Format
 from lastbit.verdict import ErrorStats, Outcome, Verdict
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.unsignedinteger]
+
+#: Wrong elements that the reason of judge_exact lists.
+LISTED = 4
 
 
 def judge(codes: Codes, fmt: "str | Format", truth: "Truth", budget: Budget, contract: "Contract") -> Verdict:
@@ -32,31 +36,80 @@ def judge(codes: Codes, fmt: "str | Format", truth: "Truth", budget: Budget, con
     measured = measure(codes, fmt, truth, budget.allowed, budget.sigma)
     suspects = measured.suspects
     if not suspects.size:
-        return _verdict(Outcome.PASS, measured.stats, truth, budget)
-    kinds = classify_at(suspects, codes, fmt, truth, budget, contract)
-    excused = suspects[kinds == 0]
-    stats = measured.stats
-    if excused.size:
-        measured = _without(excused, codes, fmt, truth, budget)
-        stats = measured.stats
-    if (kinds == WRONG_CLASS).any():
-        return _wrong_class(suspects[kinds == WRONG_CLASS], codes, fmt, truth, budget, stats)
-    if (kinds == OVER).any():
-        return _over(int(np.count_nonzero(kinds == OVER)), measured, codes, fmt, truth, budget)
-    return _verdict(Outcome.PASS, stats, truth, budget)
+        return _verdict(Outcome.PASS, "", measured.stats, truth, budget)
+    y = fmt.decode(codes)
+    kinds = classify_at(suspects, y.reshape(-1)[suspects], fmt, truth, budget, contract)
+    if (kinds == RIGHT).any():
+        measured = _without(suspects[kinds == RIGHT], codes, fmt, truth, budget)
+    strange, over = suspects[kinds == WRONG_CLASS], np.count_nonzero(kinds == OVER)
+    if strange.size:
+        where, reason = _explain_class(strange, y, truth)
+        verdict = _verdict(Outcome.WRONG_CLASS, reason, measured.stats, truth, budget, where)
+        return replace(verdict, measured=float(strange.size), allowed=0.0)
+    if over:
+        where, reason = _explain_error(int(over), measured.worst, y, fmt, truth, budget)
+        return _verdict(Outcome.OVER_BUDGET, reason, measured.stats, truth, budget, where)
+    return _verdict(Outcome.PASS, "", measured.stats, truth, budget)
+
+
+def judge_exact(codes: Codes, fmt: "str | Format", truth: "Truth", contract: "Contract") -> Verdict:
+    """Whether every element of `codes`, read as `fmt`, is the exact result rounded once as the contract says.
+
+    Zero mismatches are allowed; both zeros are equal, and so are all NaN. Stochastic rounding may give either
+    neighbour, a flushing contract zero for a subnormal, and a truth with a radius any value between its two ends.
+    WRONG_CLASS if a mismatch involves a NaN or an infinity, else OVER_BUDGET.
+    """
+    fmt = Format.of(fmt)
+    y = fmt.decode(codes)
+    low, high = expected(fmt, truth, contract)
+    right = ((y >= low) & (y <= high)) | (np.isnan(y) & (np.isnan(low) | np.isnan(high)))
+    if not fmt.has_nan:
+        right |= np.isnan(truth.hi)
+    if contract.subnormals == "flush" and fmt.kind == "float" and fmt.bits >= 16:
+        right |= (y == 0) & (np.abs(truth.hi) < fmt.min_normal)
+    if contract.overflow == "saturate":
+        right |= np.isinf(truth.hi) & (y == truth.hi)
+    count = int(right.size - np.count_nonzero(right))
+    stats = measure(codes, fmt, truth).stats
+    common = {"formula": "exact [one rounding]", "proof": truth.rung}
+    if not count:
+        return Verdict(Outcome.PASS, measured=0.0, allowed=0.0, stats=stats, **common)
+    wrong = np.flatnonzero(~right)
+    got, want = y.reshape(-1)[wrong], low.reshape(-1)[wrong]
+    strange = bool((~np.isfinite(got) | ~np.isfinite(want)).any())
+    where = place(int(wrong[0]), y.shape)
+    others = [
+        f"{place(int(i), y.shape)} got {number(g)}, want {number(w)}"
+        for i, g, w in zip(wrong[1:LISTED], got[1:], want[1:], strict=False)
+    ]
+    lines = [
+        element("wrong value", where, float(got[0]), float(want[0])),
+        f"{share(count, y.size)} wrong, none may be: the sum is exact and is rounded once, {contract.output_rounding}",
+        "; ".join(others),
+        diagnose(y, low),
+    ]
+    return Verdict(
+        Outcome.WRONG_CLASS if strange else Outcome.OVER_BUDGET,
+        reason="\n".join(filter(None, lines)),
+        measured=float(count),
+        allowed=0.0,
+        where=where,
+        stats=stats,
+        **common,
+    )
 
 
 def classify_at(
-    index: NDArray[np.intp], codes: Codes, fmt: Format, truth: "Truth", budget: Budget, contract: "Contract"
+    index: NDArray[np.int64], y: Floats, fmt: Format, truth: "Truth", budget: Budget, contract: "Contract"
 ) -> NDArray[np.int8]:
-    """acceptance.classify of the elements at flat indices `index`."""
-    shape = codes.shape
+    """acceptance.classify of results `y` for the elements at flat indices `index`."""
+    shape = truth.hi.shape
+    places = np.unravel_index(index, shape)
 
     def at(array: Floats) -> Floats:
-        return np.asarray(np.broadcast_to(array, shape)[np.unravel_index(index, shape)], np.float64)
+        return np.asarray(np.broadcast_to(array, shape)[places], np.float64)
 
     slack = None if budget.overflow_slack is None else at(budget.overflow_slack)
-    y = fmt.decode(codes.reshape(-1)[index])
     return classify(y, at(truth.hi), at(truth.lo), at(budget.allowed), slack, budget.flush_below, fmt, contract)
 
 
@@ -75,55 +128,64 @@ def _without(excused: NDArray[np.intp], codes: Codes, fmt: Format, truth: "Truth
     return Measured(replace(measured.stats, n=codes.size), kept[measured.suspects], worst)
 
 
-def _verdict(outcome: Outcome, stats: ErrorStats, truth: "Truth", budget: Budget, **rest: object) -> Verdict:
-    """A verdict with what every one of `judge` says."""
-    fields = {"measured": stats.utilisation, "allowed": 1.0, **rest}
-    return Verdict(outcome, formula=f"{budget.formula} [{budget.source}]", proof=truth.rung, stats=stats, **fields)  # type: ignore[arg-type]
-
-
-def _wrong_class(
-    index: NDArray[np.intp], codes: Codes, fmt: Format, truth: "Truth", budget: Budget, stats: ErrorStats
+def _verdict(
+    outcome: Outcome, reason: str, stats: ErrorStats, truth: "Truth", budget: Budget, where: str = ""
 ) -> Verdict:
-    first = int(index[0])
-    where = place(first, codes.shape)
-    y = fmt.decode(codes)
-    got, want = float(y.reshape(-1)[first]), float(truth.hi.reshape(-1)[first])
-    lines = [
-        element(f"{_class(got)} instead of {_class(want)}", where, got, want),
-        f"{share(index.size, codes.size)} of the wrong class (NaN, infinity, overflow value, finite)",
-    ]
-    lines += _hint(y, truth)
-    return _verdict(
-        Outcome.WRONG_CLASS,
-        stats,
-        truth,
-        budget,
-        reason="\n".join(lines),
-        measured=float(index.size),
-        allowed=0.0,
+    return Verdict(
+        outcome,
+        reason=reason,
+        measured=stats.utilisation,
+        allowed=1.0,
         where=where,
+        formula=f"{budget.formula} [{budget.source}]",
+        proof=truth.rung,
+        stats=stats,
     )
 
 
-def _over(count: int, measured: Measured, codes: Codes, fmt: Format, truth: "Truth", budget: Budget) -> Verdict:
-    worst = measured.worst
-    where = place(worst, codes.shape)
-    y = fmt.decode(codes)
-    got, hi, lo = (float(a.reshape(-1)[worst]) for a in (y, truth.hi, truth.lo))
+def _explain_class(index: NDArray[np.int64], y: Floats, truth: "Truth") -> tuple[str, str]:
+    """Where the first element of the wrong class is, and the reason."""
+    first = int(index[0])
+    where = place(first, y.shape)
+    got, want = float(y.reshape(-1)[first]), float(truth.hi.reshape(-1)[first])
+    lines = [
+        element(f"{class_name(got)} instead of {class_name(want)}", where, got, want),
+        f"{share(index.size, y.size)} of the wrong class (NaN, infinity, overflow value or finite)",
+        diagnose(y, truth.hi),
+    ]
+    return where, "\n".join(filter(None, lines))
+
+
+def _explain_error(count: int, worst: int, y: Floats, fmt: Format, truth: "Truth", budget: Budget) -> tuple[str, str]:
+    """Where the element with the largest error / allowed error is, and the reason."""
+    where = place(worst, y.shape)
+    got, hi, lo = (float(array.reshape(-1)[worst]) for array in (y, truth.hi, truth.lo))
     step = float(fmt.ulp(np.array([hi]), np.array([lo]))[0])
-    allowed = float(np.broadcast_to(budget.allowed, codes.shape).reshape(-1)[worst])
+    allowed = float(np.broadcast_to(budget.allowed, y.shape).reshape(-1)[worst])
     lines = [
         element(f"max error {abs((got - hi) - lo) / step:.4g} ulp", where, got, hi),
-        f"budget {allowed / step:.4g} ulp ({budget.formula}; {budget.source}); {share(count, codes.size)} over it",
+        f"budget {allowed / step:.4g} ulp ({budget.formula}; {budget.source}); {share(count, y.size)} over it",
+        diagnose(y, truth.hi),
     ]
-    lines += _hint(y, truth)
-    return _verdict(Outcome.OVER_BUDGET, measured.stats, truth, budget, reason="\n".join(lines), where=where)
+    return where, "\n".join(filter(None, lines))
 
 
-def _hint(y: Floats, truth: "Truth") -> list[str]:
-    found = diagnose(y, truth.hi)
-    return [found] if found else []
+def expected(fmt: Format, truth: "Truth", contract: "Contract") -> tuple[Floats, Floats]:
+    """The smallest and the largest right result of each element; the same but under stochastic rounding or a radius."""
+    modes = ("down", "up") if contract.output_rounding == "stochastic" else (contract.output_rounding,) * 2
+    nan = None if fmt.has_nan else "zero"
+    uncertain = bool(truth.radius.any())
+    ends = []
+    for mode, side in zip(modes, (-1.0, 1.0), strict=True):
+        hi, lo = _moved(truth, side) if uncertain else (truth.hi, truth.lo)
+        ends.append(fmt.round(hi, lo, rounding=mode, overflow=contract.overflow, nan=nan))
+        if not uncertain and modes[0] == modes[1]:
+            return ends[0], ends[0]
+    return ends[0], ends[1]
 
 
-def _class(value: float) -> str:
-    return "NaN" if np.isnan(value) else "infinity" if np.isinf(value) else "zero" if value == 0 else "a finite value"
+def _moved(truth: "Truth", side: float) -> tuple[Floats, Floats]:
+    """The lower (-1) or upper (1) end of the truth, as a pair."""
+    with np.errstate(invalid="ignore"):
+        hi, lo = two_sum(truth.hi, truth.lo + side * truth.radius * (1 + 2.0**-50))
+    return hi, np.where(np.isfinite(hi), lo, 0.0)

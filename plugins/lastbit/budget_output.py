@@ -1,0 +1,65 @@
+"""What rounding to the output format adds to a budget, and where it may overflow."""
+
+from math import inf
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lastbit.budget_terms import Terms
+from lastbit.references.accumulators import Accumulator
+from lastbit.references.formats import Format
+
+if TYPE_CHECKING:
+    from lastbit.contract import Contract
+    from lastbit.references.truth import Truth
+
+Floats = NDArray[np.float64]
+
+#: Factor that covers the float64 rounding of a budget's own arithmetic (fewer than 40 operations on numbers that are
+#: not negative: 40 * 2^-53) and of the judge's error (2^-51, metrics.measure).
+ROUND_UP = 1 + 2.0**-46
+
+
+def overflow_window(
+    largest: Floats,
+    slack: Floats,
+    lost: NDArray[np.bool_] | None,
+    accumulator: Accumulator,
+    fmt: Format,
+    truth: "Truth",
+) -> Floats | None:
+    """Budget.overflow_slack: None if nothing can overflow, infinite where the sum itself may overflow on its way."""
+    high = float((largest + slack).max(initial=0.0))
+    finite = bool(np.isfinite(truth.hi).all())
+    inside = accumulator.engine == "exact" or high < accumulator.max
+    if finite and inside and lost is None and high < min(fmt.max, -fmt.lowest if fmt.signed else inf):
+        return None
+    window = np.broadcast_to(slack, truth.hi.shape).copy()
+    if not inside:
+        window[np.broadcast_to(largest + slack, window.shape) >= accumulator.max] = inf
+    if lost is not None:
+        window[np.broadcast_to(lost, window.shape)] = inf
+    return window
+
+
+def round_output(
+    terms: Terms, slack: Floats, contract: "Contract", accumulator: Accumulator, fmt: Format, truth: "Truth"
+) -> tuple[Floats, Floats | None]:
+    """The bound and the scale after the result is rounded to the output format."""
+    hi = np.where(np.isfinite(truth.hi), truth.hi, 0.0)
+    nearest = contract.output_rounding.startswith("nearest")
+    if accumulator.engine == "integer" and fmt.kind == "integer" and not float(slack.max(initial=0.0)):
+        return np.zeros(hi.shape), None
+    kept = accumulator.engine not in ("exact", "integer") and (
+        fmt.precision >= accumulator.precision and fmt.emin <= accumulator.emin and fmt.emax >= accumulator.emax
+    )
+    if kept:
+        return np.broadcast_to(slack, hi.shape), terms.sigma
+    step = fmt.ulp((np.abs(hi) + slack) * ROUND_UP)
+    terms.formulas.append(f"{'half an' if nearest else 'one'} ulp of {fmt.name} ({contract.output_rounding})")
+    terms.sources.append("numerics 1.1, 2")
+    if contract.output_rounding not in ("nearest-even", "stochastic"):
+        terms.no_statistics(f"rounding {contract.output_rounding} has one sign")
+    allowed = slack + step * (0.5 if nearest else 1.0)
+    return allowed * ROUND_UP, None if terms.sigma is None else np.hypot(terms.sigma, step / 2)
