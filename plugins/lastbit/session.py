@@ -32,12 +32,18 @@ class Plan:
     #: Providers that offer nothing here, and why.
     absent: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Every device that a record of this plan names."""
+        judged = [trial.device for _, trial in self.choices]
+        return tuple(dict.fromkeys([*judged, *(record.device for record in self.untested)])) or ("cpu",)
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
     """What a run compares its verdicts with; looked up once."""
 
-    #: Golden, drift and known findings of a record: filled in by `annotate`, which returns the record.
+    #: The record with its drift from golden and the finding that it is known as.
     annotate: Callable[[Record], Record] = lambda record: record
     #: Settings of a trial: overrides of suites/budgets.toml.
     settings: Callable[[Trial], Mapping[str, Any]] = lambda trial: {}
@@ -102,9 +108,23 @@ def select(
     )
 
 
-def policy(options: Options, command: str) -> Policy:
-    """What the verdicts of a run under `options` are compared with."""
-    return Policy(command=command)
+def policy(options: Options, command: str, plan: Plan) -> Policy:
+    """What the verdicts of `plan` are compared with: golden baselines, known findings, overrides of budgets.
+
+    Raises GoldenError when a golden file cannot be used as it stands.
+    """
+    from lastbit.environment import environment
+    from lastbit.golden.drift import judged
+    from lastbit.golden.match import baselines
+
+    here = environment(plan.devices)
+    wanted = {(trial.kernel.op, trial.device) for _, trial in plan.choices}
+    golden = {(op, device): baselines(op, here.devices[device], options.golden) for op, device in sorted(wanted)}
+
+    def annotate(record: Record) -> Record:
+        return judged(record, golden[record.op, record.device], here)
+
+    return Policy(annotate, command=command)
 
 
 def judge(check: Check, trial: Trial, rules: Policy | None = None) -> Record:
@@ -147,6 +167,9 @@ def reproduce(record: Record, command: str) -> str:
         "tier": record.tier,
         "case": f"{check} {case} {record.formats.replace(' ', ',')}",
     }
+    if command.startswith("lastbit.verify("):
+        named = {**options, "seed": int(seed)}
+        return f"{command}, {', '.join(f'{name}={value!r}' for name, value in named.items() if name != 'only')})"
     prefix = "" if command.startswith("lastbit ") else "lastbit-"
     return " ".join([command, *(f"--{prefix}{name} {shlex.quote(value)}" for name, value in options.items())])
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from lastbit.discovery import Found
     from lastbit.environment import Environment
     from lastbit.references.data import Operand
-    from lastbit.session import Plan
 
 Progress = Callable[[int, int, Record], None]
 
@@ -77,7 +76,7 @@ def verify(
     given: dict[str, Any] = {"tier": tier, "seed": seed, "golden": golden, "strict": strict}
     given["device"] = [device] if device else []
     given["case"] = [case] if isinstance(case, str) else list(case)
-    return walk(Found((kernel,)), given, f"lastbit verify {kernel.name}")
+    return walk(Found((kernel,)), given, "lastbit.verify(kernel")
 
 
 def walk(found: "Found", given: Mapping[str, Any], command: str, progress: Progress | None = None) -> Report:
@@ -87,7 +86,7 @@ def walk(found: "Found", given: Mapping[str, Any], command: str, progress: Progr
 
     chosen = options(given, Path.cwd())
     plan = session.plan(chosen, found)
-    rules = session.policy(chosen, command)
+    rules = session.policy(chosen, command, plan)
     records = list(plan.untested)
     for done, (check, trial) in enumerate(plan.choices, 1):
         record = session.judge(check, trial, rules)
@@ -97,7 +96,7 @@ def walk(found: "Found", given: Mapping[str, Any], command: str, progress: Progr
     status = session.exit_status(records, chosen.strict)
     findings = tuple(finding(r) for r in records if r.outcome not in (Outcome.PASS, Outcome.NOT_TESTED))
     notes = tuple(f"no kernels from {name}: {why}" for name, why in plan.absent.items())
-    return Report(status == 0, findings, tuple(records), environment(_devices(plan)), notes, status)
+    return Report(status == 0, findings, tuple(records), environment(plan.devices), notes, status)
 
 
 def assert_conforms(
@@ -110,7 +109,7 @@ def assert_conforms(
     alpha: float = 1.0,
     beta: float | None = None,
 ) -> None:
-    """Do nothing if `obtained` is what `contract` allows for alpha * a @ b + beta * c + bias; a drop-in for assert_close.
+    """Accept `obtained` if `contract` allows it for alpha * a @ b + beta * c + bias; a drop-in for assert_close.
 
     `inputs` holds the tensors that the kernel was given: "a" (.., m, k), "b" (.., k, n), and "c" or "bias" if they
     were added. Formats are those of the tensors' types where `formats` does not say otherwise; a contract's defaults
@@ -213,7 +212,3 @@ def _kernel(
         raise KernelError(f"kernel {known}: formats is missing; give formats={{'a': 'f32', 'b': 'f32', 'out': 'f32'}}")
     promise = contract or Contract()
     return Kernel(known, op, run, formats, promise, framework, features=frozenset(features))
-
-
-def _devices(plan: "Plan") -> tuple[str, ...]:
-    return tuple(dict.fromkeys(trial.device for _, trial in plan.choices)) or ("cpu",)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lastbit.errors import UsageError
+from lastbit.errors import LastbitError
 from lastbit.options import OPTIONS, Options, options
 from lastbit.verdict import Outcome
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 #: Names of options whose value is a path: relative to where it was written, the command line or the ini file.
 _PATHS = ("golden", "report", "kernels")
+#: Exit statuses of pytest that say less than a problem of ours: conforms, tests failed (a collection error under
+#: pytest-xdist), nothing collected.
+_CORRECTED = (0, 1, 5)
 #: Properties that a JUnit file shows of each test.
 _PROPERTIES = ("kernel", "formats", "check", "case", "device", "outcome", "measured", "allowed", "formula", "proof")
 _STATISTICS = ("max_ulp", "max_kappa", "utilisation", "rms", "bias")
@@ -38,7 +41,8 @@ class Walk:
     #: Whether a test file of the law was collected.
     walked: bool = False
     _found: "Found | None" = None
-    _policy: "Policy | None" = None
+    #: Baselines and findings by op.
+    _policy: "dict[str, Policy]" = field(default_factory=dict)
     _writer: "RunWriter | None" = None
     #: Records and absent providers of the plan that no report has carried to the controller yet.
     _unsent: dict[str, Any] = field(default_factory=dict)
@@ -55,9 +59,9 @@ class Walk:
         self.walked = True
         try:
             plan = session.plan(self.options, self._kernels(), (metafunc.module.OP,))
-        except UsageError as error:
+            self._policy[metafunc.module.OP] = session.policy(self.options, command(self.config), plan)
+        except LastbitError as error:
             # An error without a traceback: the user's mistake, not the law's.
-            self.problems.append(str(error))
             raise pytest.Collector.CollectError(f"lastbit: {error}") from None
         self._hand_over(plan)
         metafunc.parametrize("lastbit_trial", plan.choices, ids=[item_id(*choice) for choice in plan.choices])
@@ -67,7 +71,7 @@ class Walk:
         from lastbit import session
         from lastbit.reports.run import encode
 
-        record = session.judge(check, trial, self._rules())
+        record = session.judge(check, trial, self._policy[trial.kernel.op])
         item.stash[RECORD] = encode(record)
         item.user_properties += properties(record)
         settled = session.settles(record, self.options.strict)
@@ -94,6 +98,13 @@ class Walk:
         self.receive_plan(getattr(report, "lastbit_plan", None))
         self._keep(decode(report.lastbit))
 
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Keep a mistake that a worker met while collecting: it is the user's, and the exit status must say so."""
+        text = str(report.longrepr) if report.failed else ""
+        if text.startswith("lastbit: "):
+            self.walked = True
+            self.problems.append(text.removeprefix("lastbit: "))
+
     def receive_plan(self, sent: dict[str, Any] | None) -> None:
         """Take what a worker's plan leaves out into the account; every worker sends the same."""
         if not sent:
@@ -114,6 +125,8 @@ class Walk:
 
     def finish(self, session: pytest.Session) -> None:
         """Close the account: the exit status, the end of run.jsonl, report.md; a worker hands over what is left."""
+        from lastbit.session import settles
+
         if self.is_worker:
             if self._unsent and not self.config.option.collectonly:
                 self.config.workeroutput["lastbit"] = self._unsent  # type: ignore[attr-defined]
@@ -123,9 +136,10 @@ class Walk:
         if self._writer is not None and self._writer.problem:
             self.problems.append(self._writer.problem)
         if self.walked and not self.config.option.collectonly:
-            if not any(record.outcome.judged for record in self.records.values()):
+            if not self.problems and not any(record.outcome.judged for record in self.records.values()):
                 self.problems.append("nothing was judged")
-            if session.exitstatus in (0, pytest.ExitCode.NO_TESTS_COLLECTED) and self.problems:
+            failed = any(settles(record, self.options.strict) == "fail" for record in self.records.values())
+            if self.problems and not failed and session.exitstatus in _CORRECTED:
                 session.exitstatus = 2
         if self._writer is not None:
             self._writer.close(int(session.exitstatus))
@@ -154,23 +168,15 @@ class Walk:
             self._found = find(self.options.kernels, self.options.only, hooked)
         return self._found
 
-    def _rules(self) -> "Policy":
-        if self._policy is None:
-            from lastbit.session import policy
-
-            self._policy = policy(self.options, command(self.config))
-        return self._policy
-
     def _hand_over(self, plan: "Plan") -> None:
         import msgspec
 
         from lastbit.environment import environment
         from lastbit.reports.run import encode
 
-        devices = tuple(dict.fromkeys(trial.device for _, trial in plan.choices)) or ("cpu",)
         untested = [encode(record) for record in plan.untested]
         self._unsent = {
-            "environment": msgspec.to_builtins(environment(devices)),
+            "environment": msgspec.to_builtins(environment(plan.devices)),
             "absent": dict(plan.absent),
             "untested": [*self._unsent.get("untested", ()), *untested],
         }

@@ -1,0 +1,56 @@
+# make conformance   judge the matrix products of this machine
+# make test          lint, types and the project's own tests
+# make bench         what lastbit itself costs
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
+# Each stamp is the installation that it names: newer than what it was made from, nothing is installed again.
+RUN := $(VENV)/run.stamp
+DEV := $(VENV)/dev.stamp
+JOBS ?= 2
+
+.PHONY: conformance test lint types meta bench clean
+
+conformance: $(RUN)
+	$(BIN)/python -m pytest --lastbit-report reports/out $(ARGS)
+
+test: lint types meta
+
+lint: $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# The package as installed: no checker sees through an editable installation of a mapped package. A build/ that is left
+# over would be packed again, deleted modules included.
+types: $(DEV)
+	rm -rf build
+	$(PIP) --no-deps --target build/types .
+	MYPYPATH=build/types $(BIN)/mypy -p lastbit
+	rm -rf build
+
+meta: $(DEV)
+	$(BIN)/python -m pytest suites/meta -n $(JOBS) --timeout 300 $(ARGS)
+
+bench: $(DEV)
+	$(BIN)/python -m bench
+
+$(VENV)/venv.stamp:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "lastbit needs Python 3.11 or newer; choose one: make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV) || \
+	  { echo "no virtual environment: on Debian and Ubuntu, apt install python3-venv" >&2; rm -rf $(VENV); exit 1; }
+	@touch $@
+
+$(RUN): $(VENV)/venv.stamp pyproject.toml constraints.txt
+	@echo "installing pinned packages into $(VENV) (once)"
+	$(PIP) --editable '.[torch,triton]'
+	@touch $@
+
+$(DEV): $(RUN)
+	@echo "installing the tools of the tests into $(VENV) (once)"
+	$(PIP) --editable '.[torch,triton,parallel,dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist reports/out *.egg-info plugins/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

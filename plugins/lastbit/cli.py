@@ -1,0 +1,222 @@
+"""The `lastbit` command: the same code as the pytest path, without pytest."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lastbit.errors import LastbitError, UsageError
+from lastbit.options import add_arguments
+
+if TYPE_CHECKING:
+    from lastbit.verdict import Record
+
+#: Exit statuses: conforms, does not, wrong usage or nothing judged.
+OK, FAILED, USAGE = 0, 1, 2
+#: Commands of the design that are not built.
+LATER = ("compare", "merge", "datasheet", "zoo", "sweep", "search")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status; a user's mistake is one line on standard error, and 2."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given and given[0] in LATER:
+        print(f"lastbit: {given[0]} is not built yet; there are verify, kernels, golden, report", file=sys.stderr)
+        return USAGE
+    parsed = _parser().parse_args(given)
+    try:
+        status: int = parsed.command(parsed)
+    except LastbitError as error:
+        print(f"lastbit: {error}", file=sys.stderr)
+        return USAGE
+    except OSError as error:
+        print(f"lastbit: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+        return USAGE
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="lastbit", description="Judge numerical kernels to the last bit.")
+    parser.add_argument("--version", action="version", version=f"lastbit {_version()}")
+    commands = parser.add_subparsers(required=True, metavar="verify | kernels | golden | report")
+    verify = commands.add_parser("verify", help="judge the kernels of a file, a module, or those of a name")
+    verify.add_argument("target", metavar="FILE|MODULE|NAME", help="kernels.py, a module, or a name or glob: torch/mm")
+    verify.add_argument("--json", metavar="FILE", help="write every record to FILE, or to standard output for -")
+    add_arguments(
+        verify, "kernels", "only", "op", "device", "tier", "seed", "golden", "strict", "shard", "case", "perf"
+    )
+    verify.set_defaults(command=_verify)
+    kernels = commands.add_parser("kernels", help="list the kernels that are found")
+    add_arguments(kernels, "kernels", "only", "op")
+    kernels.set_defaults(command=_kernels)
+    _add_golden(commands)
+    report = commands.add_parser("report", help="print and write the report of a stored run again")
+    report.add_argument("run", metavar="RUN", help="folder of a run, or its run.jsonl")
+    report.set_defaults(command=_report)
+    return parser
+
+
+def _add_golden(commands: Any) -> None:
+    golden = commands.add_parser("golden", help="compare with, adopt and check golden baselines")
+    parts = golden.add_subparsers(required=True, metavar="diff | accept | doctor")
+    diff = parts.add_parser("diff", help="what a run would change")
+    diff.add_argument("run", metavar="RUN", help="folder of a run, or its run.jsonl")
+    add_arguments(diff, "golden")
+    diff.set_defaults(command=_golden_diff)
+    accept = parts.add_parser("accept", help="adopt a run's observations")
+    accept.add_argument("run", metavar="RUN", help="folder of a run, or its run.jsonl")
+    accept.add_argument("glob", metavar="KEY-GLOB", nargs="?", default="*", help="only records whose key matches")
+    accept.add_argument("--reason", required=True, metavar="TEXT", help="why; stored with each record")
+    accept.add_argument("--all", action="store_true", help="adopt every record, changed or not")
+    accept.add_argument("--allow-worse", action="store_true", help="adopt records that are worse than before, too")
+    accept.add_argument("--prune", action="store_true", help="remove records that the run no longer has")
+    add_arguments(accept, "golden")
+    accept.set_defaults(command=_golden_accept)
+    doctor = parts.add_parser("doctor", help="check every golden file")
+    doctor.add_argument("run", metavar="RUN", nargs="?", help="a run, to find missing and orphaned records")
+    add_arguments(doctor, "golden")
+    doctor.set_defaults(command=_golden_doctor)
+
+
+def _verify(parsed: argparse.Namespace) -> int:
+    from lastbit.verify import walk
+
+    given = {name: value for name, value in vars(parsed).items() if name not in ("command", "target", "json")}
+    # A run without --device judges on every device found; without --tier, as much as verify() does.
+    given["tier"] = given.get("tier") or "standard"
+    sources, only = _target(parsed)
+    report = walk(_find(sources, only), given | {"only": only}, _again(parsed, sources), _progress)
+    print(report, file=sys.stderr if parsed.json == "-" else sys.stdout)
+    if parsed.json:
+        _write_json(parsed.json, report)
+    return report.status
+
+
+def _kernels(parsed: argparse.Namespace) -> int:
+    from tabulate import tabulate
+
+    from lastbit.kernel import formats_text
+    from lastbit.options import options
+
+    chosen = options({"kernels": parsed.kernels, "only": parsed.only, "op": parsed.op}, Path.cwd())
+    found = _find(list(chosen.kernels), list(chosen.only))
+    rows = [
+        (k.name, k.op, formats_text(formats), " ".join(k.devices), k.tier, k.contract.text())
+        for k in sorted(found.kernels, key=lambda kernel: kernel.name)
+        for formats in k.format_sets
+        if not chosen.op or k.op in chosen.op
+    ]
+    print(tabulate(rows, ("kernel", "op", "formats", "devices", "from tier", "contract"), tablefmt="simple"))
+    for name, why in found.absent.items():
+        print(f"no kernels from {name}: {why}")
+    return OK if rows else USAGE
+
+
+def _report(parsed: argparse.Namespace) -> int:
+    from lastbit.reports import markdown, terminal
+    from lastbit.reports.run import read
+    from lastbit.session import exit_status
+
+    run = read(Path(parsed.run))
+    path = Path(parsed.run) if Path(parsed.run).is_dir() else Path(parsed.run).parent
+    print("\n".join(terminal.lines(run.records, run.header.environment, _incomplete(run.complete))))
+    (path / "report.md").write_text(markdown.text(run), encoding="utf-8")
+    print(f"report: {path / 'report.md'}")
+    return exit_status(run.records)
+
+
+def _golden_diff(parsed: argparse.Namespace) -> int:
+    from lastbit.golden.adopt import diff
+
+    print("\n".join(diff(parsed.run, _golden(parsed))))
+    return OK
+
+
+def _golden_accept(parsed: argparse.Namespace) -> int:
+    from lastbit.golden.adopt import accept
+
+    options = {"allow_worse": parsed.allow_worse, "all_keys": parsed.all, "prune": parsed.prune}
+    print("\n".join(accept(parsed.run, _golden(parsed), parsed.glob, parsed.reason, **options)))
+    return OK
+
+
+def _golden_doctor(parsed: argparse.Namespace) -> int:
+    from lastbit.golden.adopt import doctor
+
+    folder = _golden(parsed)
+    if not folder.is_dir():
+        raise UsageError(f"golden folder {folder} is not there; name it with --golden DIR")
+    faults = doctor(folder, parsed.run)
+    print("\n".join(faults or [f"{folder}: nothing wrong"]))
+    return FAILED if faults else OK
+
+
+def _golden(parsed: argparse.Namespace) -> Path:
+    return Path(parsed.golden or "golden")
+
+
+def _target(parsed: argparse.Namespace) -> tuple[list[str], list[str]]:
+    """Sources of kernels and globs of names that the command line names."""
+    from importlib.util import find_spec
+
+    target, sources, only = parsed.target, list(parsed.kernels or ()), list(parsed.only or ())
+    is_module = (
+        target.replace(".", "").isidentifier() and not target.startswith(".") and find_spec(target.partition(".")[0])
+    )
+    if target.endswith(".py") or Path(target).is_file() or is_module:
+        return [*sources, target], only
+    return sources, [*only, target]
+
+
+def _find(sources: list[str], only: list[str]) -> Any:
+    from lastbit.discovery import find
+
+    return find(sources, only)
+
+
+def _again(parsed: argparse.Namespace, sources: list[str]) -> str:
+    """The command of a failure's last line, up to the options that pick its case."""
+    words = ["lastbit", "verify", parsed.target]
+    for source in sources:
+        words += ["--kernels", source] if source != parsed.target else []
+    return " ".join(words)
+
+
+def _progress(done: int, total: int, record: "Record") -> None:
+    """One line that is written over, for people; nothing where standard error is a file."""
+    if sys.stderr.isatty():
+        end = "\n" if done == total else ""
+        text = f"{done}/{total} {record.outcome} {record.kernel} {record.check} {record.case}"
+        print(f"\r\033[K{text[:100]}", end=end, file=sys.stderr, flush=True)
+
+
+def _write_json(target: str, report: Any) -> None:
+    import msgspec
+
+    from lastbit.reports.run import encode
+
+    records = ",\n".join(encode(record) for record in report.records)
+    environment = msgspec.json.encode(report.environment).decode()
+    passed = "true" if report.passed else "false"
+    text = (
+        f'{{"passed": {passed}, "status": {report.status}, "environment": {environment}, "records": [\n{records}\n]}}\n'
+    )
+    if target == "-":
+        sys.stdout.write(text)
+    else:
+        Path(target).write_text(text, encoding="utf-8")
+
+
+def _incomplete(complete: bool) -> list[str]:
+    return [] if complete else ["this run did not come to its end; what follows is what it had judged"]
+
+
+def _version() -> str:
+    import lastbit
+
+    return lastbit.__version__
+
+
+if __name__ == "__main__":
+    sys.exit(main())
