@@ -77,7 +77,7 @@ def judged(record: Record, baselines: Baselines, environment: Environment, today
     software = environment.software(record.kernel)
     if drift.state == "drifted" and software == match.golden.env:
         reason = f"worse than golden: {drift.reason}\nbaseline of {match.golden.date}: {match.golden.reason}"
-        worst = max(drift.changes, key=lambda change: change.new / change.limit)
+        worst = max(drift.changes, key=lambda change: change.new / change.limit if change.limit else math.inf)
         return replace(
             record, outcome=Outcome.REGRESSED, reason=reason, golden="drifted", measured=worst.new, allowed=worst.limit
         )

@@ -48,7 +48,7 @@ class Golden:
     env: str
     #: Commit of the tree that the run came from, "" outside a repository.
     by: str
-    #: Day of adoption, ISO 8601.
+    #: Day of the run that it was adopted from, ISO 8601.
     date: str
     reason: str
     v: int = VERSION
@@ -72,7 +72,7 @@ def golden(record: Record, *, env: str, by: str, date: str, reason: str) -> Gold
     """The golden record of a passing record with statistics; raises GoldenError for any other."""
     if record.outcome != "pass" or record.stats is None or not record.stats.n:
         raise GoldenError(f"{key(record)}: outcome is {record.outcome.value}, only a pass with statistics is adopted")
-    stats = {name: rounded(getattr(record.stats, name)) for name in _FLOATS}
+    stats: dict[str, Any] = {name: rounded(getattr(record.stats, name)) for name in _FLOATS}
     odd = [name for name, value in stats.items() if not math.isfinite(value)]
     if odd:
         raise GoldenError(f"{key(record)}: {', '.join(odd)} is not finite; a baseline holds numbers only")
@@ -148,7 +148,7 @@ def find(op: str, folder: Path | None) -> dict[str, dict[str, Golden]]:
     if folder is None or not folder.is_dir() or folder.resolve() == Path(str(shipped)).resolve():
         return found
     for path in files(folder):
-        name = _parsed(path)
+        name = check_name(path)
         if name["op"] == op:
             found[name["slug"]] = found.get(name["slug"], {}) | load(path)
     return found
@@ -158,8 +158,22 @@ def files(folder: Path) -> list[Path]:
     """The golden files of a folder, by name; raises GoldenError for a *.jsonl that is not named as one."""
     paths = sorted(folder.glob("*.jsonl"))
     for path in paths:
-        _parsed(path)
+        check_name(path)
     return paths
+
+
+def check_name(path: Path) -> re.Match[str]:
+    """The groups op and slug of a golden file's name; raises GoldenError when it is not named as one."""
+    name = _NAME.fullmatch(path.name)
+    try:
+        if name is None:
+            raise ValueError("no op and device slug")
+        Fingerprint.parse(name["slug"])
+    except ValueError as error:
+        raise GoldenError(
+            f"{path}: {error}; a golden file is named <op>.<device slug>.jsonl, move others away"
+        ) from error
+    return name
 
 
 def path_of(folder: Path, op: str, slug: str) -> Path:
@@ -223,19 +237,6 @@ def _migrated(data: dict[str, Any], where: str) -> dict[str, Any]:
     if version > VERSION:
         raise GoldenError(f"{where}: v is {version}, this lastbit reads up to {VERSION}; update lastbit")
     return data
-
-
-def _parsed(path: Path) -> re.Match[str]:
-    name = _NAME.fullmatch(path.name)
-    try:
-        if name is None:
-            raise ValueError("no op and device slug")
-        Fingerprint.parse(name["slug"])
-    except ValueError as error:
-        raise GoldenError(
-            f"{path}: {error}; a golden file is named <op>.<device slug>.jsonl, move others away"
-        ) from error
-    return name
 
 
 def _hash(body: Mapping[str, Any]) -> str:

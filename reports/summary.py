@@ -41,7 +41,7 @@ class Row:
     #: Over passing and failing records with statistics; None where there is none.
     utilisation: float | None
     max_ulp: float | None
-    #: The largest in magnitude.
+    #: The most significant one: |bias| sqrt(n) is largest.
     bias: float | None
     golden: tuple[tuple[str, int], ...]
     #: The check that failed worst, or else came nearest its budget.
@@ -143,6 +143,7 @@ def _row(kernel: str, formats: str, device: str, members: list[Record]) -> Row:
     counts = Counter(record.outcome for record in members if not (record.known and record.outcome.failed))
     golden = Counter(record.golden.partition(":")[0] for record in members if record.golden)
     stats = [record.stats for record in members if record.stats is not None and record.stats.n]
+    biased = max(stats, default=None, key=lambda item: abs(item.bias) * item.n**0.5)
     return Row(
         kernel=kernel,
         formats=formats,
@@ -151,7 +152,7 @@ def _row(kernel: str, formats: str, device: str, members: list[Record]) -> Row:
         known=sum(bool(record.known) and record.outcome.failed for record in members),
         utilisation=max((item.utilisation for item in stats), default=None),
         max_ulp=max((item.max_ulp for item in stats), default=None),
-        bias=max((item.bias for item in stats), default=None, key=abs),
+        bias=biased.bias if biased else None,
         golden=tuple((state, golden[state]) for state in (*GOLDEN_STATES, "advice") if golden[state]),
         worst=min(members, key=_badness).check,
     )

@@ -2,7 +2,7 @@
 
 import textwrap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tabulate import tabulate
 
@@ -15,6 +15,7 @@ WIDTH = 120
 LIMITS = (
     (None, 40, None, 40, None, None, None, 30, None),
     (None, 32, None, 26, None, None, None, 16, 18),
+    (None, 32, None, 20, None, None, None, 10, 16),
     (None, 26, 14, 20, None, None, None, 10, 14),
 )
 #: Blocks of failures, lines of known findings and of what was not judged; the rest is counted and is in run.jsonl.
@@ -41,14 +42,14 @@ def lines(records: Sequence[Record], environment: Environment | None = None, not
     return [*text, "", *textwrap.wrap(summary.verdict(records), WIDTH)]
 
 
-def table(records: Sequence[Record], style: str = "simple") -> list[str]:
+def table(records: Sequence[Record], style: str = "simple", escape: Callable[[str], str] = str) -> list[str]:
     """Kernel x formats as a table: outcomes, worst utilisation, ulp and bias, golden state, worst check.
 
-    Style "simple" keeps to WIDTH where the cells allow it; the others are tabulate's.
+    Style "simple" keeps to WIDTH where the cells allow it; the others are tabulate's. `escape` is applied to each cell.
     """
     rows = summary.rows(records)
     several = len({row.device for row in rows}) > 1
-    cells = [_cells(row, several) for row in rows]
+    cells = [[escape(cell) for cell in _cells(row, several)] for row in rows]
     heads = ("", "kernel", "formats", "outcomes", "util", "ulp", "bias", "golden", "worst check")
     aligned = ("left", "left", "left", "left", "right", "right", "right", "left", "left")
     made: list[str] = []

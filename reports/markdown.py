@@ -1,0 +1,88 @@
+"""report.md: differences and failures first, then the table of kernels, in fewer than sixty lines for a usual run."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from lastbit.reports import summary, terminal
+
+if TYPE_CHECKING:
+    from lastbit.reports.run import Run
+    from lastbit.verdict import Record
+
+#: What is shown of each kind; the rest is counted, and is in run.jsonl.
+FAILURES, KNOWN, MOVED, UNJUDGED, ROWS = 4, 5, 8, 5, 24
+
+
+def text(run: "Run", notes: Sequence[str] = ()) -> str:
+    """The report of `run` in GitHub's Markdown; `notes` are sentences that the session adds.
+
+    Text of kernels is escaped: it can neither close a table cell or code block nor place a link, image or tag.
+    """
+    header = run.header
+    commit = f"commit {header.environment.commit}{' (dirty)' if header.environment.dirty else ''}, "
+    started = f"{commit if header.environment.commit else ''}tier {header.tier}, seed {header.seed}, {header.started}"
+    lines = ["# lastbit", "", f"**{_plain(summary.verdict(run.records), 1000)}**", ""]
+    lines += [_plain(header.environment.text(), 600) + ". " + _plain(started, 200) + "."]
+    if not run.complete:
+        lines += ["", "**This run did not come to its end; what follows is what it had judged.**"]
+    lines += [line for note in notes for line in ("", _plain(note, 1000))]
+    lines += _failures(run.records)
+    lines += _listed("Moved against golden", [_moved(record) for record in run.records if _moved(record)], MOVED)
+    lines += _listed("Known findings", [_known(group) for group in summary.known(run.records)], KNOWN)
+    lines += ["", "## Kernels", "", *_table(run.records)]
+    unjudged = [
+        _plain(f"{outcome.value}, {count} in {kernels} kernel{'' if kernels == 1 else 's'}: {reason}")
+        for outcome, reason, count, kernels in summary.unjudged(run.records)
+    ]
+    lines += _listed("Not judged (none of this is a pass)", unjudged, UNJUDGED)
+    return "\n".join(lines) + "\n"
+
+
+def _failures(records: "Sequence[Record]") -> list[str]:
+    groups = summary.failures(records)
+    lines = ["", "## Failures", ""] if groups else []
+    for group in groups[:FAILURES]:
+        lines += ["```text", *[line.replace("```", "'''") for line in terminal.block(group.shown, group.count)], "```"]
+    rest = [group.shown for group in groups[FAILURES:]]
+    shown = [f"{r.kernel} [{summary.short_formats(r.formats)}] {r.check}: {r.outcome.value}" for r in rest]
+    return lines + (_bullets([_plain(line) for line in shown], KNOWN) if rest else [])
+
+
+def _table(records: "Sequence[Record]") -> list[str]:
+    head, rule, *rows = terminal.table(records, "github", _escaped) or ["", ""]
+    more = [f"| | … and {len(rows) - ROWS} more |" + " |" * 7] if len(rows) > ROWS else []
+    return [head, rule, *rows[:ROWS], *more]
+
+
+def _moved(record: "Record") -> str:
+    """One line for a record that is no longer like its baseline, "" for any other."""
+    if record.golden.partition(":")[0] not in ("drifted", "better"):
+        return ""
+    where = f"{record.kernel} [{summary.short_formats(record.formats)}] {record.check} {record.case}"
+    return _plain(f"{where}: {record.golden}")
+
+
+def _known(group: summary.Group) -> str:
+    record = group.shown
+    where = f"{record.kernel} [{summary.short_formats(record.formats)}] {record.check}"
+    return _plain(f"{record.known}: {where}, {group.count} x {record.outcome.value}")
+
+
+def _listed(title: str, items: list[str], most: int) -> list[str]:
+    return ["", f"## {title}", "", *_bullets(items, most)] if items else []
+
+
+def _bullets(items: list[str], most: int) -> list[str]:
+    more = [f"- … and {len(items) - most} more, in run.jsonl"] if len(items) > most else []
+    return [*(f"- {item}" for item in items[:most]), *more]
+
+
+def _plain(value: str, width: int = 300) -> str:
+    return _escaped(summary.clean(value, width))
+
+
+def _escaped(value: str) -> str:
+    """`value` with Markdown's and HTML's active characters escaped."""
+    for char in "\\`*_[]|":
+        value = value.replace(char, f"\\{char}")
+    return value.replace("&", "&amp;").replace("<", "&lt;")
