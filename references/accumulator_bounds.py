@@ -104,7 +104,7 @@ def bound(model: "Accumulator", a: Array, b: Array, c: Array | None, weight: Arr
         else:
             allowed = _engine_bound(model, read_a, read_b, addend, weight)
         # The bound itself was computed with a few float64 roundings.
-        return np.broadcast_to((lost + allowed) * (1 + 2.0**-40), shape)
+        return np.array(np.broadcast_to((lost + allowed) * (1 + 2.0**-40), shape))
 
 
 def sigma(model: "Accumulator", a: Array, b: Array, c: Array | None, weight: Array | None) -> Array | None:
@@ -164,7 +164,7 @@ def _engine_bound(model: "Accumulator", a: Array, b: Array, c: Array | None, wei
         exponents(a, model.input_emin).max(-1, initial=0)[..., :, None]
         * (exponents(b, model.input_emin).max(-2, initial=0)[..., None, :])
     )
-    subnormal = bool((_below(a, model.input_emin)).any() or (_below(b, model.input_emin)).any())
+    subnormal = _subnormal(a, model.input_emin) or _subnormal(b, model.input_emin)
     reach = np.maximum(weight, fields) if subnormal else weight
     factor = _coefficient(model, k, addend=c is not None, exact_products=True)
     closed = factor * reach + (1 + factor) * absolute
@@ -228,8 +228,8 @@ def _finite(x: Array) -> Array:
     return np.where(np.isfinite(x), x, 0.0)
 
 
-def _below(x: Array, emin: int) -> NDArray[np.bool_]:
-    return (x != 0) & (np.abs(x) < 2.0**emin)
+def _subnormal(x: Array, emin: int) -> bool:
+    return bool(((x != 0) & (np.abs(x) < 2.0**emin)).any())
 
 
 def _grid(x: Array | None) -> tuple[int, int]:

@@ -38,7 +38,10 @@ def span(x: Array, axis: int, magnitude: Array | None = None) -> Span:
     lowest = (codes & (codes - 1)).view(np.float64)
     np.subtract(x, lowest, out=lowest)
     np.abs(lowest, out=lowest)
-    least = np.min(lowest, axis=axis, initial=np.inf, where=lowest > 0)
+    if lowest.all():
+        least = np.min(lowest, axis=axis, initial=np.inf)
+    else:
+        least = np.min(lowest, axis=axis, initial=np.inf, where=lowest > 0)
     most = np.max(np.abs(x) if magnitude is None else magnitude, axis=axis, initial=0.0)
     top, low = np.frexp(most)[1], np.frexp(least)[1] - 1
     some = most > 0
@@ -52,9 +55,15 @@ def certified(weight: Array, low_a: Exponents, low_b: Exponents) -> NDArray[np.b
     products and partial sums are multiples of q = 2^(low_a + low_b) and at most weight: exact where weight <= 2^53 q
     and q is itself a float64. Source: numerics of fixed-point sums; the basis of Ozaki et al. 2012.
     """
+    if not weight.size:
+        return np.ones(weight.shape, bool)
+    if min(low_a.min(), low_b.min()) >= LEAST // 2 and max(low_a.max(), low_b.max()) < 450:
+        limit = np.multiply.outer(np.ldexp(1.0, low_a + PRECISION), np.ldexp(1.0, low_b))
+        exact: NDArray[np.bool_] = weight <= limit
+        return exact
     q = low_a[:, None] + low_b[None, :]
     limit = np.ldexp(1.0, np.minimum(q + PRECISION, 1023).astype(np.int32))
-    exact: NDArray[np.bool_] = ((weight <= limit) & (q >= LEAST)) | (weight == 0)
+    exact = ((weight <= limit) & (q >= LEAST)) | (weight == 0)
     return exact
 
 

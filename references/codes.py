@@ -41,9 +41,10 @@ def decode(fmt: "Format", codes: NDArray[Any], out: Floats | None) -> Floats:
         exact = (codes.astype(np.uint32) << 16).view(np.float32)
     else:
         return np.asarray(np.take(_table(fmt), codes, out=out, mode="clip"))
-    if out is None:
-        return exact.astype(np.float64)
-    out[...] = exact
+    with np.errstate(invalid="ignore"):  # a signalling NaN is no error here
+        if out is None:
+            return exact.astype(np.float64)
+        out[...] = exact
     return out
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-ALIGN = {"toward-zero": np.trunc, "down": np.floor, "nearest-even": np.rint}
+ALIGN: dict[str, np.ufunc] = {"toward-zero": np.trunc, "down": np.floor, "nearest-even": np.rint}
 #: Fraction bits of the products' sum and of c where CDNA3 adds them (MMA-Sim, amd_fused_dot_rd_add).
 CDNA3_SUM_BITS, CDNA3_ADDEND_BITS = 31, 24
 
@@ -25,7 +25,8 @@ def exponents(x: Array, emin: int) -> Array:
 def truncated_inputs(x: Array, precision: int) -> Array:
     """`x` with its significand cut to `precision` bits, as tensor cores read f32 operands for tf32."""
     drop = np.int64(53 - precision)
-    return (np.ascontiguousarray(x).view(np.int64) >> drop << drop).view(np.float64)
+    bits: NDArray[np.int64] = np.ascontiguousarray(x).view(np.int64) >> drop << drop
+    return bits.view(np.float64)
 
 
 def fused(model: "Accumulator", a: Array, b: Array, c: Array) -> Array:
@@ -52,9 +53,11 @@ def aligned(model: "Accumulator", products: Array, carried: Array, scale: Array)
     """The exact sum of products (g, ..) and carried (..) after each was cut to a multiple of scale * 2^-F."""
     step = ALIGN[model.alignment]
     cut = 2.0**model.fraction_bits / scale
-    total = (step(products * cut).sum(axis=0) + step(carried * cut)) / cut
+    total: Array = (step(products * cut).sum(axis=0) + step(carried * cut)) / cut
     special = ~np.isfinite(scale)
-    return np.where(special, products.sum(axis=0) + carried, total) if special.any() else total
+    if special.any():
+        return np.where(special, products.sum(axis=0) + carried, total)
+    return total
 
 
 def promoted(model: "Accumulator", a: Array, b: Array, c: Array) -> Array:

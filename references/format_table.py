@@ -131,13 +131,15 @@ def row(name: str) -> Row:
 def p3109(bits: int, precision: int, signed: bool, extended: bool) -> Row:
     """Binary{bits}p{precision}{s|u}{e|f} of the IEEE P3109 interim report 4.0 (2026): one NaN, no -0, maybe infinities.
 
-    Raises FormatError unless 3 <= bits <= 16 and 1 <= precision < bits (<= bits, unsigned).
+    Raises FormatError unless 3 <= bits <= 16, 1 <= precision < bits (<= bits, unsigned) and values are within float64.
     """
     if not 3 <= bits <= 16 or not 1 <= precision <= bits - signed:
         raise FormatError(
             f"P3109 format with {bits} bits and precision {precision}: bits must be 3 to 16, "
             f"precision 1 to bits{' - 1' if signed else ''}"
         )
+    if bits - precision - signed > 9:
+        raise FormatError(f"P3109 format with {bits} bits and precision {precision}: its values exceed float64's range")
     bias = 1 << (bits - precision - signed)
     sign = 1 << (bits - 1)
     # Signed: NaN takes the code of -0. Unsigned: NaN takes the top code. Infinity is the code before.

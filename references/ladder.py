@@ -19,7 +19,7 @@ Sums = tuple[Array, Array, Array, Mask]
 U = 2.0**-53
 LARGEST = float(np.finfo(np.float64).max)
 #: Elements that one exact sum handles at a time: its six or so temporaries stay in a core's second-level cache.
-CHUNK = 1 << 15
+CHUNK = 1 << 14
 #: Elements that are multiplied at a time: bounds the memory that the products of all slices take.
 PANEL = 1 << 18
 RUNGS = ("fp64 bound", "fp64 exact", "sliced", "rational")
@@ -183,8 +183,9 @@ def _raised(weight: Array, some: Mask, problem: Problem, k: int) -> Array:
         weight = weight + np.abs(scale * x)
         some = some | (x != 0)
     weight = weight * (1 + (k + 8) * U * (1 + 2.0**-20))
-    weight = np.where(some & (weight < 2.0**-960), weight + 4 * 2.0**-1074, weight)
-    return np.minimum(weight, LARGEST)
+    if weight.min(initial=1.0) < 2.0**-960:
+        weight = np.where(some & (weight < 2.0**-960), weight + 4 * 2.0**-1074, weight)
+    return np.minimum(weight, LARGEST, out=weight)
 
 
 def _rational(problem: Problem, where: Mask, out: tuple[Array, Array, Array, Array]) -> None:

@@ -58,11 +58,8 @@ def exact_float64(x: ArrayLike) -> Floats:
     array = np.asarray(x)
     if array.dtype == np.float64:
         return array
-    floats = array.astype(np.float64)
-    exact = array.dtype.kind in "biuf" and (
-        array.dtype.itemsize < 8 or bool(np.all(floats.astype(array.dtype) == array))
-    )
-    if not exact:
+    floats = array.astype(np.float64) if array.dtype.kind in "biuf" else np.empty(0)
+    if floats.shape != array.shape or (array.dtype.itemsize >= 8 and not np.array_equal(floats.astype(array.dtype), array)):
         raise FormatError(f"values of type {array.dtype} are not exact in float64; give a pair (x, lo) or a Fraction")
     return floats
 

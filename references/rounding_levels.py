@@ -48,8 +48,8 @@ def _stochastic(
     """Whether the upper level is chosen; magnitudes round up. b - a is a power of two, so all is exact."""
     fraction = np.where(negative, b - x, x - a) / (b - a)
     away = carries(np.floor(fraction * 2.0**random_bits), random, random_bits)
-    # Where the lower level b - 0 is hit exactly nothing carries, so a negative x = b would go to b anyway.
-    return (away != negative) | (x == b)
+    up: NDArray[np.bool_] = (away != negative) | (x == b)
+    return up
 
 
 @cache
