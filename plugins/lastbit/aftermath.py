@@ -1,6 +1,5 @@
-"""What is looked at after a call: the result's structure, its memory, and every byte that was not the kernel's to touch."""
+"""What is looked at after a call: the result's structure and memory, and every byte that was not the kernel's."""
 
-from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +11,9 @@ from lastbit.arrays import Arrays
 from lastbit.guards import Damage, Guarded
 from lastbit.verdict import Outcome, Verdict
 
-#: Earlier results kept alive, so that their memory cannot be handed out again, and looked at after each call.
-KEPT = 3
+#: Earlier results kept alive, so that their memory cannot be handed out again: of every kernel the newest, for kernels
+#: take turns at each case.
+KEPT = 64
 #: Bytes of earlier results kept at most; the newest is kept whatever its size.
 KEPT_BYTES = 2**27
 
@@ -22,6 +22,8 @@ KEPT_BYTES = 2**27
 class Wanted:
     """What a call was to return, and the memory that it was given."""
 
+    #: Name of the kernel.
+    kernel: str
     shape: tuple[int, ...]
     format: str
     device: str
@@ -38,7 +40,7 @@ class Fault:
     where: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Kept:
     """An earlier result: the tensor itself, and the bit patterns that it held when it was returned."""
 
@@ -47,9 +49,11 @@ class Kept:
     format: str
     device: str
     codes: NDArray[Any]
+    #: Addresses of its first byte and after its last.
+    span: tuple[int, int]
 
 
-_kept: deque[Kept] = deque()
+_kept: dict[tuple[str, str], Kept] = {}
 
 
 def examine(border: Arrays, wanted: Wanted, result: Any) -> tuple[NDArray[Any] | None, list[Fault]]:
@@ -62,8 +66,8 @@ def examine(border: Arrays, wanted: Wanted, result: Any) -> tuple[NDArray[Any] |
         reason = "it returned None" if result is None else f"it returned a wrong thing: {misfit}"
         return None, [Fault(reason, "out"), *faults]
     codes = border.codes(result, wanted.format)
-    faults += _borrowed(border, wanted, result) + _unwritten(wanted, codes) + _overtaken()
-    _keep(Kept(border, result, wanted.format, wanted.device, codes))
+    faults += _borrowed(border, wanted, result) + _unwritten(wanted, codes) + _overtaken(wanted)
+    _keep(wanted, Kept(border, result, wanted.format, wanted.device, codes, border.span(result)))
     return codes, faults
 
 
@@ -107,8 +111,8 @@ def _borrowed(border: Arrays, wanted: Wanted, result: Any) -> list[Fault]:
     if wanted.out is not None:
         same = border.span(wanted.out.tensor) == (low, high)
         return [] if same else [Fault("it was given memory for its result (out) and returned another tensor", "out")]
-    for kept in _kept:
-        if kept.border is border and kept.device == wanted.device and _overlap((low, high), border.span(kept.tensor)):
+    for kept in _kept.values():
+        if kept.device == wanted.device and _overlap((low, high), kept.span):
             return [
                 Fault("it returned the memory of an earlier result, which is still in use, as its new result", "out")
             ]
@@ -129,8 +133,8 @@ def _unwritten(wanted: Wanted, codes: NDArray[Any]) -> list[Fault]:
     index = tuple(int(i) for i in np.unravel_index(int(left.argmax()), codes.shape))
     count = int(left.sum())
     text = (
-        f"its result holds lastbit's poison at {count} of {codes.size} elements, first {index}: they were never written, "
-        "or it read outside an operand"
+        f"its result holds lastbit's poison at {count} of {codes.size} elements, first {index}: "
+        "they were never written, or it read outside an operand"
     )
     return [Fault(text, str(index))]
 
@@ -140,16 +144,17 @@ def _holds_poison(operand: Guarded) -> bool:
     return bool((operand.placement.view(operand.before, dtype) == guards.poison(operand.format)).any())
 
 
-def _overtaken() -> list[Fault]:
-    """Earlier results that are no longer what they were when they were returned."""
-    for kept in _kept:
-        if not np.array_equal(kept.border.codes(kept.tensor, kept.format), kept.codes):
-            _kept.remove(kept)
-            return [Fault("it changed a result that an earlier call had returned", "out")]
-    return []
+def _overtaken(wanted: Wanted) -> list[Fault]:
+    """Whether the kernel's earlier result is no longer what it was when it was returned."""
+    kept = _kept.get((wanted.kernel, wanted.device))
+    if kept is None or np.array_equal(kept.border.codes(kept.tensor, kept.format), kept.codes):
+        return []
+    return [Fault("the result of its earlier call has changed since", "out")]
 
 
-def _keep(kept: Kept) -> None:
-    _kept.append(kept)
-    while len(_kept) > KEPT or (len(_kept) > 1 and sum(entry.codes.nbytes for entry in _kept) > KEPT_BYTES):
-        _kept.popleft()
+def _keep(wanted: Wanted, kept: Kept) -> None:
+    key = (wanted.kernel, wanted.device)
+    _kept.pop(key, None)
+    _kept[key] = kept
+    while len(_kept) > KEPT or (len(_kept) > 1 and sum(entry.codes.nbytes for entry in _kept.values()) > KEPT_BYTES):
+        del _kept[next(iter(_kept))]

@@ -3,6 +3,7 @@
 import ctypes
 import io
 import os
+import pickle
 import random
 import sys
 import threading
@@ -37,7 +38,7 @@ class Ambient:
     environment: Any
     switches: tuple[Any, ...]
     directory: str
-    variables: dict[Any, Any]
+    variables: dict[str, str]
     random_states: tuple[Any, ...]
     threads: int
 
@@ -64,7 +65,7 @@ def observe() -> Ambient:
         environment=_fenv(),
         switches=tuple(switch.read() for switch in _switches("torch" in sys.modules)),
         directory=os.getcwd(),
-        variables=_variables().copy(),
+        variables=dict(os.environ),
         random_states=_random_states(),
         threads=threading.active_count(),
     )
@@ -105,15 +106,13 @@ def _settle_surroundings(before: Ambient) -> dict[str, str]:
     if os.getcwd() != before.directory:
         notes["working directory"] = f"changed to {os.getcwd()}, put back"
         os.chdir(before.directory)
-    if _variables() != before.variables:
-        changed = sorted(_changed_names(before.variables))
+    variables = dict(os.environ)
+    if variables != before.variables:
+        keys = variables.keys() | before.variables.keys()
+        changed = sorted(name for name in keys if variables.get(name) != before.variables.get(name))
         notes["environment variables"] = f"changed: {', '.join(changed)}; put back"
-        for name in changed:
-            old = before.variables.get(os.environ.encodekey(name))  # type: ignore[attr-defined]
-            if old is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = os.environ.decodevalue(old)  # type: ignore[attr-defined]
+        os.environ.clear()
+        os.environ.update(before.variables)
     drawn = [
         name for name, old, new in zip(_GENERATORS, before.random_states, _random_states(), strict=False) if old != new
     ]
@@ -159,20 +158,8 @@ def _restore_fenv(environment: Any) -> bool:
     return environment is not None and _libm().fesetenv(environment) == 0
 
 
-def _variables() -> dict[Any, Any]:
-    # os.environ's own table: a copy through the mapping interface decodes every variable, at every call.
-    return os.environ._data  # type: ignore[attr-defined,no-any-return]
-
-
-def _changed_names(before: dict[Any, Any]) -> set[str]:
-    now = _variables()
-    keys = {key for key in before.keys() | now.keys() if before.get(key) != now.get(key)}
-    return {os.environ.decodekey(key) for key in keys}  # type: ignore[attr-defined]
-
-
 def _random_states() -> tuple[Any, ...]:
-    name, words, position, *gauss = np.random.get_state()  # type: ignore[misc]
-    states = (random.getstate(), (name, words.tobytes(), position, *gauss))  # type: ignore[union-attr]
+    states = (random.getstate(), pickle.dumps(np.random.get_state(legacy=False)))
     torch = sys.modules.get("torch")
     return states if torch is None else (*states, torch.get_rng_state().numpy().tobytes())
 
@@ -189,7 +176,7 @@ def _switches(with_torch: bool) -> tuple[Switch, ...]:
 def _torch_switches() -> list[Switch]:
     import torch
 
-    matmul = torch.backends.cuda.matmul
+    matmul, onednn = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul
     return [
         Switch("torch's default dtype", torch.get_default_dtype, torch.set_default_dtype),
         Switch("torch's number of threads", torch.get_num_threads, torch.set_num_threads),
@@ -199,11 +186,9 @@ def _torch_switches() -> list[Switch]:
             torch.are_deterministic_algorithms_enabled,
             torch.use_deterministic_algorithms,
         ),
-        Switch(
-            "torch's float32 matmul precision",
-            torch.get_float32_matmul_precision,
-            torch.set_float32_matmul_precision,
-        ),
+        Switch("torch.backends.fp32_precision", *_attribute(torch.backends, "fp32_precision")),
+        Switch("torch.backends.cuda.matmul.fp32_precision", *_attribute(matmul, "fp32_precision")),
+        Switch("torch.backends.mkldnn.matmul.fp32_precision", *_attribute(onednn, "fp32_precision")),
         Switch("torch's FP16 reduction", *_attribute(matmul, "allow_fp16_reduced_precision_reduction")),
         Switch("torch's BF16 reduction", *_attribute(matmul, "allow_bf16_reduced_precision_reduction")),
     ]

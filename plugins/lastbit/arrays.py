@@ -59,8 +59,8 @@ def of(framework: str) -> Arrays:
     """
     if framework == "jax":
         raise UnavailableError(
-            "jax is not supported by this version of lastbit; wrap the kernel so that it takes and returns NumPy arrays "
-            "(numpy.from_dlpack, numpy.asarray) and give framework='numpy'"
+            "jax is not supported by this version of lastbit; wrap the kernel so that it takes and returns NumPy "
+            "arrays (numpy.from_dlpack, numpy.asarray) and give framework='numpy'"
         )
     try:
         return cast(Arrays, importlib.import_module(f"lastbit.{framework}_arrays"))

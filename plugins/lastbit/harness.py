@@ -115,6 +115,8 @@ def prepare(trial: Trial, operands: "Mapping[str, Operand]", *, layouts: Mapping
     Raises UnavailableError and UsageError as guards.guard.
     """
     chosen = layouts or {}
+    if trial.kernel.op not in RESULT:
+        raise UnavailableError(f"this version of lastbit calls {', '.join(RESULT)} kernels, not {trial.kernel.op}")
     unknown = chosen.keys() - operands.keys() - {"out"}
     if unknown:
         raise UsageError(f"layout of {', '.join(sorted(unknown))}: the operands are {', '.join(operands)} and out")
@@ -151,7 +153,7 @@ def invoke(trial: Trial, prepared: Prepared, *, scalars: Mapping[str, float] | N
     ran = _run(trial, border, prepared, out, scalars or {})
     if ran.stopped is not None:
         return Obtained(_NO_CODES, ran.stopped, ran.notes)
-    wanted = aftermath.Wanted(shape, format, trial.device, tuple(prepared.operands.values()), out)
+    wanted = aftermath.Wanted(trial.kernel.name, shape, format, trial.device, tuple(prepared.operands.values()), out)
     try:
         codes, faults = aftermath.examine(border, wanted, ran.result)
     except RuntimeError as error:

@@ -80,9 +80,9 @@ def _reversed(shape: tuple[int, ...], rows: int, columns: int) -> tuple[int, ...
     return strides[:-2] + tuple(-stride for stride in strides[-2:])
 
 
-#: Strides by layout name, from the shape and its last two sizes: row-major; column-major; every second column of a wider
-#: matrix; rows followed by padding; row-major but one element off alignment; one matrix for the whole batch (stride 0);
-#: rows and columns from last to first (negative strides).
+#: Strides by layout name, from the shape and its last two sizes: row-major; column-major; every second column of a
+#: wider matrix; rows followed by padding; row-major but one element off alignment; one matrix for the whole batch
+#: (stride 0); rows and columns from last to first (negative strides).
 LAYOUTS: dict[str, Callable[[tuple[int, ...], int, int], tuple[int, ...]]] = {
     "contiguous": _contiguous,
     "transposed": _transposed,
@@ -101,7 +101,7 @@ def place(layout: str, shape: tuple[int, ...], itemsize: int) -> Placement:
     """
     if layout not in LAYOUTS:
         raise UsageError(f"layout {layout!r}: expected one of {', '.join(LAYOUTS)}")
-    rows, columns = ((1, 1) + shape)[-2:]
+    rows, columns = (1, 1, *shape)[-2:]
     strides = LAYOUTS[layout](shape, rows, columns)
     reach = [(size - 1) * stride for size, stride in zip(shape, strides, strict=True)] if prod(shape) else []
     margin = _aligned(max(MARGIN, 2 * columns * itemsize)) // itemsize

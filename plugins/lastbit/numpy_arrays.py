@@ -46,7 +46,8 @@ def dtype(format: str) -> "np.dtype[Any]":
 
     if not hasattr(ml_dtypes, ML_DTYPES.get(format, "")):
         raise UnavailableError(f"NumPy with ml_dtypes {ml_dtypes.__version__} has no type for {format}")
-    return np.dtype(getattr(ml_dtypes, ML_DTYPES[format]))
+    found: np.dtype[Any] = np.dtype(getattr(ml_dtypes, ML_DTYPES[format]))
+    return found
 
 
 def allocate(nbytes: int, device: str) -> NDArray[np.uint8]:
