@@ -85,17 +85,17 @@ def checked(kernels: Any, where: str) -> tuple[Kernel, ...]:
 
     Raises UsageError, naming `where`, when it holds anything else.
     """
-    kernels = kernels() if callable(kernels) and not isinstance(kernels, Kernel) else kernels
-    if kernels is None:
+    listed = kernels() if callable(kernels) else kernels
+    if listed is None:
         return ()
-    kernels = (kernels,) if isinstance(kernels, Kernel) else kernels
-    if not isinstance(kernels, Iterable):
-        raise UsageError(f"{where} is {kernels!r}, expected a list of lastbit.Kernel")
-    kernels = tuple(kernels)
-    for kernel in kernels:
+    if not isinstance(listed, Iterable):
+        listed = (listed,)
+    found = []
+    for kernel in listed:
         if not isinstance(kernel, Kernel):
             raise UsageError(f"{where} holds {kernel!r}, expected a lastbit.Kernel")
-    return kernels
+        found.append(kernel)
+    return tuple(found)
 
 
 def devices_found(kernels: Iterable[Kernel]) -> tuple[str, ...]:

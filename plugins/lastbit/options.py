@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +37,7 @@ OPTIONS = (
     Option("shard", "run the I-th of N parts, for example 1/4", metavar="I/N"),
     Option("case", "exactly one case, as a failure's command names it: 'CHECK CASE FORMATS'", "args", "CASE"),
     Option("perf", "judge speed", "bool", refused="lastbit does not judge speed yet; leave it out"),
-    Option(
-        "isolate",
-        "run each kernel in its own process",
-        "bool",
-        refused="not built yet; run with `-n 1` (pytest-xdist), which survives a kernel that kills its process",
-    ),
+    Option("isolate", "run each kernel in a process of its own: one that dies or hangs costs its own verdict", "bool"),
 )
 
 
@@ -59,6 +54,8 @@ class Options:
     golden: Path = field(default_factory=lambda: Path("golden"))
     report: Path = field(default_factory=lambda: Path("lastbit-report"))
     strict: bool = False
+    #: Each kernel in a process of its own.
+    isolate: bool = False
     #: (I, N) with 1 <= I <= N.
     shard: tuple[int, int] = (1, 1)
     #: "CHECK CASE FORMATS" texts; empty: every case of the tier.
@@ -96,11 +93,8 @@ def options(given: Mapping[str, Any], root: Path) -> Options:
     chosen["shard"] = _shard(str(values.get("shard", "1/1")))
     chosen["golden"] = root / str(values.get("golden", "golden"))
     chosen["report"] = root / str(values.get("report", "lastbit-report"))
-    chosen["strict"] = bool(values.get("strict", False))
+    chosen["strict"], chosen["isolate"] = (bool(values.get(name, False)) for name in ("strict", "isolate"))
     return Options(**chosen)
-
-
-NAMES = tuple(f.name for f in fields(Options))
 
 
 def _argument(option: Option) -> dict[str, Any]:

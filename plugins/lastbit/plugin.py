@@ -1,6 +1,6 @@
 """The pytest plugin: hooks and fixtures only; what they do is in walk.py, loaded when the law is walked."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -59,7 +59,9 @@ def lastbit_judge(request: pytest.FixtureRequest) -> "Callable[[Check, Trial], N
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Let the report of a judged test carry its record, so that it reaches the controller of pytest-xdist."""
     report = yield
     if call.when == "call":

@@ -81,7 +81,9 @@ def select(
     the records whose key hashes into it, whatever else is selected.
     """
     if law is None:
-        from lastbit.suites.law import checks as law
+        from lastbit.suites.law import checks
+
+        law = checks
     ops, devices = tuple(ops), tuple(devices)
     chosen: dict[str, list[Choice]] = {}
     untested: list[Record] = []
@@ -231,6 +233,7 @@ def _parts(text: str) -> tuple[str, str, str]:
 
 
 def _trials(kernel: Kernel, case: Case, devices: tuple[str, ...], options: Options, check: Check) -> Iterator[Trial]:
+    settings = {"isolate": True} if options.isolate else {}
     for formats in kernel.format_sets:
         asked = {_parts(text)[2] for text in options.case if text.split()[:2] == [check.name, case.id]}
         if asked and "" not in asked and formats_text(formats).replace(" ", ",") not in asked:
@@ -238,7 +241,7 @@ def _trials(kernel: Kernel, case: Case, devices: tuple[str, ...], options: Optio
         contract = resolved(kernel.contract, formats)
         for device in devices:
             if device.partition(":")[0] in kernel.devices:
-                yield Trial(kernel, formats, contract, device, case, options.seed, options.tier)
+                yield Trial(kernel, formats, contract, device, case, options.seed, options.tier, settings)
 
 
 def _whole_kernel(kernel: Kernel, options: Options, devices: tuple[str, ...]) -> tuple[str, Outcome]:

@@ -56,12 +56,14 @@ def verify(
     case: str | Iterable[str] = (),
     golden: str | Path | None = None,
     strict: bool = False,
+    isolate: bool = False,
 ) -> Report:
     """The report of a kernel over the whole law of its op; device None is every device found.
 
     A function needs `formats`, one mapping of operands and "out" to formats or several, and takes the other fields of
     a Kernel as they stand here; a Kernel brings its own. `case` picks single cases, "CHECK CASE FORMATS", as a failure
     names them. `golden` is the folder of baselines to compare with, golden/ in the working directory by default.
+    `isolate` runs the kernel in a process of its own.
 
     Raises UsageError or KernelError when an argument cannot be used.
     """
@@ -73,7 +75,7 @@ def verify(
         raise UsageError(
             f"verify({kernel.name}): a Kernel brings its own formats and contract; use dataclasses.replace"
         )
-    given: dict[str, Any] = {"tier": tier, "seed": seed, "golden": golden, "strict": strict}
+    given: dict[str, Any] = {"tier": tier, "seed": seed, "golden": golden, "strict": strict, "isolate": isolate}
     given["device"] = [device] if device else []
     given["case"] = [case] if isinstance(case, str) else list(case)
     return walk(Found((kernel,)), given, "lastbit.verify(kernel")

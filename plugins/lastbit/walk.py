@@ -23,9 +23,6 @@ _PATHS = ("golden", "report", "kernels")
 #: Exit statuses of pytest that say less than a problem of ours: conforms, tests failed (a collection error under
 #: pytest-xdist), nothing collected.
 _CORRECTED = (0, 1, 5)
-#: Properties that a JUnit file shows of each test.
-_PROPERTIES = ("kernel", "formats", "check", "case", "device", "outcome", "measured", "allowed", "formula", "proof")
-_STATISTICS = ("max_ulp", "max_kappa", "utilisation", "rms", "bias")
 
 
 @dataclass(slots=True, eq=False)
@@ -69,6 +66,7 @@ class Walk:
     def judge(self, item: pytest.Item, check: "Check", trial: "Trial") -> None:
         """Judge one trial and end the test as its outcome says."""
         from lastbit import session
+        from lastbit.reports.junit import properties
         from lastbit.reports.run import encode
 
         record = session.judge(check, trial, self._policy[trial.kernel.op])
@@ -143,6 +141,7 @@ class Walk:
                 session.exitstatus = 2
         if self._writer is not None:
             self._writer.close(int(session.exitstatus))
+            self._write_report(self._writer.path.parent)
 
     def summary(self, terminal: pytest.TerminalReporter) -> None:
         """The account in the terminal."""
@@ -152,8 +151,7 @@ class Walk:
 
         terminal.section("lastbit")
         environment = self._writer.header.environment if self._writer is not None else None
-        notes = [f"no kernels from {name}: {why}" for name, why in self.absent.items()]
-        for line in lines(tuple(self.records.values()), environment, notes):
+        for line in lines(tuple(self.records.values()), environment, self._notes()):
             terminal.write_line(line)
         if self._writer is not None and not self._writer.problem:
             terminal.write_line(f"report: {_near(self.options.report)}/report.md, records: {self._writer.path.name}")
@@ -167,6 +165,19 @@ class Walk:
             hooked = self.config.hook.pytest_lastbit_kernels(config=self.config)
             self._found = find(self.options.kernels, self.options.only, hooked)
         return self._found
+
+    def _write_report(self, folder: Path) -> None:
+        from lastbit.reports import markdown
+        from lastbit.reports.run import read
+
+        try:
+            (folder / "report.md").write_text(markdown.text(read(folder), self._notes()), encoding="utf-8")
+        except (OSError, LastbitError) as error:
+            # The run itself is judged and stored or its problem said; a report can be written again.
+            self.problems.append(f"{folder}/report.md is not written ({error}); try: lastbit report {folder}")
+
+    def _notes(self) -> list[str]:
+        return [f"no kernels from {name}: {why}" for name, why in self.absent.items()]
 
     def _hand_over(self, plan: "Plan") -> None:
         import msgspec
@@ -232,14 +243,6 @@ def chosen(options: Options) -> dict[str, str]:
     if options.shard != (1, 1):
         texts["shard"] = "{}/{}".format(*options.shard)
     return {name: text for name, text in texts.items() if text}
-
-
-def properties(record: "Record") -> list[tuple[str, object]]:
-    """What a JUnit file says about a record."""
-    found = [(f"lastbit.{name}", str(getattr(record, name))) for name in _PROPERTIES]
-    if record.stats is not None:
-        found += [(f"lastbit.{name}", f"{getattr(record.stats, name):.4g}") for name in _STATISTICS]
-    return [(name, value) for name, value in found if value not in ("", "None")]
 
 
 def _path(text: str, base: Path) -> str:
