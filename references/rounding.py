@@ -59,7 +59,9 @@ def exact_float64(x: ArrayLike) -> Floats:
     if array.dtype == np.float64:
         return array
     floats = array.astype(np.float64) if array.dtype.kind in "biuf" else np.empty(0)
-    if floats.shape != array.shape or (array.dtype.itemsize >= 8 and not np.array_equal(floats.astype(array.dtype), array)):
+    if floats.shape != array.shape or (
+        array.dtype.itemsize >= 8 and not np.array_equal(floats.astype(array.dtype), array)
+    ):
         raise FormatError(f"values of type {array.dtype} are not exact in float64; give a pair (x, lo) or a Fraction")
     return floats
 
