@@ -225,7 +225,7 @@ def _numbers(golden: Golden) -> tuple[object, ...]:
 
 
 def _bad_kernels(records: Iterable[Record]) -> dict[str, str]:
-    """Why nothing of a kernel may be adopted, by kernel: it failed a check that is no known finding, or is inconclusive."""
+    """Why nothing of a kernel may be adopted, by kernel: a failed check that is no known finding, or an inconclusive one."""
     bad: dict[str, str] = {}
     for record in records:
         if record.outcome is Outcome.INCONCLUSIVE or (

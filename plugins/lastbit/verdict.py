@@ -126,7 +126,8 @@ class Record:
     reproduce: str = ""
     #: Drift against golden: "", "new", "same", "drifted", "better", "stale", or "advice: ..." from another device.
     golden: str = ""
-    #: Id of the FINDINGS.md row that this failure is known as; the outcome is still the real one.
+    #: Id of the FINDINGS.md row that this failure is known as, or that it should have failed as; the outcome is still
+    #: the real one.
     known: str = ""
 
     @property
@@ -136,8 +137,8 @@ class Record:
 
     @property
     def failed(self) -> bool:
-        """Whether this record makes the run fail: a failure that is not a known finding."""
-        return self.outcome.failed and not self.known
+        """Whether this record makes the run fail: a failure that is no known finding, or a finding that passes now."""
+        return self.outcome.failed != bool(self.known)
 
 
 @dataclass(frozen=True, slots=True)
