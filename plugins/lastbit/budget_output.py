@@ -50,6 +50,7 @@ def round_output(
     hi = np.where(np.isfinite(truth.hi), truth.hi, 0.0)
     nearest = contract.output_rounding.startswith("nearest")
     if accumulator.engine == "integer" and fmt.kind == "integer" and not float(slack.max(initial=0.0)):
+        terms.no_statistics("integers are not rounded")
         return np.zeros(hi.shape), None
     kept = accumulator.engine not in ("exact", "integer") and (
         fmt.precision >= accumulator.precision and fmt.emin <= accumulator.emin and fmt.emax >= accumulator.emax

@@ -66,7 +66,8 @@ def budget(
     window = overflow_window(np.maximum(largest, terms.weight), slack, terms.lost, accumulator, fmt, truth)
     allowed, sigma = round_output(terms, slack, contract, accumulator, fmt, truth)
     if sigma is not None and not float(sigma.min(initial=inf)) > 0:
-        sigma, terms.unstatistical = None, "some elements are exact, and have no scale"
+        sigma = None
+        terms.no_statistics("some results are exact, and have no scale")
     flush = contract.subnormals == "flush" and _flushes(fmt.name)
     return Budget(
         allowed=allowed,
@@ -92,7 +93,7 @@ def _accumulator(contract: "Contract") -> Accumulator:
 
 def _finite(values: Floats) -> Floats:
     """`values` with 0 for NaN and infinities: whatever they touch has no finite truth and no bound."""
-    return values if np.isfinite(values).all() else np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+    return np.where(np.isfinite(values), values, 0.0)
 
 
 def _product(a: Floats, b: Floats) -> Floats:
@@ -115,7 +116,7 @@ def _accumulation(contract: "Contract", accumulator: Accumulator, a: Floats, b: 
             terms.formulas.append(f"{k} terms in {name}: {accumulator.coefficient(k):.4g}*|A||B|")
             terms.sources.append(source)
         if terms.sigma is None:
-            terms.no_statistics(f"{name} truncates: its errors have one sign (numerics 1.4)")
+            terms.no_statistics(f"{name} truncates or flushes: its errors have one sign (numerics 1.4)")
         elif k * accumulator.unit >= STAGNATION:
             terms.no_statistics(f"{k} terms may stagnate in {name} (numerics 1.4)")
         return terms

@@ -71,9 +71,9 @@ def judge_exact(codes: Codes, fmt: "str | Format", truth: "Truth", contract: "Co
         right |= np.isinf(truth.hi) & (y == truth.hi)
     count = int(right.size - np.count_nonzero(right))
     stats = measure(codes, fmt, truth).stats
-    common = {"formula": "exact [one rounding]", "proof": truth.rung}
+    formula = "exact [one rounding]"
     if not count:
-        return Verdict(Outcome.PASS, measured=0.0, allowed=0.0, stats=stats, **common)
+        return Verdict(Outcome.PASS, measured=0.0, allowed=0.0, stats=stats, formula=formula, proof=truth.rung)
     wrong = np.flatnonzero(~right)
     got, want = y.reshape(-1)[wrong], low.reshape(-1)[wrong]
     strange = bool((~np.isfinite(got) | ~np.isfinite(want)).any())
@@ -95,7 +95,8 @@ def judge_exact(codes: Codes, fmt: "str | Format", truth: "Truth", contract: "Co
         allowed=0.0,
         where=where,
         stats=stats,
-        **common,
+        formula=formula,
+        proof=truth.rung,
     )
 
 

@@ -1,0 +1,144 @@
+"""Statistics of an output's errors: bias and mean square, each against a bound with a stated false alarm."""
+
+from dataclasses import dataclass
+from math import log, sqrt
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lastbit.budget import Budget
+from lastbit.metrics import measure
+from lastbit.references.formats import Format
+from lastbit.verdict import Outcome, Verdict
+
+if TYPE_CHECKING:
+    from lastbit.references.truth import Truth
+
+Floats = NDArray[np.float64]
+Codes = NDArray[np.unsignedinteger]
+
+#: Probability that a check flags a kernel whose roundings are independent with mean zero.
+FALSE_ALARM = 1e-9
+#: Statistics of one check that can flag it; the bias ones have two sides.
+TESTS = 3
+#: Elements looked at, at most: the power of a bias test on 2^18 is that of 512 standard deviations.
+SAMPLE = 1 << 18
+#: With fewer independent elements, no bias that the bound would not see can be told from chance.
+FEWEST = 64
+
+SOURCE = "numerics 1.4; Hoeffding 1963; Hsu, Kakade and Zhang 2012"
+
+
+@dataclass(frozen=True, slots=True)
+class Statistic:
+    """One number made of all errors, and the bound that an honest kernel breaks with a probability of 1e-9 / 3."""
+
+    name: str
+    value: float
+    bound: float
+    formula: str
+
+    @property
+    def ratio(self) -> float:
+        """|value| / bound."""
+        return abs(self.value) / self.bound
+
+
+def judge_statistics(codes: Codes, fmt: "str | Format", truth: "Truth", budget: Budget) -> Verdict:
+    """Whether the errors of `codes`, read as `fmt`, look like independent roundings with mean zero.
+
+    Each error is sub-Gaussian with scale budget.sigma, and the errors of different elements are independent: that holds
+    for data without repeated rows or columns, and is made likelier here by keeping one element of each distinct
+    significand of the truth. NOT_TESTED where the budget has no sigma or too few elements remain, else OVER_BUDGET if a
+    statistic exceeds its bound, else PASS. `measured` is the largest statistic / bound.
+    Error: an honest kernel is flagged with a probability of at most 1e-9. Source: docs/budgets.md.
+    """
+    fmt = Format.of(fmt)
+    if budget.sigma is None:
+        return Verdict(Outcome.NOT_TESTED, reason=f"no statistical budget: {budget.unstatistical}", proof=truth.rung)
+    index = _independent(codes, fmt, truth, budget)
+    if index.size < FEWEST:
+        reason = f"{index.size} elements are independent of one another, fewer than {FEWEST}"
+        return Verdict(Outcome.NOT_TESTED, reason=reason, proof=truth.rung)
+    shape = truth.hi.shape
+    places = np.unravel_index(index, shape)
+    x, radius = truth.hi[places], np.broadcast_to(truth.radius, shape)[places]
+    error = (fmt.decode(codes.reshape(-1)[index]) - x) - truth.lo[places]
+    found = statistics(error, x, np.broadcast_to(budget.sigma, shape)[places], radius)
+    worst = max(found, key=lambda statistic: statistic.ratio)
+    broken = [statistic for statistic in found if statistic.ratio > 1]
+    return Verdict(
+        Outcome.OVER_BUDGET if broken else Outcome.PASS,
+        reason="\n".join(_explain(statistic, index.size) for statistic in broken),
+        measured=worst.ratio,
+        allowed=1.0,
+        formula=f"{worst.formula} [{SOURCE}]",
+        proof=truth.rung,
+        stats=measure(codes, fmt, truth, budget.allowed, budget.sigma).stats,
+        notes={statistic.name: f"{statistic.ratio:.4g} of its bound" for statistic in found},
+    )
+
+
+def statistics(error: Floats, x: Floats, sigma: Floats, radius: Floats) -> tuple[Statistic, ...]:
+    """Bias towards zero or away from it, bias up or down, and mean square of errors with sub-Gaussian scales `sigma`.
+
+    One-dimensional arrays; `error` is known to `radius`. Bias: P(|sum e_i| > t) <= 2 exp(-t^2 / (2 sum sigma_i^2)).
+    Mean square: P(sum (e_i/sigma_i)^2 > n + 2 sqrt(n t) + 2 t) <= exp(-t).
+    """
+    n = error.size
+    each = FALSE_ALARM / TESTS
+    spread = sqrt(2 * log(2 / each)) * sqrt(float(np.dot(sigma, sigma))) + float(radius.sum())
+    t = log(1 / each)
+    share = np.maximum(np.abs(error) - radius, 0.0) / sigma
+    linear = f"{sqrt(2 * log(2 / each)):.3g}*sqrt(sum sigma^2)"
+    return (
+        Statistic("signed bias", float(np.dot(error, np.sign(x))), spread, f"|sum error*sign(x)| <= {linear}"),
+        Statistic("bias", float(error.sum()), spread, f"|sum error| <= {linear}"),
+        Statistic(
+            "mean square",
+            float(np.dot(share, share)),
+            n + 2 * sqrt(n * t) + 2 * t,
+            f"sum (error/sigma)^2 <= n + 2*sqrt({t:.3g}*n) + {2 * t:.3g}",
+        ),
+    )
+
+
+def _independent(codes: Codes, fmt: Format, truth: "Truth", budget: Budget) -> NDArray[np.int64]:
+    """Flat indices of at most SAMPLE elements to take statistics of.
+
+    Left out: truths that are zero or not finite, results that are not finite, elements that may overflow; and, of each
+    significand of the truth, all but the first element, because equal, negated or power-of-two multiples of rows and
+    columns repeat the same roundings.
+    """
+    size = truth.hi.size
+    index = np.arange(0, size, max(1, -(-size // SAMPLE)) | 1)
+    places = np.unravel_index(index, truth.hi.shape)
+    x = truth.hi[places]
+    y = fmt.decode(codes.reshape(-1)[index])
+    fit = np.isfinite(x) & np.isfinite(y) & (x != 0)
+    if budget.overflow_slack is not None:
+        slack = np.broadcast_to(budget.overflow_slack, truth.hi.shape)[places]
+        fit &= np.abs(x) + slack < min(fmt.max, -fmt.lowest if fmt.signed else fmt.max)
+    significand = np.abs(np.frexp(x[fit])[0])
+    first = np.unique(significand, return_index=True)[1]
+    kept: NDArray[np.int64] = index[fit][np.sort(first)]
+    return kept
+
+
+def _explain(statistic: Statistic, n: int) -> str:
+    if statistic.name == "mean square":
+        return (
+            f"root mean square {sqrt(statistic.value / n):.4g} of the scale over {n} elements, "
+            f"allowed {sqrt(statistic.bound / n):.4g} ({statistic.formula})"
+        )
+    direction = {
+        ("signed bias", True): "away from zero",
+        ("signed bias", False): "towards zero",
+        ("bias", True): "upwards",
+        ("bias", False): "downwards",
+    }[statistic.name, statistic.value > 0]
+    return (
+        f"errors lean {direction}: their sum over {n} elements is {statistic.ratio:.4g} times "
+        f"what chance allows ({statistic.formula})"
+    )
