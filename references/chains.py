@@ -25,7 +25,8 @@ def round_to(x: Array, precision: int, emin: int, emax: int, rounding: str = "ne
     """`x` rounded once to `precision` bits with exponents emin..emax, gradual underflow, and infinity beyond.
 
     `rounding`: "nearest-even", "toward-zero", "down". Every rounding gives infinity for a magnitude of 2^(emax+1) or
-    more after rounding, which is what matrix engines do under truncation too. NaN and infinities pass.
+    more after rounding, which is what matrix engines do under truncation too. NaN and infinities pass. Under- and
+    overflow raise NumPy's warnings unless the caller silences them.
     """
     if precision == 53:
         return x
@@ -134,7 +135,7 @@ def chain(model: "Accumulator", a: Array, b: Array, c: Array) -> Array:
         lanes = (slice(lane, None, model.width) for lane in range(min(model.width, len(a))))
         total = _pairwise((_sequential(a[lane], b[lane], start, fused) for lane in lanes), add, start)
     elif model.order in ("blocked", "split"):
-        width = model.width if model.order == "blocked" else -(-len(a) // model.width)
+        width = model.width if model.order == "blocked" else max(1, -(-len(a) // model.width))
         parts = [_sequential(a[block], b[block], start, fused) for block in _blocks(len(a), width)]
         total = parts[0] if parts else start
         for part in parts[1:]:
