@@ -42,6 +42,9 @@ class Arrays(Protocol):
     def misfit(self, result: Any, shape: tuple[int, ...], format: str, device: str) -> str:
         """Why `result` is not a plain tensor of this shape, format and device; "" if it is."""
 
+    def geometry(self, tensor: Any) -> tuple[Any, ...]:
+        """Shape, strides and address of the tensor, to see whether they changed."""
+
     def span(self, tensor: Any) -> tuple[int, int]:
         """Addresses of the first byte and after the last byte of the tensor's elements; empty if it has none."""
 

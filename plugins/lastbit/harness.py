@@ -4,7 +4,7 @@ import contextlib
 import io
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -85,28 +85,47 @@ def call(
     Whatever the kernel does is in the result, as a fault. Raises UsageError for an unknown layout, KeyboardInterrupt
     when the user stops the run.
     """
-    if trial.settings.get("isolate"):
-        from lastbit.isolate import invoke_isolated
-
-        return invoke_isolated(trial, operands, layouts=layouts, scalars=scalars)
-    return call_here(trial, operands, layouts=layouts, scalars=scalars)
+    return series(trial, (operands,), layouts=layouts, scalars=scalars)[0]
 
 
-def call_here(
+def series(
     trial: Trial,
-    operands: "Mapping[str, Operand]",
+    data: "Sequence[Mapping[str, Operand]]",
     *,
     layouts: Mapping[str, str] | None = None,
     scalars: Mapping[str, float] | None = None,
-) -> Obtained:
-    """`call`, in this process whatever the settings say."""
+) -> tuple[Obtained, ...]:
+    """`call` for one set of operands after the other, all at the same addresses: shapes and formats are the same.
+
+    Raises UsageError where they are not, and as `call`.
+    """
+    if trial.settings.get("isolate"):
+        from lastbit.isolate import series_isolated
+
+        return series_isolated(trial, data, layouts=layouts, scalars=scalars)
+    return series_here(trial, data, layouts=layouts, scalars=scalars)
+
+
+def series_here(
+    trial: Trial,
+    data: "Sequence[Mapping[str, Operand]]",
+    *,
+    layouts: Mapping[str, str] | None = None,
+    scalars: Mapping[str, float] | None = None,
+) -> tuple[Obtained, ...]:
+    """`series`, in this process whatever the settings say."""
     try:
-        prepared = prepare(trial, operands, layouts=layouts)
+        prepared = prepare(trial, data[0], layouts=layouts)
     except UnavailableError as error:
-        return _nothing(Outcome.UNSUPPORTED, str(error))
+        return (_nothing(Outcome.UNSUPPORTED, str(error)),) * len(data)
     except (RuntimeError, MemoryError) as error:
-        return _nothing(Outcome.ERROR, f"the operands could not be put on {trial.device}: {_told(error)}")
-    return invoke(trial, prepared, scalars=scalars)
+        reason = f"the operands could not be put on {trial.device}: {_told(error)}"
+        return (_nothing(Outcome.ERROR, reason),) * len(data)
+    obtained = [invoke(trial, prepared, scalars=scalars)]
+    for operands in data[1:]:
+        prepared = refill(trial, prepared, operands)
+        obtained.append(invoke(trial, prepared, scalars=scalars))
+    return tuple(obtained)
 
 
 def prepare(trial: Trial, operands: "Mapping[str, Operand]", *, layouts: Mapping[str, str] | None = None) -> Prepared:

@@ -1,9 +1,7 @@
-"""Kernels in processes of their own: one that dies or hangs costs its own verdict, and the truth is out of its reach."""
+"""Kernels in processes of their own: one that dies or hangs costs its own verdict, and never sees the truth."""
 
 import atexit
 import contextlib
-import faulthandler
-import importlib
 import json
 import multiprocessing
 import os
@@ -12,21 +10,23 @@ import signal
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lastbit import arrays
+from lastbit.arrays import code_dtype
 from lastbit.case import Trial
 from lastbit.errors import LastbitError, UsageError
-from lastbit.harness import Obtained, call_here
+from lastbit.harness import Obtained
 from lastbit.kernel import Kernel
 from lastbit.verdict import Outcome, Verdict
+from lastbit.worker import Bits, Request, serve
 
 if TYPE_CHECKING:
     from lastbit.references.data import Operand
@@ -56,56 +56,41 @@ class Worker:
     forked: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A call as it is sent to a worker."""
-
-    trial: Trial
-    operands: "Mapping[str, Operand]"
-    layouts: Mapping[str, str] | None
-    scalars: Mapping[str, float] | None
-
-
 _workers: dict[str, Worker] = {}
 
 
-def invoke_isolated(
+def series_isolated(
     trial: Trial,
-    operands: "Mapping[str, Operand]",
+    data: "Sequence[Mapping[str, Operand]]",
     *,
     layouts: Mapping[str, str] | None = None,
     scalars: Mapping[str, float] | None = None,
-) -> Obtained:
-    """`harness.call` in a process that holds nothing but the kernel and its operands.
+) -> tuple[Obtained, ...]:
+    """`harness.series` in a process that holds nothing but the kernel and its operands.
 
     A kernel that ends the process is CRASHED, with the signal's name or the exit status; one that takes longer than
-    `trial.settings["timeout"]` seconds is TIMED_OUT and killed. The next call starts a new process.
+    `trial.settings["timeout"]` seconds a call is TIMED_OUT and killed. The next call starts a new process.
 
-    Raises UsageError as `call`.
+    Raises UsageError as `series`.
     """
-    worker = _workers.pop(trial.kernel.name, None)
-    if worker is None or worker.kernel is not trial.kernel:
-        if worker is not None:
-            _end(worker)
-        try:
-            worker = _start(trial.kernel)
-        except LastbitError as error:
-            return _lost(Outcome.ERROR, str(error))
-    limit = float(trial.settings.get("timeout", TIMEOUT_S))
     try:
-        worker.connection.send(Request(replace(trial, kernel=None), operands, layouts, scalars))  # type: ignore[arg-type]
+        worker = _worker(trial.kernel)
+    except LastbitError as error:
+        return (_lost(Outcome.ERROR, str(error)),) * len(data)
+    limit = float(trial.settings.get("timeout", TIMEOUT_S)) * len(data)
+    try:
+        bits = [{name: Bits(operand.format, operand.codes) for name, operand in given.items()} for given in data]
+        worker.connection.send(Request(trial.formats, trial.contract, trial.device, trial.case, bits, layouts, scalars))
         if not worker.connection.poll(limit):
             _kill(worker)
-            return _lost(Outcome.TIMED_OUT, f"no result after {limit:g} s; the kernel's process was killed")
-        obtained = _read(worker, trial.formats["out"])
+            return (_lost(Outcome.TIMED_OUT, f"no result after {limit:g} s; its process was killed"),) * len(data)
+        obtained = _read(worker, trial.formats["out"], len(data))
     except (EOFError, ConnectionError):
-        return _lost(Outcome.CRASHED, _death(worker))
+        return (_lost(Outcome.CRASHED, _death(worker)),) * len(data)
     except BaseException:
         _kill(worker)
         raise
-    _workers[trial.kernel.name] = worker
-    while len(_workers) > KEPT_WORKERS:
-        _end(_workers.pop(next(iter(_workers))))
+    _keep(worker)
     return obtained
 
 
@@ -120,7 +105,19 @@ def _lost(outcome: Outcome, reason: str) -> Obtained:
     return Obtained(np.empty(0, np.uint8), Verdict(outcome, reason))
 
 
-# -- the parent's side of a worker's life
+def _worker(kernel: Kernel) -> Worker:
+    """The worker that has this kernel, taken out of those kept, or a new one."""
+    worker = _workers.pop(kernel.name, None)
+    if worker is not None and (worker.kernel is not kernel or not worker.process.is_alive()):
+        _end(worker)
+        worker = None
+    return worker or _start(kernel)
+
+
+def _keep(worker: Worker) -> None:
+    _workers[worker.kernel.name] = worker
+    while len(_workers) > KEPT_WORKERS:
+        _end(_workers.pop(next(iter(_workers))))
 
 
 def _start(kernel: Kernel) -> Worker:
@@ -147,8 +144,8 @@ def _launch(context: Any, kernel: Kernel, given: Any) -> tuple[Worker | None, st
     forked = isinstance(given, Kernel)
     inherited = [ours, *(worker.connection for worker in _workers.values())] if forked else []
     arguments = (theirs, given, list(lastbit.__path__), log, inherited)
-    process = context.Process(target=_serve, args=arguments, name=kernel.name)
-    with warnings.catch_warnings():
+    process = context.Process(target=serve, args=arguments, name=kernel.name)
+    with warnings.catch_warnings(), _hidden_main():
         warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads: _after_fork sees to these
         process.start()
     theirs.close()
@@ -163,17 +160,29 @@ def _launch(context: Any, kernel: Kernel, given: Any) -> tuple[Worker | None, st
     return worker, ""
 
 
+@contextlib.contextmanager
+def _hidden_main() -> Iterator[None]:
+    """No main module for a new process to import: a user's script is not run again, guarded or not."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
 def _ways(kernel: Kernel) -> list[tuple[str, Any]]:
     """How a fresh process can get hold of the kernel, surest first."""
-    from lastbit.discovery import PROVIDERS
-
     ways: list[tuple[str, Any]] = []
     provider = f"lastbit.providers.{kernel.name.partition('/')[0]}"
     if provider in sys.modules:
         ways.append(("provider", (provider, kernel.name)))
+    module = getattr(kernel.run, "__module__", None)
+    if module == "__main__":
+        return ways
     with contextlib.suppress(pickle.PicklingError, AttributeError, TypeError):
         ways.append(("pickle", pickle.dumps(kernel)))
-    file = getattr(sys.modules.get(getattr(kernel.run, "__module__", "")), "__file__", None)
+    file = getattr(sys.modules.get(module or ""), "__file__", None)
     if file:
         ways.append(("file", (file, kernel.name)))
     return ways
@@ -184,17 +193,24 @@ def _cuda_in_use() -> bool:
     return torch is not None and bool(torch.cuda.is_initialized())
 
 
-def _read(worker: Worker, format: str) -> Obtained:
-    """A worker's answer; its bytes are data, never unpickled."""
+def _read(worker: Worker, format: str, count: int) -> tuple[Obtained, ...]:
+    """A worker's answers; their bytes are data, never unpickled."""
     answer = json.loads(worker.connection.recv_bytes())
     if "usage" in answer:
         raise UsageError(answer["usage"])
-    content = worker.connection.recv_bytes()
-    fault = Verdict(Outcome(answer["fault"][0]), *answer["fault"][1:]) if answer["fault"] else None
-    notes = answer["notes"] | ({"isolation": "forked from lastbit's process"} if worker.forked else {})
-    if not answer["has codes"]:
-        return Obtained(np.empty(0, np.uint8), fault, notes)
-    return Obtained(np.frombuffer(content, arrays.code_dtype(format)).reshape(answer["shape"]), fault, notes)
+    if "error" in answer:
+        return (_lost(Outcome.ERROR, f"lastbit failed in the kernel's process\n{answer['error']}"),) * count
+    obtained = []
+    for header in answer["obtained"]:
+        content = worker.connection.recv_bytes()
+        dtype = code_dtype(format) if content else np.dtype(np.uint8)
+        codes = np.frombuffer(content, dtype).reshape(header["shape"])
+        fault = (
+            Verdict(Outcome(header["outcome"]), header["reason"], where=header["where"]) if header["outcome"] else None
+        )
+        notes = header["notes"] | ({"isolation": "forked from lastbit's process"} if worker.forked else {})
+        obtained.append(Obtained(codes, fault, notes))
+    return tuple(obtained)
 
 
 def _death(worker: Worker) -> str:
@@ -221,92 +237,3 @@ def _kill(worker: Worker) -> None:
         worker.process.kill()
         worker.process.join(END_S)
     worker.log.unlink(missing_ok=True)
-
-
-# -- the worker's side
-
-
-def _serve(
-    connection: Connection,
-    given: "Kernel | list[tuple[str, Any]]",
-    path: list[str],
-    log: str,
-    inherited: list[Connection],
-) -> None:
-    """Run one kernel for as long as requests come."""
-    import lastbit
-
-    lastbit.__path__[:] = path
-    _settle_in(log)
-    kernel: Kernel | None
-    if isinstance(given, Kernel):
-        _after_fork(inherited)
-        kernel, missing = given, ""
-    else:
-        kernel, missing = _load(given)
-    connection.send_bytes(missing.encode())
-    while kernel is not None:
-        try:
-            request = connection.recv()
-        except EOFError:
-            return
-        _answer(connection, replace(request.trial, kernel=kernel), request)
-
-
-def _answer(connection: Connection, trial: Trial, request: Request) -> None:
-    try:
-        got = call_here(trial, request.operands, layouts=request.layouts, scalars=request.scalars)
-    except UsageError as error:
-        connection.send_bytes(json.dumps({"usage": str(error)}).encode())
-        return
-    fault = [got.fault.outcome, got.fault.reason, None, None, got.fault.where] if got.fault else None
-    has_codes = got.codes.dtype == arrays.code_dtype(trial.formats["out"]) and got.codes.shape != (0,)
-    header = {"shape": got.shape, "has codes": has_codes, "fault": fault, "notes": got.notes}
-    connection.send_bytes(json.dumps(header).encode())
-    connection.send_bytes(np.ascontiguousarray(got.codes).tobytes())
-
-
-def _load(ways: list[tuple[str, Any]]) -> tuple[Kernel | None, str]:
-    tried = []
-    for way, what in ways:
-        try:
-            return LOADERS[way](what), ""
-        except Exception as error:  # whatever a module does when it is imported: there may be another way
-            tried.append(f"{way}: {type(error).__name__}: {error}")
-    return None, "; ".join(tried) or "its function belongs to no module"
-
-
-def _from_provider(what: tuple[str, str]) -> Kernel:
-    module, name = what
-    return {kernel.name: kernel for kernel in importlib.import_module(module).kernels()}[name]
-
-
-def _from_file(what: tuple[str, str]) -> Kernel:
-    from lastbit.discovery import from_source
-
-    file, name = what
-    return {kernel.name: kernel for kernel in from_source(file)}[name]
-
-
-LOADERS: dict[str, Callable[[Any], Kernel]] = {
-    "provider": _from_provider,
-    "pickle": pickle.loads,
-    "file": _from_file,
-}
-
-
-def _settle_in(log: str) -> None:
-    """Keep the kernel's output away from the user's terminal, and leave Ctrl-C to the parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    os.dup2(os.open(log, os.O_WRONLY | os.O_APPEND), 2)
-    faulthandler.enable(file=2)
-
-
-def _after_fork(inherited: list[Connection]) -> None:
-    """Drop what belongs to the parent: its pipes, and an OpenMP thread pool that did not survive the fork."""
-    for connection in inherited:
-        connection.close()
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.set_num_threads(1)

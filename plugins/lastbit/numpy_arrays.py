@@ -77,7 +77,7 @@ def view(buffer: NDArray[np.uint8], placement: Placement, format: str) -> NDArra
 
 def codes(tensor: NDArray[Any], format: str) -> NDArray[Any]:
     """A row-major copy of the array's bit patterns."""
-    return np.array(tensor.view(code_dtype(format)) if tensor.ndim else tensor.reshape(1).view(code_dtype(format))[0])
+    return np.array(tensor.view(code_dtype(format)), order="C")
 
 
 def misfit(result: Any, shape: tuple[int, ...], format: str, device: str) -> str:
@@ -89,6 +89,11 @@ def misfit(result: Any, shape: tuple[int, ...], format: str, device: str) -> str
     if result.dtype != dtype(format):
         return f"its dtype is {result.dtype}, expected {dtype(format)} ({format})"
     return ""
+
+
+def geometry(tensor: NDArray[Any]) -> tuple[Any, ...]:
+    """Shape, strides and address of the array."""
+    return (tensor.shape, tensor.strides, tensor.ctypes.data, tensor.dtype)
 
 
 def span(tensor: NDArray[Any]) -> tuple[int, int]:

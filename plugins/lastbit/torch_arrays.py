@@ -58,7 +58,12 @@ def allocate(nbytes: int, device: str) -> torch.Tensor:
 
 
 def host(buffer: torch.Tensor) -> NDArray[np.uint8]:
-    """The bytes of the buffer: shared on the CPU, else a copy."""
+    """The bytes of the buffer: shared on the CPU, else a copy.
+
+    Raises RuntimeError when a kernel has made the buffer's storage smaller.
+    """
+    if buffer.untyped_storage().nbytes() < buffer.numel():
+        raise RuntimeError("the storage of a tensor that was not the kernel's was resized")
     content: NDArray[np.uint8] = buffer.cpu().numpy()
     return content
 
@@ -90,9 +95,15 @@ def misfit(result: Any, shape: tuple[int, ...], format: str, device: str) -> str
         return f"its shape is {tuple(result.shape)}, expected {shape}"
     if result.dtype != dtype(format):
         return f"its dtype is {result.dtype}, expected {dtype(format)} ({format})"
-    if result.device.type != device.partition(":")[0]:
+    wanted = torch.device(device)
+    if result.device.type != wanted.type or wanted.index not in (None, result.device.index):
         return f"it is on {result.device}, expected {device}"
     return ""
+
+
+def geometry(tensor: torch.Tensor) -> tuple[Any, ...]:
+    """Shape, strides and address of the tensor."""
+    return (tensor.shape, tensor.stride(), tensor.data_ptr(), tensor.dtype)
 
 
 def span(tensor: torch.Tensor) -> tuple[int, int]:
