@@ -164,7 +164,7 @@ def _has_ties(a: Format, b: Format, out: Format) -> bool:
 
 
 def _has_integers(a: Format, b: Format, out: Format) -> bool:
-    return is_integer(a) and is_integer(b)
+    return is_integer(a) and is_integer(b) and a.bits + b.bits <= out.bits // 2  # no sum of the law's lengths wraps
 
 
 RECIPES = (

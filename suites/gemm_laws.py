@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from lastbit.case import Trial
 from lastbit.references.data import Operand
 from lastbit.references.formats import Format
-from lastbit.suites.gemm_trial import Given, has_data, inputs, judge_within, obtain
+from lastbit.suites.gemm_trial import Given, has_data, inputs, judge_rows, judge_within, obtain
 from lastbit.verdict import Outcome, Verdict
 
 REPEATS = 3
@@ -47,7 +47,7 @@ def row_slices(trial: Trial) -> Verdict:
     for m in tried:
         part = Given({**given.operands, "a": _rows(given.operands["a"], np.arange(m))})
         got = obtain(trial, part)
-        sliced = judge_within(trial, part, got)
+        sliced = judge_rows(trial, given, np.arange(m), got)
         if sliced.outcome.failed:
             return replace(sliced, reason=f"first {m} of {rows} rows alone: {sliced.reason}")
         changed = got.codes != whole.codes[..., :m, :]
@@ -69,7 +69,7 @@ def permutation(trial: Trial) -> Verdict:
     order = np.roll(np.arange(whole.codes.shape[-2])[::-1], 3)
     moved = Given({**given.operands, "a": _rows(given.operands["a"], order)})
     got = obtain(trial, moved)
-    judged = judge_within(trial, moved, got)
+    judged = judge_rows(trial, given, order, got)
     if judged.outcome.failed:
         return replace(judged, reason=f"rows in another order: {judged.reason}")
     changed = got.codes != whole.codes[..., order, :]
@@ -101,7 +101,7 @@ def scaling(trial: Trial) -> Verdict:
 
 def scaling_shift(trial: Trial) -> int:
     """The power of two that `scaling` multiplies by: the range of the operand and of the output hold it."""
-    return max(1, min(8, Format.of(trial.formats["a"]).emax - 2, Format.of(trial.formats["out"]).emax - 10))
+    return max(1, min(8, Format.of(trial.formats["a"]).emax - 3, Format.of(trial.formats["out"]).emax - 10))
 
 
 def has_scaling(trial: Trial) -> str:

@@ -35,10 +35,9 @@ def second_call(trial: Trial) -> Verdict:
     verdict = judge_result(trial, first, invoke(trial, prepared, scalars=scalars(trial)))
     if verdict.outcome.failed:
         return _named("first call", verdict)
-    refill(prepared, second.operands)
-    return _named(
-        "second call, same addresses", judge_result(trial, second, invoke(trial, prepared, scalars=scalars(trial)))
-    )
+    prepared = refill(trial, prepared, second.operands)
+    again = judge_result(trial, second, invoke(trial, prepared, scalars=scalars(trial)))
+    return _named("second call, same addresses", again)
 
 
 def has_output(trial: Trial) -> str:

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lastbit.budget import Budget
 from lastbit.case import Trial
 from lastbit.contract import Contract
@@ -23,6 +26,7 @@ KEPT = 48
 #: A sum is "long" as far as its bound stays below this share of sum |a_i b_i|: a quarter of the 2 % that every budget
 #: must tell from the truth (design.md 5.4).
 LONG_SHARE = 0.005
+FAIR, SHORTEST = 129, 4
 LONGEST = {"smoke": 2048, "standard": 8192, "full": 16384}
 #: Significand bits of an operand that survive each input rounding; those not listed keep all.
 INPUT_BITS = {"tf32": 11, "bf16": 8, "f16": 11, "bf16x2": 16, "bf16x3": 24, "bf16x6": 24}
@@ -138,6 +142,24 @@ def judge_within(trial: Trial, given: Given, got: Obtained) -> Verdict:
     return unless_vacuous(noted(verdict, got), proved.hole)
 
 
+def judge_rows(trial: Trial, given: Given, rows: NDArray[np.int64], got: Obtained) -> Verdict:
+    """`judge_within` of a result that holds only these rows of the product, in this order."""
+    if got.fault is not None:
+        return got.fault
+    whole = proof(trial, given)
+
+    def part(array: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.broadcast_to(array, whole.truth.hi.shape)[..., rows, :]
+
+    exact, budget = whole.truth, whole.budget
+    truth = Truth(part(exact.hi), part(exact.lo), part(exact.radius), part(exact.weight), exact.rung)
+    slack = None if budget.overflow_slack is None else part(budget.overflow_slack)
+    sigma = None if budget.sigma is None else part(budget.sigma)
+    budget = replace(budget, allowed=part(budget.allowed), sigma=sigma, overflow_slack=slack)
+    verdict = judge(got.codes, Format.of(trial.formats["out"]), truth, budget, trial.contract)
+    return unless_vacuous(noted(verdict, got), whole.hole)
+
+
 def judge_unique(trial: Trial, given: Given, got: Obtained) -> Verdict:
     """The verdict on a result that needs no rounding before the output, so that one answer is right."""
     if got.fault is not None:
@@ -178,7 +200,7 @@ def noted(verdict: Verdict, got: Obtained) -> Verdict:
 def unless_vacuous(verdict: Verdict, hole: str) -> Verdict:
     """`verdict`, or VACUOUS in place of PASS where the budget has a hole."""
     if verdict.outcome is Outcome.PASS and hole:
-        return replace(verdict, outcome=Outcome.VACUOUS, reason=f"the budget would also accept {hole}")
+        return replace(verdict, outcome=Outcome.VACUOUS, reason=hole)
     return verdict
 
 
@@ -245,16 +267,16 @@ def _kept_proof(
 def _size(trial: Trial, name: str, size: int | str) -> int:
     if isinstance(size, int):
         return size
-    if size == "long":
-        return _long(accumulator(trial), LONGEST[trial.tier], trial.formats["out"])
+    if size in ("long", "fair"):
+        return _within_share(accumulator(trial), LONGEST[trial.tier] if size == "long" else FAIR)
     tile = trial.kernel.tile.get(name, 32)
     return {"tile": tile, "overtile": tile + 1, "undertile": tile - 1}[size]
 
 
 @lru_cache
-def _long(chosen: Accumulator, longest: int, out: str) -> int:
+def _within_share(chosen: Accumulator, longest: int) -> int:
     k = longest
-    while k > 32 and chosen.coefficient(k) > LONG_SHARE:
+    while k > SHORTEST and chosen.coefficient(k) > LONG_SHARE:
         k //= 2
     return k
 

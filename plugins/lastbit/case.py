@@ -13,7 +13,7 @@ from lastbit.verdict import Verdict
 TIERS = ("smoke", "standard", "full")
 
 
-_SIZE = re.compile(r"(batch|m|n|k)(\d+|tile|overtile|undertile|long)")
+_SIZE = re.compile(r"(batch|m|n|k)(\d+|tile|overtile|undertile|long|fair)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,8 @@ class Case:
     """One point of the law: a data recipe, sizes, a memory layout and options; the same for every kernel.
 
     Sizes are numbers, or words that `suites` resolves against the kernel: "tile", "overtile" (one more), "undertile"
-    (one less), "long" (as long a sum as the contract's bound can still tell from a wrong answer).
+    (one less), "long" and "fair" (as long a sum, up to thousands and up to 129, as the contract's bound can still tell
+    from a wrong answer).
     """
 
     recipe: str
