@@ -58,13 +58,11 @@ def encode(fmt: "Format", values: Floats) -> NDArray[Any]:
     if fmt.name in ("f64", "f32", "tf32", "f16"):
         width = fmt.code_dtype.itemsize
         codes = values.astype(f"f{width}").view(fmt.code_dtype)
-        nan_code = (fmt.nan_code or 0) << (SPARE_TF32 if fmt.name == "tf32" else 0)
     else:
         codes = _pack(fmt, values)
-        nan_code = fmt.nan_code or 0
     nan = values != values
     if nan.any():
-        codes[nan] = nan_code
+        codes[nan] = fmt.nan_code or 0
     return codes
 
 

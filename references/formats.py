@@ -206,7 +206,8 @@ def _build(name: str) -> Format:
         lowest = -largest - 1 if r.signed else 0.0
     else:
         emin, emax, largest, lowest = 0, 0, r.levels[-1], r.levels[0]
-    width = next(w for w in (8, 16, 32, 64) if w >= (32 if name == "tf32" else r.bits))
+    spare = _codes.SPARE_TF32 if name == "tf32" else 0
+    width = next(w for w in (8, 16, 32, 64) if w >= r.bits + spare)
     return Format(
         name=name,
         kind=r.kind,
@@ -221,9 +222,9 @@ def _build(name: str) -> Format:
         has_inf=r.inf_code is not None,
         has_nan=r.nan_code is not None,
         has_negative_zero=r.negative_zero,
-        max_code=r.max_code,
-        inf_code=r.inf_code,
-        nan_code=r.nan_code,
+        max_code=r.max_code << spare,
+        inf_code=None if r.inf_code is None else r.inf_code << spare,
+        nan_code=None if r.nan_code is None else r.nan_code << spare,
         levels=r.levels,
         code_dtype=np.dtype(f"u{width // 8}"),
     )

@@ -118,8 +118,8 @@ def _double_places(a: Floats, b: Floats) -> list[tuple[str, Floats, Floats]]:
 def _gaps(fmt: Format, negative: bool) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     """Neighbouring magnitudes of one sign, ascending, to the first beyond the range, and the last bit of the lower."""
     if fmt.kind == "float" or fmt.kind == "exponent":
-        codes = _codes(fmt.max_code, fmt.precision - 1)
         spare = 13 if fmt.name == "tf32" else 0
+        codes = _codes(fmt.max_code >> spare, fmt.precision - 1)
         a = _magnitude(fmt, codes << spare)
         b = _magnitude(fmt, np.minimum(codes + 1, fmt.max_code) << spare)
         odd = codes % 2 == 1
