@@ -1,5 +1,6 @@
 """What is looked at after a call: the result's structure and memory, and every byte that was not the kernel's."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,8 @@ class Wanted:
     operands: tuple[Guarded, ...]
     #: The memory that the result was to be written to, if the kernel takes one.
     out: Guarded | None
+    #: The tensors that the kernel was called with, by name.
+    given: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,10 @@ def verdict(faults: list[Fault]) -> Verdict | None:
 
 def _touched(border: Arrays, wanted: Wanted) -> list[Fault]:
     faults = []
+    for guarded in (*wanted.operands, *([wanted.out] if wanted.out is not None else [])):
+        if border.geometry(wanted.given[guarded.name]) != border.geometry(guarded.tensor):
+            text = f"it changed the shape, strides, type or memory of the tensor {guarded.name} in place"
+            faults.append(Fault(text, guarded.name))
     for operand in wanted.operands:
         damage = guards.damage(operand, border.host(operand.buffer))
         if damage is not None:

@@ -38,7 +38,7 @@ class Ambient:
     environment: Any
     switches: tuple[Any, ...]
     directory: str
-    variables: dict[str, str]
+    variables: dict[Any, Any]
     random_states: tuple[Any, ...]
     threads: int
 
@@ -65,7 +65,7 @@ def observe() -> Ambient:
         environment=_fenv(),
         switches=tuple(switch.read() for switch in _switches("torch" in sys.modules)),
         directory=os.getcwd(),
-        variables=dict(os.environ),
+        variables=_variables().copy(),
         random_states=_random_states(),
         threads=threading.active_count(),
     )
@@ -106,13 +106,9 @@ def _settle_surroundings(before: Ambient) -> dict[str, str]:
     if os.getcwd() != before.directory:
         notes["working directory"] = f"changed to {os.getcwd()}, put back"
         os.chdir(before.directory)
-    variables = dict(os.environ)
-    if variables != before.variables:
-        keys = variables.keys() | before.variables.keys()
-        changed = sorted(name for name in keys if variables.get(name) != before.variables.get(name))
+    if _variables() != before.variables:
+        changed = _put_back(before.variables)
         notes["environment variables"] = f"changed: {', '.join(changed)}; put back"
-        os.environ.clear()
-        os.environ.update(before.variables)
     drawn = [
         name for name, old, new in zip(_GENERATORS, before.random_states, _random_states(), strict=False) if old != new
     ]
@@ -156,6 +152,28 @@ def _fenv() -> Any:
 
 def _restore_fenv(environment: Any) -> bool:
     return environment is not None and _libm().fesetenv(environment) == 0
+
+
+def _variables() -> dict[Any, Any]:
+    # The table inside os.environ: reading it as a mapping encodes and decodes every variable, 20 times as slow.
+    table: dict[Any, Any] = vars(os.environ)["_data"]
+    return table
+
+
+def _put_back(variables: dict[Any, Any]) -> list[str]:
+    """Make `variables` the environment again; the names that were changed, sorted."""
+    mapping: Any = os.environ
+    now = _variables().copy()
+    changed = [key for key in now.keys() | variables.keys() if now.get(key) != variables.get(key)]
+    names = []
+    for key in changed:
+        name = mapping.decodekey(key)
+        names.append(name)
+        if key in variables:
+            os.environ[name] = mapping.decodevalue(variables[key])
+        else:
+            del os.environ[name]
+    return sorted(names)
 
 
 def _random_states() -> tuple[Any, ...]:

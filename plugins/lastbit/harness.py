@@ -165,14 +165,20 @@ def invoke(trial: Trial, prepared: Prepared, *, scalars: Mapping[str, float] | N
     border = arrays.of(trial.kernel.framework)
     format = trial.formats["out"]
     shape = RESULT[trial.kernel.op]({name: guarded.placement.shape for name, guarded in prepared.operands.items()})
+    lent = list(prepared.operands.values())
     out = None
     if "out" in trial.kernel.features:
         out = guards.guard_result(border, shape, format, prepared.layouts.get("out", "contiguous"), trial.device)
+        lent.append(out)
+    # Tensors of this call alone: a kernel may change the shape or strides of one in place.
+    given = {guarded.name: border.view(guarded.buffer, guarded.placement, guarded.format) for guarded in lent}
     border.scrub(shape, format, trial.device)
-    ran = _run(trial, border, prepared, out, scalars or {})
+    ran = _run(trial, border, given, scalars or {})
     if ran.stopped is not None:
         return Obtained(_NO_CODES, ran.stopped, ran.notes)
-    wanted = aftermath.Wanted(trial.kernel.name, shape, format, trial.device, tuple(prepared.operands.values()), out)
+    wanted = aftermath.Wanted(
+        trial.kernel.name, shape, format, trial.device, tuple(prepared.operands.values()), out, given
+    )
     try:
         codes, faults = aftermath.examine(border, wanted, ran.result)
     except RuntimeError as error:
@@ -208,15 +214,9 @@ def _refilled(border: Arrays, old: Guarded, new: "Operand") -> Guarded:
     return Guarded(old.name, old.format, old.placement, old.buffer, content, old.tensor)
 
 
-def _run(trial: Trial, border: Arrays, prepared: Prepared, out: Guarded | None, scalars: Mapping[str, float]) -> _Ran:
-    names = [name for name in OPERANDS[trial.kernel.op] if name != "out"]
-    positional = [prepared.operands[name].tensor for name in names]
-    keywords: dict[str, Any] = {
-        name: guarded.tensor for name, guarded in prepared.operands.items() if name not in names
-    }
-    keywords |= scalars
-    if out is not None:
-        keywords["out"] = out.tensor
+def _run(trial: Trial, border: Arrays, given: Mapping[str, Any], scalars: Mapping[str, float]) -> _Ran:
+    keywords: dict[str, Any] = {**given, **scalars}
+    positional = [keywords.pop(name) for name in OPERANDS[trial.kernel.op] if name != "out"]
     result, stopped = None, None
     stdout, stderr = io.StringIO(), io.StringIO()
     border.synchronize(trial.device)

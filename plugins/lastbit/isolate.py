@@ -87,6 +87,9 @@ def series_isolated(
         obtained = _read(worker, trial.formats["out"], len(data))
     except (EOFError, ConnectionError):
         return (_lost(Outcome.CRASHED, _death(worker)),) * len(data)
+    except (ValueError, KeyError, TypeError) as error:
+        _kill(worker)
+        return (_lost(Outcome.CRASHED, f"its process answered with garbage: {error}"),) * len(data)
     except BaseException:
         _kill(worker)
         raise
@@ -203,7 +206,7 @@ def _read(worker: Worker, format: str, count: int) -> tuple[Obtained, ...]:
     obtained = []
     for header in answer["obtained"]:
         content = worker.connection.recv_bytes()
-        dtype = code_dtype(format) if content else np.dtype(np.uint8)
+        dtype = code_dtype(format) if header["shape"] != [0] else np.dtype(np.uint8)
         codes = np.frombuffer(content, dtype).reshape(header["shape"])
         fault = (
             Verdict(Outcome(header["outcome"]), header["reason"], where=header["where"]) if header["outcome"] else None
