@@ -1,7 +1,6 @@
 """What a contract allows a matrix product to be wrong by, element by element, and why."""
 
 from collections.abc import Mapping
-from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -23,6 +22,8 @@ Floats = NDArray[np.float64]
 
 #: k*u from which on an addend of a like-signed sum can be near the sum's half ulp, so that roundings are not random.
 STAGNATION = 1 / 8
+#: Scale of results that are exact among others that are not: any error of theirs is far too large.
+TINY = float(np.finfo(np.float64).tiny)
 
 
 class Values(Protocol):
@@ -56,18 +57,20 @@ def budget(
     if beta == 0.0:
         addends.pop("c", None)
     terms = _accumulation(contract, accumulator, a, b, truth.weight if alpha == 1.0 and not addends else None)
-    if contract.subnormals == "flush":
-        _add_flushing(terms, accumulator, formats, a, b)
     largest = terms.weight
     add_epilogue(terms, accumulator, fmt, a.shape[-1], addends, alpha, beta)
+    if contract.subnormals == "flush":
+        scales = {name: abs(beta) if name == "c" else 1.0 for name in addends}
+        _add_flushing(terms, accumulator, formats, a, b, abs(alpha), scales)
     if float(truth.radius.max(initial=0.0)) > 0:
         terms.add(truth.radius, "radius of the truth", "numerics 6")
     slack = terms.error * ROUND_UP
     window = overflow_window(np.maximum(largest, terms.weight), slack, terms.lost, accumulator, fmt, truth)
     allowed, sigma = round_output(terms, slack, contract, accumulator, fmt, truth)
-    if sigma is not None and not float(sigma.min(initial=inf)) > 0:
-        sigma = None
-        terms.no_statistics("some results are exact, and have no scale")
+    if sigma is not None:
+        if not float(sigma.max(initial=0.0)) > 0:
+            terms.no_statistics("every result is exact")
+        sigma = np.maximum(sigma, TINY) if terms.sigma is not None else None
     flush = contract.subnormals == "flush" and _flushes(fmt.name)
     return Budget(
         allowed=allowed,
@@ -93,13 +96,14 @@ def _accumulator(contract: "Contract") -> Accumulator:
 
 def _finite(values: Floats) -> Floats:
     """`values` with 0 for NaN and infinities: whatever they touch has no finite truth and no bound."""
-    return np.where(np.isfinite(values), values, 0.0)
+    finite: Floats = np.where(np.isfinite(values), values, 0.0)
+    return finite
 
 
 def _product(a: Floats, b: Floats) -> Floats:
     """|a| |b|, rounded up."""
-    product: Floats = np.matmul(np.abs(a), np.abs(b))
-    return product * (1 + (a.shape[-1] + 4) * 2.0**-53)
+    product: Floats = np.matmul(np.abs(a), np.abs(b)) * (1 + (a.shape[-1] + 4) * 2.0**-53)
+    return product
 
 
 def _accumulation(contract: "Contract", accumulator: Accumulator, a: Floats, b: Floats, weight: Floats | None) -> Terms:
@@ -149,17 +153,30 @@ def _accumulation(contract: "Contract", accumulator: Accumulator, a: Floats, b: 
     return terms
 
 
-def _add_flushing(terms: Terms, accumulator: Accumulator, formats: Mapping[str, str], a: Floats, b: Floats) -> None:
-    """Subnormal operands, products, partial sums and results may become zero (numerics 1.1)."""
+def _add_flushing(
+    terms: Terms,
+    accumulator: Accumulator,
+    formats: Mapping[str, str],
+    a: Floats,
+    b: Floats,
+    alpha: float,
+    scales: Mapping[str, float],
+) -> None:
+    """Subnormal operands, addends, products, partial sums and results may become zero (numerics 1.1)."""
     k = a.shape[-1]
-    lost = np.zeros(())
+    least = 0.0 if accumulator.engine in ("integer", "exact") else 2.0**accumulator.emin
+    lost = np.full((), 2 * k * least)
     for name, values, other in (("a", a, b), ("b", b, a)):
-        fmt = Format.of(formats[name])
-        small = np.where(np.abs(values) < fmt.min_normal, np.abs(values), 0.0)
+        small = np.where(np.abs(values) < Format.of(formats[name]).min_normal, values, 0.0)
         if _flushes(formats[name]) and small.any():
             lost = lost + (_product(small, other) if name == "a" else _product(other, small))
-    smallest = 0.0 if accumulator.engine in ("integer", "exact") else 2.0**accumulator.emin
-    terms.add(lost + 2 * (k + 4) * smallest, "flushed subnormals: |A||B| of them + 2*(k+4)*min_normal", "numerics 1.1")
+    addends = sum(scale * Format.of(formats.get(name, formats["out"])).min_normal for name, scale in scales.items())
+    through = 1 + accumulator.coefficient(k) + 8 * accumulator.unit  # what is lost is missing in every later rounding
+    terms.add(
+        through * (alpha * lost + addends + (2 * len(scales) + 2) * least),
+        f"flushed subnormals: |A||B| of them + {2 * k + 2 * len(scales) + 2}*{least:.4g}",
+        "numerics 1.1",
+    )
     terms.no_statistics("flushing to zero has one sign")
 
 

@@ -172,21 +172,27 @@ def _explain_error(count: int, worst: int, y: Floats, fmt: Format, truth: "Truth
 
 
 def expected(fmt: Format, truth: "Truth", contract: "Contract") -> tuple[Floats, Floats]:
-    """The smallest and the largest right result of each element; the same but under stochastic rounding or a radius."""
+    """The smallest and the largest right result of each element; the same but under stochastic rounding or a radius.
+
+    A radius of one spacing of lo is that of an exact answer whose lo was rounded to odd: it rounds as the answer does
+    (references.gemm.truth), and counts as none.
+    """
     modes = ("down", "up") if contract.output_rounding == "stochastic" else (contract.output_rounding,) * 2
     nan = None if fmt.has_nan else "zero"
-    uncertain = bool(truth.radius.any())
+    radius = np.where(truth.radius > np.spacing(np.abs(truth.lo)), truth.radius * (1 + 2.0**-50), 0.0)
+    uncertain = bool(radius.any())
     ends = []
     for mode, side in zip(modes, (-1.0, 1.0), strict=True):
-        hi, lo = _moved(truth, side) if uncertain else (truth.hi, truth.lo)
+        hi, lo = _moved(truth, side * radius) if uncertain else (truth.hi, truth.lo)
         ends.append(fmt.round(hi, lo, rounding=mode, overflow=contract.overflow, nan=nan))
         if not uncertain and modes[0] == modes[1]:
             return ends[0], ends[0]
     return ends[0], ends[1]
 
 
-def _moved(truth: "Truth", side: float) -> tuple[Floats, Floats]:
-    """The lower (-1) or upper (1) end of the truth, as a pair."""
+def _moved(truth: "Truth", distance: Floats) -> tuple[Floats, Floats]:
+    """The truth moved by `distance`, as a pair."""
     with np.errstate(invalid="ignore"):
-        hi, lo = two_sum(truth.hi, truth.lo + side * truth.radius * (1 + 2.0**-50))
-    return hi, np.where(np.isfinite(hi), lo, 0.0)
+        hi, lo = two_sum(truth.hi, truth.lo + distance)
+    finite = np.isfinite(truth.hi)
+    return np.where(finite, hi, truth.hi), np.where(finite & np.isfinite(hi), lo, 0.0)

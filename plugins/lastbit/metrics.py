@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Codes = NDArray[np.unsignedinteger]
 
-#: Elements a piece: seven float64 buffers of it stay in a second-level cache of 1 MiB.
-PIECE = 16384
+#: Elements a piece: five float64 buffers of it and the pieces of the arguments stay in a second-level cache of 2 MiB.
+PIECE = 32768
 #: Elements that the quantiles are taken from: the 99 % quantile of 2^15 draws is known to 0.06 % of rank.
 SAMPLE = 1 << 15
 
