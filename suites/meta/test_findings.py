@@ -1,0 +1,90 @@
+"""The programs in FINDINGS.md still print what is recorded there."""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from lastbit.references.formats import Format
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / "FINDINGS.md").read_text()
+SECTION = re.compile(r"^## (\S+)$.*?^```python\n(.*?)^```$.*?^```text\n(.*?)^```$", re.M | re.S)
+#: id: program, output.
+PROGRAMS = {name: (program, output) for name, program, output in SECTION.findall(TEXT)}
+#: Lines of a program, blank ones aside, so that a maintainer reads it at a glance.
+LONGEST = 15
+
+
+def identifiers() -> list[str]:
+    return re.findall(r"^\| ([a-z0-9]+(?:-[a-z0-9]+)+) \|", TEXT, re.M)
+
+
+def has_bf16_instructions() -> bool:
+    return "avx512_bf16" in Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else False
+
+
+def test_findings_have_a_program_and_a_row_each():
+    assert identifiers() == list(PROGRAMS)
+    assert len(PROGRAMS) == len(re.findall(r"^## ", TEXT, re.M)) > 0
+    for name, (program, _) in PROGRAMS.items():
+        assert len([line for line in program.splitlines() if line.strip()]) <= LONGEST, name
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_findings_program_prints_what_is_recorded(name, tmp_path):
+    program, output = PROGRAMS[name]
+    for library in ("torch", "triton"):
+        if f"import {library}" in program and importlib.util.find_spec(library) is None:
+            pytest.skip(f"{library} is not installed")
+    if name == "torch-bf16-subnormals" and not has_bf16_instructions():
+        pytest.skip("this CPU has no bf16 instructions, so nothing is flushed")
+    # Triton reads the source of its kernels, so the program is a file.
+    path = tmp_path / "program.py"
+    path.write_text(program)
+    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"} | {"OMP_NUM_THREADS": "1"}
+    result = subprocess.run(
+        [sys.executable, path], capture_output=True, text=True, timeout=120, check=False, env=environment
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == output
+
+
+@pytest.mark.parametrize(
+    ("name", "format", "line"),
+    [
+        ("triton-interpreter-bf16-cast", "bf16", 0),
+        ("triton-interpreter-bf16-cast", "f32", 1),
+        ("triton-interpreter-fp8-cast", "e4m3fn", None),
+    ],
+)
+def test_findings_cast_is_wrong_by_rational_arithmetic(name, format, line):
+    program, output = PROGRAMS[name]
+    if line is None:
+        literal = re.search(r"x = torch.tensor\(\[(.*?)\]\)", program)
+        given = [eval(number, {"torch": Torch}) for number in literal[1].split(", ")]
+        got, want = (numbers(text) for text in output.splitlines())
+    else:
+        given, got, want = (numbers(text) for text in re.findall(r"\[.*?\]", output.splitlines()[line]))
+    target = Format.of(format)
+    for x, obtained, wanted in zip(given, got, want, strict=True):
+        if x != x or abs(x) == float("inf"):
+            assert obtained != x  # neither NaN nor infinity is a finite number
+            continue
+        assert target.round_rational(Fraction(x), overflow="saturate") == wanted
+    assert any(x != y for x, y in zip(got, want, strict=True))
+
+
+class Torch:
+    """What the literals of a program name."""
+
+    inf, nan = float("inf"), float("nan")
+
+
+def numbers(text: str) -> list[float]:
+    return [float(number) for number in re.findall(r"-?(?:[\d.]+(?:e[+-]\d+)?|inf|nan)", text.partition("[")[2])]
