@@ -199,7 +199,7 @@ def _proposal(
     environment = run.header.environment
     day = run.header.started[:10]
     new = store.golden(
-        replace(record, outcome=Outcome.PASS), env=environment.software(record.kernel), by=environment.commit, date=day,
+        replace(record, outcome=Outcome.PASS), env=environment.software(record.kernel), by=environment.commit, day=day,
         reason="",
     )  # fmt: skip
     if old is None:
@@ -225,7 +225,7 @@ def _numbers(golden: Golden) -> tuple[object, ...]:
 
 
 def _bad_kernels(records: Iterable[Record]) -> dict[str, str]:
-    """Why nothing of a kernel may be adopted, by kernel: a failed check that is no known finding, or an inconclusive one."""
+    """Why nothing of a kernel may be adopted, by kernel: an inconclusive check, or a failed one that is not known."""
     bad: dict[str, str] = {}
     for record in records:
         if record.outcome is Outcome.INCONCLUSIVE or (

@@ -7,6 +7,7 @@ import re
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from datetime import date
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ def key(record: Record) -> str:
     return " ".join((record.kernel, record.formats.replace(" ", ","), record.check, record.case))
 
 
-def golden(record: Record, *, env: str, by: str, date: str, reason: str) -> Golden:
+def golden(record: Record, *, env: str, by: str, day: str, reason: str) -> Golden:
     """The golden record of a passing record with statistics; raises GoldenError for any other."""
     if record.outcome != "pass" or record.stats is None or not record.stats.n:
         raise GoldenError(f"{key(record)}: outcome is {record.outcome.value}, only a pass with statistics is adopted")
@@ -77,7 +78,7 @@ def golden(record: Record, *, env: str, by: str, date: str, reason: str) -> Gold
     if odd:
         raise GoldenError(f"{key(record)}: {', '.join(odd)} is not finite; a baseline holds numbers only")
     return Golden(
-        key=key(record), n=record.stats.n, **stats, digest=record.digest, seed=record.seed, env=env, by=by, date=date,
+        key=key(record), n=record.stats.n, **stats, digest=record.digest, seed=record.seed, env=env, by=by, date=day,
         reason=reason,
     )  # fmt: skip
 
@@ -115,7 +116,8 @@ def decode(line: bytes, where: str) -> Golden:
             raise GoldenError(f"{where}: {name} is {data[name]!r}, expected {rule}; {_REMEDY}")
     try:
         record = msgspec.convert(data, Golden)
-    except msgspec.ValidationError as error:
+        date.fromisoformat(record.date)
+    except ValueError as error:  # msgspec's ValidationError is one
         raise GoldenError(f"{where}: {error}; {_REMEDY}") from error
     if len(record.key.split(" ")) != 4 or record.n < 1:
         what = f"key is {record.key!r}, n is {record.n}, expected '<kernel> <formats> <check> <case>' and n >= 1"

@@ -106,15 +106,17 @@ class RunWriter:
     def _append(self, line: bytes) -> bool:
         if self._fd is None:
             return False
-        end = os.fstat(self._fd).st_size
+        written = 0
         try:
-            if os.write(self._fd, line) == len(line):
+            written = os.write(self._fd, line)
+            if written == len(line):
                 return True
             raise OSError("the disk is full")
         except OSError as error:
             self._fail(error)
-            os.ftruncate(self._fd, end)  # half a line would make the next one unreadable
-            return False
+        if written:  # half a line would make the next one unreadable
+            os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
+        return False
 
     def _fail(self, error: OSError) -> None:
         if not self.problem:

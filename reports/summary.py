@@ -69,8 +69,9 @@ def rows(records: Iterable[Record]) -> list[Row]:
 
 
 def failures(records: Iterable[Record]) -> list[Group]:
-    """What makes the run fail, worst outcome first, one group a check: failures that are no known findings, and findings
-    that no longer happen.
+    """What makes the run fail, worst outcome first, one group a check.
+
+    That is failures that are no known findings, and findings that no longer happen.
     """
     return _groups(record for record in records if record.failed)
 

@@ -1,11 +1,10 @@
 """Policy files: suites/budgets.toml (budgets widened, each with its reason and end) and suites/findings.toml."""
 
+import datetime
 import math
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from datetime import UTC, datetime
-from datetime import date as Day
 from fnmatch import fnmatchcase
 from importlib import resources
 from pathlib import Path
@@ -39,9 +38,9 @@ class Override:
     why: str
     #: Largest error / derived budget seen, at most `budget_factor`.
     measured: float
-    date: Day
+    date: datetime.date
     #: Last day on which the row has effect.
-    expires: Day
+    expires: datetime.date
     formats: str = "*"
 
 
@@ -91,7 +90,9 @@ def load(folder: Path | None = None) -> Rows:
     return Rows(tuple(overrides), tuple(findings))
 
 
-def settings(overrides: Iterable[Override], check: str, trial: "Trial", today: Day | None = None) -> dict[str, Any]:
+def settings(
+    overrides: Iterable[Override], check: str, trial: "Trial", today: datetime.date | None = None
+) -> dict[str, Any]:
     """What budgets.toml sets for `trial` of `check`: {"budget_factor": 1.5, "budget_why": "..."}, or nothing.
 
     Raises GoldenError when several rows in force match: which of them is meant is not for lastbit to guess.
@@ -114,7 +115,7 @@ def settings(overrides: Iterable[Override], check: str, trial: "Trial", today: D
     return {"budget_factor": found[0].budget_factor, "budget_why": found[0].why} if found else {}
 
 
-def expired(overrides: Iterable[Override], today: Day | None = None) -> list[str]:
+def expired(overrides: Iterable[Override], today: datetime.date | None = None) -> list[str]:
     """One sentence for each override that has no effect any more."""
     return [
         f"{BUDGETS}: the override for {row.kernel} {row.check} {row.case} ended on {row.expires}, the derived budget "
@@ -247,5 +248,5 @@ def _once(keys: Iterable[tuple[str, ...]], file: str, what: str) -> None:
         seen.add(key)
 
 
-def _today() -> Day:
-    return datetime.now(UTC).date()
+def _today() -> datetime.date:
+    return datetime.datetime.now(datetime.UTC).date()
