@@ -17,7 +17,7 @@ LARGEST = 130
 OPERAND_LAYOUTS = ("contiguous", "transposed", "strided", "strided_rows", "offset")
 
 
-class _Caught(Exception):
+class _CaughtError(Exception):
     """A drawn case failed; carries the trial and its verdict out of hypothesis."""
 
     def __init__(self, trial: Trial, verdict: Verdict) -> None:
@@ -31,11 +31,13 @@ def hunt(trial: Trial) -> Verdict:
     tally: dict[Outcome, int] = {}
     try:
         _search(trial, tally)
-    except _Caught as caught:
+    except _CaughtError as caught:
         case, found = caught.trial.case, caught.verdict
         check = "exact" if RECIPES[case.recipe].exact else "bound"
-        replay = f"replay it alone with check {check}, case {case.id}, seed {caught.trial.seed}"
-        return replace(found, reason=f"{found.reason}\nshrunk to {case.id}; {replay}", notes={"shrunk case": case.id})
+        # The run's command replays what these notes name.
+        shrunk = {"shrunk check": check, "shrunk case": case.id, "shrunk seed": str(caught.trial.seed)}
+        reason = f"{found.reason}\nshrunk to check {check}, case {case.id}, seed {caught.trial.seed}"
+        return replace(found, reason=reason, notes={**found.notes, **shrunk})
     passed, vacuous = tally.get(Outcome.PASS, 0), tally.get(Outcome.VACUOUS, 0)
     if not passed:
         return Verdict(Outcome.VACUOUS, f"none of {sum(tally.values())} drawn cases could be judged")
@@ -72,7 +74,7 @@ def _search(trial: Trial, tally: dict[Outcome, int]) -> None:
         verdict = judge_case(drawn)
         tally[verdict.outcome] = tally.get(verdict.outcome, 0) + 1
         if verdict.outcome.failed:
-            raise _Caught(drawn, verdict)
+            raise _CaughtError(drawn, verdict)
 
     walk()
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from lastbit.case import Trial
-from lastbit.harness import invoke, prepare, refill
+from lastbit.harness import series
 from lastbit.references.data import Operand
 from lastbit.suites.gemm_trial import (
     Given,
@@ -30,23 +30,18 @@ def layout(trial: Trial) -> Verdict:
 
 def second_call(trial: Trial) -> Verdict:
     """Other data at the same addresses and shapes gives another answer: nothing is remembered by pointer or shape."""
-    first, second = inputs(trial), inputs(trial, shift=1)
-    prepared = prepare(trial, first.operands, layouts=layouts(trial))
-    verdict = judge_result(trial, first, invoke(trial, prepared, scalars=scalars(trial)))
-    if verdict.outcome.failed:
-        return _named("first call", verdict)
-    prepared = refill(trial, prepared, second.operands)
-    again = judge_result(trial, second, invoke(trial, prepared, scalars=scalars(trial)))
-    return _named("second call, same addresses", again)
+    given = inputs(trial), inputs(trial, shift=1)
+    results = series(trial, [one.operands for one in given], layouts=layouts(trial), scalars=scalars(trial))
+    for name, one, got in zip(("first call", "second call, same addresses"), given, results, strict=True):
+        verdict = judge_result(trial, one, got)
+        if verdict.outcome.failed:
+            return replace(verdict, reason=f"{name}: {verdict.reason}")
+    return verdict
 
 
 def has_output(trial: Trial) -> str:
     """Why the kernel cannot write into a given output, or ""."""
     return has_data(trial) or ("" if "out" in trial.kernel.features else "the kernel has no out")
-
-
-def _named(call: str, verdict: Verdict) -> Verdict:
-    return replace(verdict, reason=f"{call}: {verdict.reason}") if verdict.outcome.failed else verdict
 
 
 def _first_of_batch(operand: Operand) -> Operand:
