@@ -3,7 +3,9 @@
 Importing this package loads neither numpy nor any framework: names are resolved on first use.
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -38,9 +40,19 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'lastbit' has no attribute {name!r}; it has {', '.join(__all__)}")
     value = getattr(import_module(_HOME[name]), name)
-    # `lastbit.kernel` and `lastbit.verify` are submodules too: importing them binds the module, the public name wins.
     globals()[name] = value
     return value
+
+
+class _Package(ModuleType):
+    """`lastbit.kernel` and `lastbit.verify` are submodules too: whoever imports one must not hide the public name."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _HOME and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __dir__() -> list[str]:

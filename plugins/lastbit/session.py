@@ -57,13 +57,18 @@ def plan(options: Options, found: "Found", ops: Iterable[str] | None = None) -> 
     Raises UsageError when an op has no law, a device is not here, or a case is not one.
     """
     from lastbit.discovery import devices_found
+    from lastbit.suites.law import checks
 
+    for op in options.op:
+        checks(op)
     here = devices_found(found.kernels)
     devices = options.device or here
     for device in devices:
         if device.partition(":")[0] not in here:
             raise UsageError(f"--lastbit-device is {device!r}, but this machine has {', '.join(here)}")
     wanted = options.op if ops is None else tuple(op for op in ops if not options.op or op in options.op)
+    if ops is not None and not wanted:
+        return Plan((), (), found.absent)
     return select(found.kernels, options, wanted, devices, found.absent)
 
 
@@ -179,6 +184,8 @@ def reproduce(record: Record, command: str) -> str:
 def failure(record: Record) -> str:
     """What a person reads about a record that is not a pass: place and numbers, limit and why, and how to repeat it."""
     lines = [record.reason or record.outcome]
+    if record.outcome is Outcome.PASS and record.golden == "new":
+        lines = ["no golden of this device, and the run is strict; look, then adopt it: lastbit golden accept RUN"]
     if record.formula and record.formula not in record.reason:
         lines.append(f"allowed by: {record.formula}")
     lines.append(

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from lastbit.session import Plan, Policy
     from lastbit.verdict import Record
 
-#: Names of options whose value is a path: relative to where it was written, the command line or the ini file.
-_PATHS = ("golden", "report", "kernels")
 #: Exit statuses of pytest that say less than a problem of ours: conforms, tests failed (a collection error under
 #: pytest-xdist), nothing collected.
 _CORRECTED = (0, 1, 5)
@@ -212,8 +210,10 @@ def walk(config: pytest.Config) -> Walk:
         base = config.invocation_params.dir
         if value is None:
             value, base = config.getini(f"lastbit_{option.name}"), config.rootpath
-        if option.name in _PATHS and value:
-            value = [_path(one, base) for one in value] if isinstance(value, list) else _path(value, base)
+        if option.name in ("golden", "report") and value:
+            value = str(base / value)
+        if option.name == "kernels" and value:
+            value = [str(base / source) if "/" in source or source.endswith(".py") else source for source in value]
         given[option.name] = value
     return Walk(config, options(given, config.rootpath))
 
@@ -243,13 +243,6 @@ def chosen(options: Options) -> dict[str, str]:
     if options.shard != (1, 1):
         texts["shard"] = "{}/{}".format(*options.shard)
     return {name: text for name, text in texts.items() if text}
-
-
-def _path(text: str, base: Path) -> str:
-    """`text` absolute if it is a path; a module's name is left as it is."""
-    return (
-        str(base / text) if "/" in text or text.endswith(".py") or (base / text).is_dir() or "." not in text else text
-    )
 
 
 def _near(path: Path) -> str:

@@ -1,5 +1,7 @@
 """What the plugin's own tests share: a stranger's repository, and a law small enough to run in a blink."""
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,8 @@ import pytest
 pytest_plugins = ["pytester"]
 
 ROOT = Path(__file__).resolve().parents[2]
+# Tests import what they share (faulty kernels, rounding points) by name; importlib mode puts no folder on the path.
+sys.path.append(str(Path(__file__).parent))
 
 #: A conftest.py that finds lastbit (installed or not) and replaces the law of GEMM by two checks that need no truth.
 FAKE_LAW = """
@@ -51,15 +55,21 @@ def kernel(name, run, **fields):
 """
 
 
+Stranger = Callable[..., pytest.RunResult]
+
+
 @pytest.fixture
-def stranger(pytester: pytest.Pytester) -> pytest.Pytester:
-    """A stranger's repository with the fake law; a test adds kernels with `stranger.kernels(...)`."""
-    pytester.makeconftest(FAKE_LAW.format(plugins=str(ROOT / "plugins"), root=str(ROOT)))
-    return pytester
+def stranger(pytester: pytest.Pytester) -> Stranger:
+    """Runs pytest in a stranger's repository, whose kernels say how each check ends.
 
+    `stranger(*options, good="pass", bad="over_budget")` offers kernels mine/good and mine/bad; `kernels=` adds the
+    text of further ones.
+    """
 
-def add_kernels(stranger: pytest.Pytester, **outcomes: str) -> None:
-    """Let the hook of the stranger's conftest.py return a kernel `mine/<name>` for each outcome."""
-    rows = ", ".join(f"kernel('mine/{name}', lambda case: {outcome!r})" for name, outcome in outcomes.items())
-    conftest = stranger.path / "conftest.py"
-    conftest.write_text(f"{conftest.read_text()}\ndef pytest_lastbit_kernels(config):\n    return [{rows}]\n")
+    def run(*options: str, kernels: str = "", **outcomes: str) -> pytest.RunResult:
+        rows = ", ".join(f"kernel('mine/{name}', lambda case: {outcome!r})" for name, outcome in outcomes.items())
+        hook = f"\ndef pytest_lastbit_kernels(config):\n    return [{rows}{', ' * bool(rows)}{kernels}]\n"
+        pytester.makeconftest(FAKE_LAW.format(plugins=str(ROOT / "plugins"), root=str(ROOT)) + hook)
+        return pytester.runpytest_subprocess("--pyargs", "lastbit.suites", "-p", "no:cacheprovider", *options)
+
+    return run

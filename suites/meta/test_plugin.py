@@ -1,0 +1,249 @@
+"""The plugin as a user's terminal shows it: outcomes, exit status, records, options."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Stranger = Callable[..., pytest.RunResult]
+
+
+def records(folder: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (folder / "run.jsonl").read_text().splitlines()]
+    assert [line["type"] for line in (lines[0], lines[-1])] == ["run", "end"]
+    assert {line["type"] for line in lines[1:-1]} == {"record"}
+    return lines[1:-1]
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "xdist"])
+def test_run_tells_kernels_apart(stranger: Stranger, pytester: pytest.Pytester, workers: tuple[str, ...]) -> None:
+    result = stranger(*workers, good="pass", bad="over_budget", shy="unsupported", hollow="vacuous")
+    result.assert_outcomes(passed=2, failed=2, skipped=4)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*DOES NOT CONFORM: 1 of 2 kernels*mine/bad*", "report: lastbit-report/report.md*"])
+    written = records(pytester.path / "lastbit-report")
+    outcomes = {(r["kernel"], r["check"], r["case"]): r["outcome"] for r in written}
+    assert len(outcomes) == len(written) == 12  # two checks of one case, and one that needs a batch, for each kernel
+    assert outcomes["mine/bad", "two", "first/m2-n3-k4"] == "over_budget"
+    assert outcomes["mine/good", "one", "second/batch2-m2-n3-k4"] == "not_tested"
+    assert "DOES NOT CONFORM" in (pytester.path / "lastbit-report" / "report.md").read_text()
+
+
+def test_failure_says_what_where_limit_and_how_to_repeat(stranger: Stranger, pytester: pytest.Pytester) -> None:
+    result = stranger(bad="over_budget")
+    result.stdout.fnmatch_lines(
+        [
+            "the kernel says over_budget",
+            "allowed by: n[*]u[*]|A||B|",
+            "over_budget in one first/m2-n3-k4 of mine/bad (a:f32 b:f32 out:f32) on cpu",
+            "contract: accumulator=f32; truth: fp64 exact",
+            "reproduce: pytest --pyargs lastbit.suites --lastbit-only mine/bad *--lastbit-case *",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_reproduce_runs_just_that_case(stranger: Stranger, pytester: pytest.Pytester) -> None:
+    first = stranger("--lastbit-tier", "standard", "--lastbit-seed", "7", good="pass", bad="wrong_class")
+    line = next(
+        r["reproduce"]
+        for r in records(pytester.path / "lastbit-report")
+        if "alpha" in r["case"] and r["kernel"] == "mine/bad"
+    )
+    assert first.ret == 1
+    import shlex
+
+    words = shlex.split(line)
+    assert words[:3] == ["pytest", "--pyargs", "lastbit.suites"]
+    again = pytester.runpytest_subprocess("-p", "no:cacheprovider", *words[1:])
+    again.assert_outcomes(failed=1)
+    (record,) = records(pytester.path / "lastbit-report")
+    assert (record["case"], record["seed"], record["tier"]) == (
+        "third/m20-n30-k40/a:transposed/alpha=0.5",
+        7,
+        "standard",
+    )
+    assert record["reproduce"] == line
+
+
+def test_case_that_is_not_in_the_law_can_be_run(stranger: Stranger, pytester: pytest.Pytester) -> None:
+    result = stranger("--lastbit-case", "two other/m9-n8-k7/b:strided/beta=2.0", good="pass")
+    result.assert_outcomes(passed=1)
+    assert [r["case"] for r in records(pytester.path / "lastbit-report")] == ["other/m9-n8-k7/b:strided/beta=2.0"]
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "xdist"])
+def test_nothing_judged_is_never_green(stranger: Stranger, workers: tuple[str, ...]) -> None:
+    result = stranger(*workers, shy="unsupported")
+    assert result.ret == 2
+    result.stdout.fnmatch_lines(["lastbit: nothing was judged"])
+
+
+def test_nothing_but_untested_kernels_is_never_green(stranger: Stranger) -> None:
+    result = stranger(kernels="kernel('mine/gpu', print, devices=('cuda',))")
+    assert result.ret == 2
+    result.stdout.fnmatch_lines(["*unsupported, 1 in 1 kernel: runs on cuda; this run's devices: cpu*"])
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "xdist"])
+def test_no_matching_kernel_is_usage(stranger: Stranger, workers: tuple[str, ...]) -> None:
+    result = stranger(*workers, "--lastbit-only", "your/*", good="pass")
+    assert result.ret == 2
+    result.stdout.fnmatch_lines(["lastbit: no kernel matches 'your/[*]'; found: mine/good;*"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--lastbit-tier", "huge", "--lastbit-tier is 'huge', expected one of smoke, standard, full"),
+        ("--lastbit-op", "gemv", "--lastbit-op is 'gemv', expected one of gemm, scaled_gemm,*"),
+        ("--lastbit-seed", "-1", "--lastbit-seed is '-1', expected a whole number from 0 to 4294967295"),
+        ("--lastbit-shard", "3/2", "--lastbit-shard is '3/2', expected I/N*"),
+        ("--lastbit-perf", None, "--lastbit-perf: lastbit does not judge speed yet*"),
+    ],
+)
+def test_wrong_option_value_is_one_line_and_usage(
+    stranger: Stranger, option: str, value: str | None, said: str
+) -> None:
+    result = stranger(option if value is None else f"{option}={value}", good="pass")
+    assert result.ret == 2
+    result.stderr.fnmatch_lines([f"*lastbit: {said}"])
+    assert "Traceback" not in result.stderr.str() + result.stdout.str()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--lastbit-device", "tpu"), "--lastbit-device is 'tpu', but this machine has cpu"),
+        (("--lastbit-op", "softmax"), "lastbit has no law for softmax yet; it judges gemm"),
+        (("--lastbit-case", "nine first/m2-n3-k4"), "--lastbit-case names check 'nine', expected one of one, two"),
+        (("--lastbit-case", "one first"), "case id 'first': expected recipe/*"),
+        (("--lastbit-kernels", "nowhere.py"), "kernel file */nowhere.py is not there*"),
+        (("--lastbit-kernels", "no_such_module"), "no_such_module cannot be imported: ModuleNotFoundError*"),
+    ],
+)
+def test_wrong_choice_is_one_line_and_usage(stranger: Stranger, options: tuple[str, ...], said: str) -> None:
+    result = stranger(*options, good="pass")
+    assert result.ret == 2
+    result.stdout.fnmatch_lines([f"lastbit: {said}"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_kernel_file_that_breaks_is_usage_and_says_where(stranger: Stranger, pytester: pytest.Pytester) -> None:
+    pytester.path.joinpath("broken.py").write_text("x = 1\ny = x / 0\n")
+    result = stranger("--lastbit-kernels", "broken.py", good="pass")
+    assert result.ret == 2
+    result.stdout.fnmatch_lines(
+        ["lastbit: *broken.py cannot be imported: ZeroDivisionError: division by zero (*broken.py:2)"]
+    )
+
+
+def test_lastbit_failing_is_an_error_not_a_verdict(stranger: Stranger, pytester: pytest.Pytester) -> None:
+    result = stranger(kernels="kernel('mine/odd', lambda case: ValueError('ours'))")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["lastbit failed, which is no fault of the kernel", "*ValueError: ours*"])
+    assert {r["outcome"] for r in records(pytester.path / "lastbit-report")} == {"error", "not_tested"}
+
+
+def test_vacuous_check_fails_a_strict_run(stranger: Stranger) -> None:
+    assert stranger(good="pass", hollow="vacuous").ret == 0
+    assert stranger("--lastbit-strict", hollow="vacuous").ret == 1
+
+
+def test_missing_golden_fails_a_strict_run(stranger: Stranger) -> None:
+    assert stranger(good="pass").ret == 0
+    result = stranger("--lastbit-strict", good="pass")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*no golden*"])
+
+
+def test_damaged_golden_is_usage_not_a_crash(stranger: Stranger, pytester: pytest.Pytester) -> None:
+    from lastbit.environment import device_slug
+
+    folder = pytester.mkdir("golden")
+    (folder / f"gemm.{device_slug('cpu')}.jsonl").write_text('{"key": "cut of')
+    result = stranger(good="pass")
+    assert result.ret == 2
+    result.stdout.fnmatch_lines(["lastbit: *golden*.jsonl:1: the last line has no end*"])
+
+
+def test_report_folder_that_cannot_be_written_is_said_and_not_green(
+    stranger: Stranger, pytester: pytest.Pytester
+) -> None:
+    pytester.path.joinpath("taken").write_text("a file")
+    result = stranger("--lastbit-report", "taken", good="pass")
+    result.assert_outcomes(passed=2)
+    assert result.ret == 2
+    result.stdout.fnmatch_lines(["lastbit: *taken/run.jsonl: cannot write *"])
+
+
+def test_shards_are_a_partition(stranger: Stranger, pytester: pytest.Pytester) -> None:
+    outcomes = {f"k{i}": "pass" for i in range(9)}
+    stranger(**outcomes)
+    whole = {(r["kernel"], r["check"], r["case"]) for r in records(pytester.path / "lastbit-report")}
+    parts = []
+    for part in (1, 2, 3):
+        stranger(f"--lastbit-shard={part}/3", **outcomes)
+        parts.append({(r["kernel"], r["check"], r["case"]) for r in records(pytester.path / "lastbit-report")})
+    assert set().union(*parts) == whole
+    assert sum(map(len, parts)) == len(whole)
+    assert all(len(part) > len(whole) / 9 for part in parts)
+
+
+def test_case_beyond_a_kernels_limit_is_not_tested(stranger: Stranger, pytester: pytest.Pytester) -> None:
+    stranger("--lastbit-tier", "standard", kernels="kernel('mine/slow', lambda case: 'pass', limit=24)")
+    slow = {r["case"]: r["reason"] for r in records(pytester.path / "lastbit-report") if r["check"] == "one"}
+    assert slow["third/m20-n30-k40/a:transposed/alpha=0.5"].startswith("24000 products are more than the 24")
+    assert slow["first/m2-n3-k4"] == "the kernel says pass"
+
+
+def test_kernel_of_a_higher_tier_leaves_one_record(stranger: Stranger, pytester: pytest.Pytester) -> None:
+    stranger(good="pass", kernels="kernel('mine/late', lambda case: 'pass', tier='full')")
+    late = [r for r in records(pytester.path / "lastbit-report") if r["kernel"] == "mine/late"]
+    assert [(r["outcome"], r["reason"]) for r in late] == [
+        ("not_tested", "runs from tier full on; this run's tier is smoke")
+    ]
+
+
+def test_junit_shows_the_record(stranger: Stranger, pytester: pytest.Pytester) -> None:
+    stranger("--junitxml=junit.xml", good="pass")
+    xml = pytester.path.joinpath("junit.xml").read_text()
+    assert '<property name="lastbit.kernel" value="mine/good"' in xml
+    assert '<property name="lastbit.max_ulp" value="2.5"' in xml
+
+
+def test_options_are_ini_keys_relative_to_the_root(stranger: Stranger, pytester: pytest.Pytester) -> None:
+    pytester.path.joinpath("kernels.py").write_text(
+        "import lastbit\n"
+        "@lastbit.kernel('gemm', formats={'a': 'f32', 'b': 'f32', 'out': 'f32'}, framework='numpy', devices=('cpu',))\n"
+        "def listed(case): return 'pass'\n"
+    )
+    pytester.makepyprojecttoml(
+        '[tool.pytest]\nlastbit_kernels = ["kernels.py"]\nlastbit_only = ["kernels/*"]\nlastbit_report = "out"\n'
+        'lastbit_tier = "standard"\nlastbit_seed = "5"\n'
+    )
+    result = stranger(good="pass")
+    result.assert_outcomes(passed=3)
+    assert {(r["kernel"], r["seed"], r["tier"]) for r in records(pytester.path / "out")} == {
+        ("kernels/listed", 5, "standard")
+    }
+
+
+def test_strangers_tests_are_left_alone(stranger: Stranger, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_mine(): pass\n")
+    stranger("--collect-only", good="pass")
+    result = pytester.runpytest_subprocess()
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("*lastbit*")
+    assert not pytester.path.joinpath("lastbit-report").exists()
+
+
+def test_killed_run_keeps_what_was_judged(stranger: Stranger, pytester: pytest.Pytester) -> None:
+    result = stranger(a="pass", kernels="kernel('mine/z', lambda case: __import__('os')._exit(9))")
+    assert result.ret == 9
+    lines = (pytester.path / "lastbit-report" / "run.jsonl").read_text().splitlines()
+    judged = [json.loads(line) for line in lines[1:]]
+    assert [r["kernel"] for r in judged if r["outcome"] == "pass"] == ["mine/a"]
