@@ -57,7 +57,8 @@ class Known:
     outcome: Outcome
     reason: str
     formats: str = "*"
-    device: str = "*"
+    #: Globs of the devices it happens on, by name ("cuda:1") or golden slug ("cpu-*-avx512bf16-*"); one has to match.
+    devices: tuple[str, ...] = ("*",)
     #: Version ranges (PEP 440) by package; the row says nothing about other versions.
     versions: dict[str, str] = field(default_factory=dict)
     #: True: each matching case fails. False: it depends on the data, and at least one of those judged fails.
@@ -162,12 +163,13 @@ def unused(findings: Iterable[Known], records: Sequence[Record], environment: En
 def _about(row: Known, record: Record, environment: Environment) -> bool:
     """Whether the row speaks of this record, however that ended."""
     formats = record.formats.replace(" ", ",")
+    names = (record.device, environment.devices.get(record.device, ""))
     return (
         fnmatchcase(record.kernel, row.kernel)
         and fnmatchcase(formats, row.formats.replace(" ", ","))
         and fnmatchcase(record.check, row.check)
         and fnmatchcase(record.case, row.case)
-        and fnmatchcase(record.device, row.device)
+        and any(fnmatchcase(name, glob) for glob in row.devices for name in names)
         and all(_within(environment.packages.get(name, ""), versions) for name, versions in row.versions.items())
     )
 
@@ -231,8 +233,8 @@ def _check_finding(row: Known) -> str:
             SpecifierSet(versions)
         except InvalidSpecifier:
             return f"versions.{name} is {versions!r}, expected a range such as '>=2.13,<2.14'"
-    names = ("id", "kernel", "check", "case", "reason", "formats", "device")
-    return _check_texts({name: getattr(row, name) for name in names})
+    names = ("id", "kernel", "check", "case", "reason", "formats")
+    return _check_texts({name: getattr(row, name) for name in names} | {"devices": "".join(row.devices)})
 
 
 def _check_texts(texts: Mapping[str, str]) -> str:
