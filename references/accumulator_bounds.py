@@ -53,7 +53,8 @@ def height(model: "Accumulator", k: int) -> int:
     if model.order == "blocked":
         return width - 1 + ceil(k / width) - 1
     if model.order == "split":
-        return ceil(k / width) - 1 + width - 1
+        length = ceil(k / width)
+        return length - 1 + ceil(k / length) - 1
     if model.order == "lanes":
         return ceil(k / width) - 1 + ceil(log2(width))
     if model.order == "tree-blocks":
@@ -134,13 +135,13 @@ def sigma(model: "Accumulator", a: Array, b: Array, c: Array | None, weight: Arr
 
 
 def _chain_bound(model: "Accumulator", a: Array, b: Array, c: Array | None, weight: Array) -> Array:
-    """n*u*W and what underflow adds: eta/2 for each rounded product, or 2^emin for each operation that may flush."""
+    """n*u*W and what underflow adds: u*2^emin for each rounded product, or 2^emin for each operation that may flush."""
     k = a.shape[-1]
     (bits_a, low_a), (bits_b, low_b), (bits_c, low_c) = _grid(a), _grid(b), _grid(c)
     exact = bits_a + bits_b <= model.precision
     absolute = 0.0
     if low_a + low_b < model.emin - model.precision + 1:
-        absolute += k * 2.0 ** (model.emin - model.precision)
+        absolute += k * model.unit * 2.0**model.emin
     if model.flush and min(low_a + low_b, low_c) < model.emin:
         absolute += (2 * k + 2) * 2.0**model.emin
     extra = (c is not None) + (bits_c > model.precision)

@@ -1,16 +1,37 @@
 """Slow models of accumulators in rational arithmetic, written apart from the simulators, and data that strains sums."""
 
+from dataclasses import replace
 from fractions import Fraction
 from math import ceil, floor, frexp, inf, trunc
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lastbit.references.accumulator_table import ENGINES
 from lastbit.references.accumulators import Accumulator
 from lastbit.references.formats import Format
 
 Array = NDArray[np.float64]
-Number = Fraction | float
+
+F32 = Accumulator.of("f32")
+CHAINS = [
+    *(replace(F32, name=f"f32 {order} {width}", order=order, width=width) for order, width in
+      (("sequential", 0), ("pairwise", 0), ("blocked", 5), ("lanes", 4), ("split", 3), ("tree-blocks", 4))),
+    replace(F32, name="f32 multiply, add", fma=False),
+    replace(F32, name="f32 pairwise, multiply, add", order="pairwise", fma=False),
+    Accumulator.of("f16"),
+    Accumulator.of("bf16"),
+    replace(Accumulator.of("bf16"), name="bf16 blocked", order="blocked", width=4),
+]  # fmt: skip
+#: One device of those that share a row of the table, and every other chain with wide and narrow operands.
+DEVICES = {(row, fmt): Accumulator.of(device, fmt) for (device, fmt), row in ENGINES.items()}
+MODELS = [(model, fmt) for (_, fmt), model in DEVICES.items()]
+MODELS += [(model, fmt) for model in CHAINS for fmt in (("f32", "f16") if model.precision == 24 else ("f16", "bf16"))]
+
+
+def name(x: object) -> str:
+    """The id of a parameter: an accumulator's name, a number's or a word's text."""
+    return str(getattr(x, "name", x))
 
 
 def exact_dot(a: Array, b: Array, c: float = 0.0) -> Fraction:
@@ -149,10 +170,11 @@ def operands(kind: str, fmt: str, n: int, k: int, seed: int, bits: int = 24) -> 
     elif kind == "tiny":
         a, b = a * 2.0 ** max(form.emin, -76), b * 2.0 ** max(form.emin, -76)
     elif kind in ("truncation", "ties"):
-        low = -bits - 1 if kind == "truncation" else -bits
+        shift = 8 if form.emin > -8 else 0  # keeps the payload normal in e4m3
+        low = shift - bits - (kind == "truncation")
         high = 2 - 2.0 ** (1 - form.precision) if kind == "truncation" else 1.0
         a, b = np.full((n, k), high * 2.0 ** (low // 2)), np.full((n, k), 2.0 ** (low - low // 2))
-        a[:, 0], b[:, 0] = 1.0, 1.0
+        a[:, 0], b[:, 0] = 2.0 ** (shift // 2), 2.0 ** (shift // 2)
         signs = np.where(rng.random((n, 1)) < 0.5, -1.0, 1.0)
         a = a * signs
     return form.round(a, overflow="saturate") + 0.0, form.round(b, overflow="saturate") + 0.0

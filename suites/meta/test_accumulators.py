@@ -10,11 +10,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lastbit.references.accumulator_table import ENGINES
 from lastbit.references.accumulators import Accumulator, AccumulatorError
 from lastbit.references.chains import add_to_odd, fma64, round_to
 from lastbit.references.formats import Format
-from lastbit.suites.meta.accumulator_referee import KINDS, Array, exact_dot, operands, referee, rounded
+from lastbit.suites.meta.accumulator_referee import (
+    CHAINS,
+    DEVICES,
+    F32,
+    KINDS,
+    MODELS,
+    Array,
+    exact_dot,
+    name,
+    operands,
+    referee,
+    rounded,
+)
 
 VECTORS = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "tensor_core_vectors"
 RECORDED = {
@@ -28,55 +39,37 @@ RECORDED = {
 #: The addends of this file were not given to the device: its results are those of c = 0.
 WITHOUT_ADDEND = "H100-E4M3"
 
-F32 = Accumulator.of("f32")
-CHAINS = [
-    *(replace(F32, name=f"f32 {order} {width}", order=order, width=width) for order, width in
-      (("sequential", 0), ("pairwise", 0), ("blocked", 5), ("lanes", 4), ("split", 3), ("tree-blocks", 4))),
-    replace(F32, name="f32 multiply, add", fma=False),
-    replace(F32, name="f32 pairwise, multiply, add", order="pairwise", fma=False),
-    Accumulator.of("f16"),
-    Accumulator.of("bf16"),
-    replace(Accumulator.of("bf16"), name="bf16 blocked", order="blocked", width=4),
-]  # fmt: skip
-#: One device of those that share a row of the table, and every other chain with wide and narrow operands.
-DEVICES = {(row, fmt): Accumulator.of(device, fmt) for (device, fmt), row in ENGINES.items()}
-MODELS = [(model, fmt) for (_, fmt), model in DEVICES.items()]
-MODELS += [(model, fmt) for model in CHAINS for fmt in (("f32", "f16") if model.precision == 24 else ("f16", "bf16"))]
 STEPS = settings(max_examples=40, deadline=None, derandomize=True)
 
 
-def recorded(name: str) -> tuple[Array, Array, Array, Array]:
+def recorded(file: str) -> tuple[Array, Array, Array, Array]:
     """a, b (2500, k), c, d (2500,) of one file, exact values."""
-    path = VECTORS / f"{name}.csv.gz"
+    path = VECTORS / f"{file}.csv.gz"
     if not path.exists():
         pytest.skip(f"{path} is not on this machine: recorded GPU results are not part of the project")
-    with gzip.open(path, "rt") as file:
-        rows = [line.strip().split(",") for line in file][1:]
+    with gzip.open(path, "rt") as lines:
+        rows = [line.strip().split(",") for line in lines][1:]
     columns = [np.array([[int(code, 16) for code in row[i].split()] for row in rows], np.uint32) for i in range(4)]
     a, b, c, d = (column.view(np.float32).astype(np.float64) for column in columns)
-    return a, b, np.zeros_like(c[:, 0]) if name == WITHOUT_ADDEND else c[:, 0], d[:, 0]
-
-
-def name(x: Accumulator | str) -> str:
-    return x if isinstance(x, str) else x.name
+    return a, b, np.zeros_like(c[:, 0]) if file == WITHOUT_ADDEND else c[:, 0], d[:, 0]
 
 
 def bits(x: Array) -> Array:
     return x.view(np.int64)
 
 
-@pytest.mark.parametrize("name", RECORDED)
-def test_simulators_reproduce_every_recorded_gpu_result(name):
-    a, b, c, d = recorded(name)
+@pytest.mark.parametrize("file", RECORDED)
+def test_simulators_reproduce_every_recorded_gpu_result(file):
+    a, b, c, d = recorded(file)
     assert len(d) == 2500
-    np.testing.assert_array_equal(bits(Accumulator.of(*RECORDED[name]).dot(a, b, c)), bits(d))
+    np.testing.assert_array_equal(bits(Accumulator.of(*RECORDED[file]).dot(a, b, c)), bits(d))
 
 
-@pytest.mark.parametrize("name", RECORDED)
+@pytest.mark.parametrize("file", RECORDED)
 @pytest.mark.parametrize("fault", ["one bit more", "one bit less", "nearest", "half the block"])
-def test_recorded_gpu_results_refute_wrong_models(name, fault):
-    a, b, c, d = recorded(name)
-    model = Accumulator.of(*RECORDED[name])
+def test_recorded_gpu_results_refute_wrong_models(file, fault):
+    a, b, c, d = recorded(file)
+    model = Accumulator.of(*RECORDED[file])
     wrong = {
         "one bit more": replace(model, fraction_bits=model.fraction_bits + 1),
         "one bit less": replace(model, fraction_bits=model.fraction_bits - 1),
