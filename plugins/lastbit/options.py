@@ -52,6 +52,8 @@ class Options:
     tier: str = "smoke"
     seed: int = 0
     golden: Path = field(default_factory=lambda: Path("golden"))
+    #: Folder that may hold the project's own budgets.toml and findings.toml.
+    policy: Path = field(default_factory=lambda: Path("suites"))
     report: Path = field(default_factory=lambda: Path("lastbit-report"))
     strict: bool = False
     #: Each kernel in a process of its own.
@@ -92,6 +94,7 @@ def options(given: Mapping[str, Any], root: Path) -> Options:
     chosen["seed"] = _seed(values.get("seed", 0))
     chosen["shard"] = _shard(str(values.get("shard", "1/1")))
     chosen["golden"] = root / str(values.get("golden", "golden"))
+    chosen["policy"] = root / "suites"
     chosen["report"] = root / str(values.get("report", "lastbit-report"))
     chosen["strict"], chosen["isolate"] = (bool(values.get(name, False)) for name in ("strict", "isolate"))
     return Options(**chosen)

@@ -4,7 +4,7 @@ import hashlib
 import shlex
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from lastbit.verdict import Outcome, Record, Verdict
 
 if TYPE_CHECKING:
     from lastbit.discovery import Found
+    from lastbit.environment import Environment
 
 Choice = tuple[Check, Trial]
 
@@ -46,7 +47,7 @@ class Policy:
     #: The record with its drift from golden and the finding that it is known as.
     annotate: Callable[[Record], Record] = lambda record: record
     #: Settings of a trial: overrides of suites/budgets.toml.
-    settings: Callable[[Trial], Mapping[str, Any]] = lambda trial: {}
+    settings: Callable[[Check, Trial], Mapping[str, Any]] = lambda check, trial: {}
     #: The command before the options that pick one case, and the options that the kernel needs to be found.
     command: str = "pytest --pyargs lastbit.suites"
 
@@ -118,8 +119,9 @@ def select(
 def policy(options: Options, command: str, plan: Plan) -> Policy:
     """What the verdicts of `plan` are compared with: golden baselines, known findings, overrides of budgets.
 
-    Raises GoldenError when a golden file cannot be used as it stands.
+    Raises GoldenError when a golden, budgets or findings file cannot be used as it stands.
     """
+    from lastbit import policy as files
     from lastbit.environment import environment
     from lastbit.golden.drift import judged
     from lastbit.golden.match import baselines
@@ -127,11 +129,23 @@ def policy(options: Options, command: str, plan: Plan) -> Policy:
     here = environment(plan.devices)
     wanted = {(trial.kernel.op, trial.device) for _, trial in plan.choices}
     golden = {(op, device): baselines(op, here.devices[device], options.golden) for op, device in sorted(wanted)}
+    rows = files.load(options.policy)
 
     def annotate(record: Record) -> Record:
-        return judged(record, golden[record.op, record.device], here)
+        return files.annotated(judged(record, golden[record.op, record.device], here), rows.findings, here)
 
-    return Policy(annotate, command=command)
+    def settings(check: Check, trial: Trial) -> Mapping[str, Any]:
+        return files.settings(rows.overrides, check.name, trial)
+
+    return Policy(annotate, settings, command)
+
+
+def remarks(options: Options, records: Sequence[Record], environment: "Environment") -> list[str]:
+    """What the policy files have to say about a finished run: findings that are gone, overrides that ended."""
+    from lastbit import policy as files
+
+    rows = files.load(options.policy)
+    return [*files.expired(rows.overrides), *files.unused(rows.findings, records, environment)]
 
 
 def judge(check: Check, trial: Trial, rules: Policy | None = None) -> Record:
@@ -139,7 +153,7 @@ def judge(check: Check, trial: Trial, rules: Policy | None = None) -> Record:
     rules = rules or Policy()
     start = time.perf_counter()
     try:
-        settings = rules.settings(trial)
+        settings = rules.settings(check, trial)
         verdict = check.judge(replace(trial, settings={**trial.settings, **settings}) if settings else trial)
     except Exception:
         verdict = Verdict(Outcome.ERROR, f"lastbit failed, which is no fault of the kernel\n{traceback.format_exc()}")
@@ -198,8 +212,10 @@ def failure(record: Record) -> str:
 
 def settles(record: Record, strict: bool) -> str:
     """How a run takes a record: "pass", "fail", "known" or "skip"."""
-    if record.outcome.failed or record.known:
-        return "known" if record.outcome.failed and record.known else "fail"
+    if record.failed:
+        return "fail"
+    if record.known:
+        return "known"
     if strict and (record.outcome is Outcome.VACUOUS or record.golden == "new"):
         return "fail"
     return "pass" if record.outcome is Outcome.PASS else "skip"

@@ -97,8 +97,10 @@ def walk(found: "Found", given: Mapping[str, Any], command: str, progress: Progr
             progress(done, len(plan.choices), record)
     status = session.exit_status(records, chosen.strict)
     findings = tuple(finding(r) for r in records if r.outcome not in (Outcome.PASS, Outcome.NOT_TESTED))
-    notes = tuple(f"no kernels from {name}: {why}" for name, why in plan.absent.items())
-    return Report(status == 0, findings, tuple(records), environment(plan.devices), notes, status)
+    here = environment(plan.devices)
+    notes = [f"no kernels from {name}: {why}" for name, why in plan.absent.items()]
+    notes += session.remarks(chosen, records, here)
+    return Report(status == 0, findings, tuple(records), here, tuple(notes), status)
 
 
 def assert_conforms(

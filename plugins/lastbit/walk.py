@@ -175,7 +175,12 @@ class Walk:
             self.problems.append(f"{folder}/report.md is not written ({error}); try: lastbit report {folder}")
 
     def _notes(self) -> list[str]:
-        return [f"no kernels from {name}: {why}" for name, why in self.absent.items()]
+        from lastbit.session import remarks
+
+        notes = [f"no kernels from {name}: {why}" for name, why in self.absent.items()]
+        if self._writer is not None:
+            notes += remarks(self.options, tuple(self.records.values()), self._writer.header.environment)
+        return notes
 
     def _hand_over(self, plan: "Plan") -> None:
         import msgspec
