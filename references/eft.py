@@ -81,19 +81,21 @@ def rounded_once(terms: Iterable[Array]) -> tuple[Array, Array, Array, NDArray[n
 
     Proof: `_settle` ends with x0 = RN(x0 + x1), x1 = RN(x1 + x2) ...: each term is at most half a spacing of the one
     before, so x2 + x3 + ... has the sign of x2 (or is 0) and less than a spacing of x1. hi is x0 unless x0 + x1 is a
-    tie that x2 breaks the other way, which `_break_ties` mends. Elements that have not settled come back as not proved.
+    tie that x2 breaks the other way, which `_break_ties` mends (x0 is then left alone, or x0 + x1 would tie again).
+    Elements that have not settled come back as not proved.
     """
     expansion: list[Array] = []
     for term in terms:
         expansion = grow(expansion, term) if expansion else [term]
-    if len(expansion) <= 2:
-        hi = expansion[0] + 0.0
-        lo = expansion[1] if len(expansion) == 2 else np.zeros_like(hi)
-        return hi, lo, np.zeros_like(hi), np.ones(hi.shape, bool)
+    if len(expansion) == 1:
+        expansion.append(np.zeros_like(expansion[0]))
+    if len(expansion) == 2:
+        hi, lo = two_sum(expansion[0], expansion[1])
+        return hi + 0.0, lo, np.zeros_like(hi), np.ones(hi.shape, bool)
     shape = expansion[0].shape
     settled = _settle(expansion)
     if _break_ties(expansion):
-        settled &= _settle(expansion)
+        settled &= _settle(expansion, 1)
     hi, lo = expansion[0] + 0.0, expansion[1]
     if len(expansion) == 2:
         return hi, lo, np.zeros(shape), settled
@@ -108,20 +110,20 @@ def to_odd(x: Array, rest: Array) -> Array:
     return np.where(even & (rest != 0), np.nextafter(x, np.copysign(np.inf, rest)), x)
 
 
-def _settle(x: list[Array]) -> NDArray[np.bool_]:
-    """Sweep two_sum upwards until nothing changes, in place; returns where it has (everywhere, as a rule).
+def _settle(x: list[Array], first: int = 0) -> NDArray[np.bool_]:
+    """Sweep two_sum upwards from x[first] on until nothing changes, in place; returns where it has: everywhere.
 
     Bohlender (IEEE Trans. Comput. C-26, 1977): len(x) - 1 sweeps suffice. The stopping test is the proof that is used.
     """
     for _ in range(len(x) + 2):
-        for i in range(len(x) - 2, -1, -1):
+        for i in range(len(x) - 2, first - 1, -1):
             x[i], x[i + 1] = two_sum(x[i], x[i + 1])
         while len(x) > 2 and not x[-1].any():
             x.pop()
-        if all(np.array_equal(x[i] + x[i + 1], x[i]) for i in range(len(x) - 1)):
+        if all(np.array_equal(x[i] + x[i + 1], x[i]) for i in range(first, len(x) - 1)):
             return np.ones(x[0].shape, bool)
     settled = np.ones(x[0].shape, bool)
-    for i in range(len(x) - 1):
+    for i in range(first, len(x) - 1):
         settled &= x[i] + x[i + 1] == x[i]
     return settled
 
@@ -130,8 +132,8 @@ def _break_ties(x: list[Array]) -> bool:
     """Move x0 to its neighbour, in place, where x0 + x1 is a tie and x2 lies on the far side; whether any was moved."""
     if len(x) < 3:
         return False
-    beyond = x[0] + np.nextafter(x[1], np.copysign(np.inf, x[1]))
-    tied = (x[2] != 0) & (np.signbit(x[1]) == np.signbit(x[2])) & (beyond != x[0])
+    beyond = x[0] + 2 * x[1]
+    tied = (x[2] != 0) & (np.signbit(x[1]) == np.signbit(x[2])) & (beyond - x[0] == 2 * x[1])
     if not tied.any():
         return False
     x[1] = np.where(tied, (x[0] - beyond) + x[1], x[1])

@@ -52,9 +52,9 @@ def truth(
     row = None if bias is None else _fitting("bias", bias, shape[-1:])
     lead, (m, n), k = shape[:-2], shape[-2:], a.shape[-1]
     if b.ndim == 2 or b.shape[:-2] == (1,) * (b.ndim - 2):  # one b for all: the batch is more rows
-        lead, m, a, b = (), int(np.prod(shape[:-1])), a.reshape(m, k), b.reshape(k, n)
-        addend = addend if addend is None else addend.reshape(m, n)
-        parts = [_matrix(a, b, addend, alpha, beta, row, resolution)]
+        rows = int(np.prod(shape[:-1]))
+        addend = None if addend is None else addend.reshape(rows, n)
+        parts = [_matrix(a.reshape(rows, k), b.reshape(k, n), addend, alpha, beta, row, resolution)]
     else:
         a, b = np.broadcast_to(a, (*lead, m, k)), np.broadcast_to(b, (*lead, k, n))
         parts = [
