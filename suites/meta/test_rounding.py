@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from rounding_points import MODES, all_points, mismatches
 
 from lastbit.references.formats import Format, FormatError
-from lastbit.suites.meta.rounding_points import MODES, all_points, mismatches
 
 Floats = NDArray[np.float64]
 
