@@ -7,7 +7,7 @@ from typing import Any
 from lastbit.contract import Contract
 from lastbit.kernel import Kernel
 
-#: f64 and f32 go to BLAS, f16 is summed in a C float, integers wrap.
+#: f64 and f32 go to BLAS, f16 is summed in a C float. Integers wrap, which no contract can say: they are left out.
 MATMUL = Contract(source="numpy/_core/src/umath/matmul.c.src: BLAS, and 'float sum' for half")
 DOT = Contract(source="numpy/_core/src/multiarray/arraytypes.c.src: BLAS, and 'float tmp' for half")
 #: The page says of dtype that it "forces the calculation to use the data type specified": by default the operands'.
@@ -26,9 +26,9 @@ def kernels() -> tuple[Kernel, ...]:
     import numpy as np
 
     return (
-        _kernel("numpy/matmul", np.matmul, ("f64", "f32", "f16", "i32"), MATMUL, {"batch"}),
+        _kernel("numpy/matmul", np.matmul, ("f64", "f32", "f16"), MATMUL, {"batch"}),
         _kernel("numpy/matmul-out", np.matmul, ("f64", "f32", "f16"), MATMUL, {"batch", "out"}),
-        _kernel("numpy/dot", np.dot, ("f64", "f32", "f16", "i32"), DOT),
+        _kernel("numpy/dot", np.dot, ("f64", "f32", "f16"), DOT),
         _kernel("numpy/dot-narrow", np.dot, NARROW, ML_DTYPES),
         _kernel("numpy/einsum", _einsum, ("f64", "f32"), EINSUM, {"batch"}),
         _kernel("numpy/einsum-f16", _einsum, ("f16",), EINSUM_F16, {"batch"}),

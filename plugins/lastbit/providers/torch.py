@@ -16,7 +16,7 @@ PLAIN = Contract(
     source=f"{NUMERICS}: batched or slice computations; reduced precision reduction for FP16 and BF16 GEMMs"
 )
 TF32 = Contract(input_rounding="tf32", source=f"{CUDA_NOTES}: TensorFloat-32 (TF32) on Ampere (and later) devices")
-EXACT = Contract(source="torch/native: mm of integers and _int_mm give the i32 sum")
+EXACT = Contract(source="aten/src/ATen/native/LinearAlgebra.cpp: _int_mm_out_cpu sums in int32")
 
 FLOATS = ("f64", "f32", "f16", "bf16")
 #: PyTorch's casts to FP8, which its FP8 mm ends with: e4m3fn saturates, e5m2 overflows to infinity, the fnuz to NaN.
@@ -31,8 +31,8 @@ def kernels() -> tuple[Kernel, ...]:
     import torch
 
     return (
-        _kernel("torch/matmul", _strict(torch.matmul), (*same(*FLOATS), *same("i32")), features={"batch"}),
-        _kernel("torch/mm", _strict(torch.mm), (*same(*FLOATS), *same("i32"))),
+        _kernel("torch/matmul", _strict(torch.matmul), same(*FLOATS), features={"batch"}),
+        _kernel("torch/mm", _strict(torch.mm), same(*FLOATS)),
         _kernel("torch/mm-out", _strict(_mm_out), same(*FLOATS), features={"out"}),
         _kernel("torch/bmm", _strict(_bmm), same(*FLOATS), features={"batch"}),
         _kernel("torch/einsum", _strict(_einsum), same(*FLOATS), features={"batch"}),
@@ -41,7 +41,7 @@ def kernels() -> tuple[Kernel, ...]:
         _kernel("torch/addmm-bias", _strict(_addmm_bias), same(*FLOATS), features={"bias"}),
         _kernel("torch/baddbmm", _strict(_baddbmm), same(*FLOATS), features={"batch", "c", "alpha", "beta"}),
         _kernel("torch/matmul-compiled", _strict(_compiled), same(*FLOATS), features={"batch"}, tier="standard"),
-        _kernel("torch/_int_mm", torch._int_mm, (formats("i8", "i8", "i32"), formats("u8", "i8", "i32")), EXACT),
+        _kernel("torch/_int_mm", _int_mm, (formats("i8", "i8", "i32"), formats("u8", "i8", "i32")), EXACT),
         *(
             _kernel(f"torch/mm-{fmt}", torch.mm, same(fmt), _fp8(fmt, overflow), devices=("cpu",))
             for fmt, overflow in FP8_OVERFLOW.items()
@@ -74,7 +74,7 @@ def _switched() -> tuple[Kernel, ...]:
 
     half = Contract(accumulator="f16", source=f"{CUDA_NOTES}: full FP16 accumulation in FP16 GEMMs")
     return (
-        kernel("tf32", "f32", TF32, fp32_precision="tf32"),
+        kernel("tf32", "f32", TF32, float32="high"),
         kernel("f16-reduced", "f16", reduced("f16"), allow_fp16_reduced_precision_reduction=True),
         kernel("bf16-reduced", "bf16", reduced("bf16"), allow_bf16_reduced_precision_reduction=True),
         kernel("f16-accumulate", "f16", half, allow_fp16_accumulation=True),
@@ -108,8 +108,9 @@ def _fp8(format: str, overflow: str) -> Contract:
     return Contract(overflow=overflow, source=source)
 
 
+#: All switches off: torch.set_float32_matmul_precision, and attributes of torch.backends.cuda.matmul.
 STRICT = {
-    "fp32_precision": "ieee",
+    "float32": "highest",
     "allow_fp16_reduced_precision_reduction": False,
     "allow_bf16_reduced_precision_reduction": False,
     "allow_fp16_accumulation": False,
@@ -117,33 +118,51 @@ STRICT = {
 
 
 @contextmanager
-def switches(values: dict[str, Any]) -> Iterator[None]:
-    """PyTorch's process-wide precision switches set to `values`, and put back as they were.
+def switched(values: dict[str, Any]) -> Iterator[None]:
+    """PyTorch's process-wide precision switches set to `values` (the keys of STRICT), and put back as they were.
 
-    A switch that this PyTorch does not have is left out. The CPU's counterpart of fp32_precision stays at "ieee".
+    A switch that this PyTorch does not have is left out.
     """
     import torch
 
     owner = torch.backends.cuda.matmul
-    cpu = torch.backends.mkldnn.matmul
-    saved = {name: getattr(owner, name) for name in values if hasattr(owner, name)}
-    saved_cpu = cpu.fp32_precision
+    precisions = [(backend, backend.fp32_precision) for backend in (owner, torch.backends.mkldnn.matmul)]
+    legacy = _legacy_precision()
+    saved = {name: _setting(owner, name) for name in values if name != "float32" and hasattr(owner, name)}
     try:
-        cpu.fp32_precision = "ieee"
+        torch.set_float32_matmul_precision(values["float32"])
         for name in saved:
             setattr(owner, name, values[name])
         yield
     finally:
         for name, value in saved.items():
             setattr(owner, name, value)
-        cpu.fp32_precision = saved_cpu
+        torch.set_float32_matmul_precision(legacy)
+        for backend, value in precisions:
+            backend.fp32_precision = value
+
+
+def _legacy_precision() -> str:
+    """torch.get_float32_matmul_precision(); where only the newer fp32_precision was set, that raises: "highest"."""
+    import torch
+
+    try:
+        return str(torch.get_float32_matmul_precision())
+    except RuntimeError:
+        return "highest"
+
+
+def _setting(owner: Any, name: str) -> Any:
+    """The value to put back: the reduction switches are read one by one and set as a pair."""
+    split = f"{name}_split_k"
+    return (getattr(owner, name), getattr(owner, split)) if hasattr(owner, split) else getattr(owner, name)
 
 
 def _under(function: Callable[..., Any], **values: Any) -> Callable[..., Any]:
     """`function` with the given switches on and every other one off."""
 
     def run(a: Any, b: Any, **keywords: Any) -> Any:
-        with switches(STRICT | values):
+        with switched(STRICT | values):
             return function(a, b, **keywords)
 
     return run
@@ -200,6 +219,14 @@ def _baddbmm(a: Any, b: Any, *, c: Any = None, alpha: float = 1.0, beta: float =
     if c is None:
         return torch.baddbmm(a.new_zeros(()), a, b, alpha=alpha, beta=0)
     return torch.baddbmm(c, a, b, alpha=alpha, beta=beta)
+
+
+def _int_mm(a: Any, b: Any) -> Any:
+    import torch
+
+    if a.is_cuda and (a.dtype != torch.int8 or a.shape[0] <= 16 or a.shape[1] % 8 or b.shape[1] % 8):
+        raise NotImplementedError("torch._int_mm on CUDA takes int8 with m > 16 and with k and n multiples of 8")
+    return torch._int_mm(a, b)
 
 
 @cache

@@ -1,5 +1,6 @@
 """A tiled Triton matrix product of our own: compiled where there is a CUDA device, else interpreted on the CPU."""
 
+import importlib.util
 import math
 import os
 import sys
@@ -34,7 +35,7 @@ def kernels() -> tuple[Kernel, ...]:
     import torch
 
     compiled = torch.cuda.is_available()
-    if not compiled and "triton" not in sys.modules:
+    if not compiled and "triton" not in sys.modules and importlib.util.find_spec("triton"):
         # Triton reads this once, when its own library is imported; with a CUDA device nothing is ever set.
         os.environ.setdefault("TRITON_INTERPRET", "1")
     import triton.language  # noqa: F401
