@@ -186,14 +186,14 @@ def _proposals(run: "Run", folder: Path) -> list[Proposal]:
 def _proposal(
     path: Path, name: str, records: list[Record], old: Golden | None, run: "Run", bad: Mapping[str, str]
 ) -> Proposal | None:
-    """The proposal for one key; None when there is nothing to adopt: no statistics, or not judged."""
+    """The proposal for one key; None when there is nothing to adopt: not judged, or not comparable."""
     records = [record for record in records if record.outcome.judged] or records
     record = records[0]
     refused = bad.get(record.kernel, "")
     if len({(item.outcome, item.stats, item.digest, item.seed) for item in records}) > 1:
         refused = f"the run has {len(records)} records of this key that differ"
     passed = record.outcome in (Outcome.PASS, Outcome.REGRESSED)
-    if not passed or record.stats is None or not record.stats.n:
+    if not passed or not store.comparable(record):
         stopped = refused if record.failed or record.outcome is Outcome.INCONCLUSIVE else ""
         return None if old is None and not stopped else Proposal("same", path, name, None, old, refused=stopped)
     environment = run.header.environment

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 
 from lastbit.environment import Environment
 from lastbit.golden.match import Baselines, Level
-from lastbit.golden.store import Golden, key, rounded
+from lastbit.golden.store import Golden, comparable, key, rounded
 from lastbit.verdict import ErrorStats, Outcome, Record
 
 #: Change that is always let pass: drift is about other arithmetic, which moves a statistic by a factor.
@@ -17,14 +17,18 @@ MARGIN = 1.25
 SIGMAS = 6.0
 #: Kurtosis of error / sigma that the noise of a root mean square allows for: 3 is Gaussian, 9 a mixture of scales.
 KURTOSIS = 9.0
+#: Elements off by one sigma that change no verdict: errors of outlier data are few and large.
+RARE = 12
 #: Probability that the largest of n sub-Gaussian errors exceeds its typical value by the factor let pass.
 FALSE_ALARM = 1e-9
+#: One in this many elements is taken to be large enough to be the maximum: in outlier data few rows hold all errors.
+UNEVEN = 64
 #: p99 in ulp (twice this for the maximum): one rounding to the output format makes steps of half an ulp.
 ULP_FLOOR = 0.5
-#: Above this ratio of max to p99 an output has elements near zero, whose ulp error has no scale: max_ulp says nothing.
+#: Above this ratio of max to p99 an output has elements near zero, whose error in ulp has no scale.
 HEAVY_TAIL = 3.0
-#: Statistics of fewer elements say nothing about drift.
-FEWEST = 64
+#: Statistics of fewer elements say nothing about drift; ten elements beyond p99 are needed to know a tail.
+FEWEST, FEWEST_ULP = 64, 1000
 #: Days after which a baseline says no more than that it should be adopted anew.
 STALE_DAYS = 180
 
@@ -65,7 +69,7 @@ def judged(record: Record, baselines: Baselines, environment: Environment, today
     Only the same software makes a regression (Environment.software: lastbit, the kernel's framework, thread count):
     where that changed too, what moved is reported as drifted and the outcome stays.
     """
-    if record.outcome is not Outcome.PASS or record.stats is None or not record.stats.n:
+    if record.outcome is not Outcome.PASS or not comparable(record):
         return record
     match = baselines.match(key(record))
     if match.golden is None:
@@ -116,19 +120,23 @@ def changes(stats: ErrorStats, golden: Golden, *, same_data: bool = True) -> lis
     n = golden.n
     if n < FEWEST:
         return []
-    top = MARGIN - 1 + math.sqrt(1 + math.log(2 / FALSE_ALARM) / math.log(n))
+    top = MARGIN * math.sqrt(1 + math.log(2 / FALSE_ALARM) / math.log(max(n / UNEVEN, math.e)))
     rms = MARGIN + SIGMAS * math.sqrt(2 * (KURTOSIS - 1) / (4 * n))
-    p99 = MARGIN + SIGMAS * math.sqrt(2 * 99 / n)
     bias = MARGIN - 1 + SIGMAS * 1.25 * math.sqrt(2 / n)
     found = [
-        _change("rms", golden, stats, rms, math.sqrt(SIGMAS / n)),
+        _change("rms", golden, stats, rms, math.sqrt(RARE / n)),
         _change("utilisation", golden, stats, top, 0.0),
-        _change("p99_ulp", golden, stats, p99, ULP_FLOOR),
         _change("bias", golden, stats, 1.0, bias),
     ]
-    if max(golden.max_ulp, stats.max_ulp) <= HEAVY_TAIL * max(golden.p99_ulp, stats.p99_ulp, ULP_FLOOR):
+    if n >= FEWEST_ULP and _has_scale(golden) and (same_data or _has_scale(stats)):
+        found.append(_change("p99_ulp", golden, stats, top, ULP_FLOOR))
         found.append(_change("max_ulp", golden, stats, top, 2 * ULP_FLOOR))
     return [change for change in found if change is not None and (change.old or same_data)]
+
+
+def _has_scale(stats: ErrorStats | Golden) -> bool:
+    """Whether an error in ulp says something of the whole output, and not of its elements near zero."""
+    return stats.max_ulp <= HEAVY_TAIL * max(stats.p99_ulp, ULP_FLOOR)
 
 
 def _change(name: str, golden: Golden, stats: ErrorStats, factor: float, floor: float) -> Change | None:

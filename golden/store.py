@@ -69,9 +69,14 @@ def key(record: Record) -> str:
     return " ".join((record.kernel, record.formats.replace(" ", ","), record.check, record.case))
 
 
+def comparable(record: Record) -> bool:
+    """Whether the record has statistics that can drift; where one answer is right (allowed 0) there is nothing to."""
+    return record.stats is not None and record.stats.n > 0 and record.allowed != 0
+
+
 def golden(record: Record, *, env: str, by: str, day: str, reason: str) -> Golden:
-    """The golden record of a passing record with statistics; raises GoldenError for any other."""
-    if record.outcome != "pass" or record.stats is None or not record.stats.n:
+    """The golden record of a passing, comparable record; raises GoldenError for any other."""
+    if record.outcome != "pass" or record.stats is None or not comparable(record):
         raise GoldenError(f"{key(record)}: outcome is {record.outcome.value}, only a pass with statistics is adopted")
     stats: dict[str, Any] = {name: rounded(getattr(record.stats, name)) for name in _FLOATS}
     odd = [name for name, value in stats.items() if not math.isfinite(value)]
