@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lastbit.references.chains import power_below
-from lastbit.references.engines import exponents
+from lastbit.references.engines import exponents, part
 
 if TYPE_CHECKING:
     from lastbit.references.accumulators import Accumulator
@@ -38,9 +38,10 @@ def _coefficient(model: "Accumulator", k: int, *, addend: bool, exact_products: 
         through = height(model, k) + 1 - exact_products + addend
         amplified = _power(min(roundings, through), model.unit)
         return amplified if perturbed else min(roundings * model.unit, amplified)
-    if model.promote:
-        chunks = ceil(k / model.promote)
-        inner = _engine_coefficient(model, min(k, model.promote), addend=False)
+    length = part(model, k)
+    if length < k or model.promote:
+        chunks = ceil(k / length)
+        inner = _engine_coefficient(model, length, addend=False)
         return inner + (chunks - 1 + addend) * U32 * (1 + inner)
     return _engine_coefficient(model, k, addend=addend)
 
@@ -118,7 +119,7 @@ def sigma(model: "Accumulator", a: Array, b: Array, c: Array | None, weight: Arr
     """
     if model.engine in ("exact", "integer"):
         return np.zeros((*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1]))
-    if model.truncates or model.flush:
+    if model.truncates or model.flush or model.input_precision:
         return None
     with np.errstate(all="ignore"):
         a, b = _finite(a), _finite(b)
@@ -169,7 +170,7 @@ def _engine_bound(model: "Accumulator", a: Array, b: Array, c: Array | None, wei
     reach = np.maximum(weight, fields) if subnormal else weight
     factor = _coefficient(model, k, addend=c is not None, exact_products=True)
     closed = factor * reach + (1 + factor) * absolute
-    cheap = weight.size * k <= RUNNING_LIMIT and model.order == "sequential" and model.addend == "first"
+    cheap = weight.size * k <= RUNNING_LIMIT and model.order != "any" and model.addend == "first"
     return np.minimum(closed, running(model, a, b, c, weight) + (1 + factor) * absolute) if cheap else closed
 
 
@@ -184,22 +185,23 @@ def running(model: "Accumulator", a: Array, b: Array, c: Array | None, weight: A
     slack = _slack(k) * weight
     zero = np.zeros(shape)
     prefix = zero if c is None else np.broadcast_to(c, shape)
-    chunk = model.promote or max(k, 1)
+    length = part(model, k)
+    several = bool(model.promote) or length < k
     allowed, total = zero, prefix
     powers_a, powers_b = exponents(a, model.input_emin), exponents(b, model.input_emin)
-    for begin in range(0, k, chunk):
-        inner, part = (zero, zero) if model.promote else (allowed, prefix)
-        for start in range(begin, min(begin + chunk, k), model.terms):
-            block = slice(start, min(start + model.terms, begin + chunk, k))
+    for begin in range(0, k, length):
+        inner, partial = (zero, zero) if several else (allowed, prefix)
+        for start in range(begin, min(begin + length, k), model.terms):
+            block = slice(start, min(start + model.terms, begin + length, k))
             scale = np.maximum(_largest(powers_a[..., block], powers_b[..., block, :]), 2.0**model.floor)
-            scale = np.maximum(scale, power_below(np.abs(part) + slack + inner))
+            scale = np.maximum(scale, power_below(np.abs(partial) + slack + inner))
             wide = c is not None and start == 0 and model.fraction_bits < 23
-            part = part + a[..., block] @ b[..., block, :]
+            partial = partial + a[..., block] @ b[..., block, :]
             inner = inner + (block.stop - block.start + wide) * 2.0**-model.fraction_bits * scale
-            inner = inner + model.unit * power_below(np.abs(part) + slack + inner)
-        if not model.promote:
+            inner = inner + model.unit * power_below(np.abs(partial) + slack + inner)
+        if not several:
             return inner
-        total = total + part
+        total = total + partial
         allowed = allowed + inner
         allowed = allowed + U32 * power_below(np.abs(total) + slack + allowed)
     return allowed

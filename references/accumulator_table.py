@@ -66,29 +66,52 @@ _ADA8 = _nvidia(16, 13, -132, "AdaTC", precision=14)
 _HOPPER16 = _nvidia(16, 25, -133, "H100TC")
 _HOPPER32 = _nvidia(8, 25, -133, "H100TC")
 _HOPPER8 = _nvidia(32, 13, -133, "H100TC", precision=14)
+_BLACKWELL16 = _nvidia(16, 25, -133, "B200TC")
+_BLACKWELL32 = _nvidia(8, 25, -133, "B200TC")
 _BLACKWELL8 = _nvidia(32, 25, -133, "B200TC")
+_CDNA2 = _amd("chain", 4, "MI210MC", flush=True)
 _CDNA3_16 = _amd("cdna3", 8, "MI300XMC")
 _CDNA3_8 = _amd("cdna3", 16, "MI300XMC", interleaved=True)
 
+_AMPERES = ("a100", "a30", "a2", "ada", "l40s")
+_HOPPERS, _BLACKWELLS = ("h100", "h200"), ("b200", "rtxpro6000")
+_HALVES, _FP8 = ("f16", "bf16"), ("e4m3fn", "e5m2")
+
+
+def _rows(devices: tuple[str, ...], formats: tuple[str, ...], engine: Engine) -> dict[tuple[str, str], Engine]:
+    return {(device, fmt): engine for device in devices for fmt in formats}
+
+
 #: mi100: the sources disagree (MMA-Sim: pairwise f32; Khattak and Mikaitis: exact, then rounded); this is MMA-Sim's.
-#: mi250 bf16: the `_1k` instructions; the older ones add 2 products at a time.
+#: mi210, mi250 bf16: the `_1k` instructions; the older ones add 2 products at a time.
 ENGINES: dict[tuple[str, str], Engine] = {
     ("v100", "f16"): _nvidia(4, 23, -300, "V100TC"),
-    **{(device, fmt): _AMPERE16 for device in ("a100", "a2", "ada") for fmt in ("f16", "bf16")},
-    **{(device, "tf32"): _AMPERE32 for device in ("a100", "a2", "ada")},
-    **{("ada", fmt): _ADA8 for fmt in ("e4m3fn", "e5m2")},
-    **{(device, fmt): _HOPPER16 for device in ("h100", "h200", "b200") for fmt in ("f16", "bf16")},
-    **{(device, "tf32"): _HOPPER32 for device in ("h100", "h200", "b200")},
-    **{(device, fmt): _HOPPER8 for device in ("h100", "h200") for fmt in ("e4m3fn", "e5m2")},
-    **{("b200", fmt): _BLACKWELL8 for fmt in ("e4m3fn", "e5m2")},
+    **_rows(_AMPERES, _HALVES, _AMPERE16),
+    **_rows(_AMPERES, ("tf32",), _AMPERE32),
+    **_rows(("ada", "l40s"), _FP8, _ADA8),
+    **_rows(_HOPPERS, _HALVES, _HOPPER16),
+    **_rows(_HOPPERS, ("tf32",), _HOPPER32),
+    **_rows(_HOPPERS, _FP8, _HOPPER8),
+    **_rows(_BLACKWELLS, _HALVES, _BLACKWELL16),
+    **_rows(_BLACKWELLS, ("tf32",), _BLACKWELL32),
+    **_rows(_BLACKWELLS, _FP8, _BLACKWELL8),
     ("mi100", "f16"): _amd("chain", 4, "MI100MC"),
     ("mi100", "bf16"): _amd("chain", 2, "MI100MC"),
-    ("mi250", "f16"): _amd("chain", 4, "MI210MC", flush=True),
-    ("mi250", "bf16"): _amd("chain", 4, "MI210MC", flush=True),
-    **{("mi300", fmt): _CDNA3_16 for fmt in ("f16", "bf16")},
+    **_rows(("mi210", "mi250"), _HALVES, _CDNA2),
+    **_rows(("mi300",), _HALVES, _CDNA3_16),
     ("mi300", "tf32"): _amd("cdna3", 4, "MI300XMC"),
-    **{("mi300", fmt): _CDNA3_8 for fmt in ("e4m3fnuz", "e5m2fnuz")},
+    **_rows(("mi300",), ("e4m3fnuz", "e5m2fnuz"), _CDNA3_8),
 }
+
+#: Devices and operands whose instructions with an f16 sum are this table's engine too, by recorded results; those of
+#: 8-bit operands on Hopper and Blackwell are another.
+CARRIED_IN_F16 = tuple(
+    (device, fmt)
+    for device, fmt in ENGINES
+    if ENGINES[device, fmt].engine == "fused" and (fmt == "f16" or (device in ("ada", "l40s") and fmt in _FP8))
+)
+#: Smallest exponent that terms are aligned to when the carried sum is f16, by the same in f32.
+F16_FLOORS = {-300: -19, -132: -20, -133: -21}
 
 #: (precision, emin, emax) of the formats that chains of single roundings work in.
 WORKING = {"f64": (53, -1022, 1023), "f32": (24, -126, 127), "f16": (11, -14, 15), "bf16": (8, -126, 127)}

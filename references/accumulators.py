@@ -1,17 +1,19 @@
 """Accumulator, the model of how a kernel rounds a sum of products: simulator and bound from one set of parameters."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lastbit.references import accumulator_bounds, chains, engines
-from lastbit.references.accumulator_table import ENGINES, INPUTS, WORKING
+from lastbit.references.accumulator_table import CARRIED_IN_F16, ENGINES, F16_FLOORS, INPUTS, WORKING
 
 Array = NDArray[np.float64]
 
 ORDERS = ("any", "sequential", "pairwise", "blocked", "lanes", "split", "tree-blocks")
+#: Those of matrix engines: "split" adds `width` contiguous sums in f32.
+ENGINE_ORDERS = {"fused": ("any", "sequential", "split"), "cdna3": ("any", "sequential")}
 #: Elements of one temporary of a simulation; bounds memory and keeps temporaries in cache.
 CHUNK = 1 << 16
 
@@ -73,14 +75,24 @@ class Accumulator:
             raise AccumulatorError(
                 f"accumulator {self.name}: order {self.order} needs a width of 1 or more, not {self.width}"
             )
+        if self.engine in ("fused", "cdna3") and self.order not in ENGINE_ORDERS[self.engine]:
+            raise AccumulatorError(
+                f"accumulator {self.name}: a {self.engine} engine has no order {self.order!r}, "
+                f"expected one of {', '.join(ENGINE_ORDERS[self.engine])}"
+            )
+        if self.promote and (self.engine, self.order) not in (("fused", "sequential"), ("fused", "any")):
+            raise AccumulatorError(
+                f"accumulator {self.name}: promotion is of a fused engine in sequence, not {self.engine} {self.order}"
+            )
         if self.addend not in ("first", "last"):
             raise AccumulatorError(f"accumulator {self.name}: addend is {self.addend!r}, expected 'first' or 'last'")
 
     @staticmethod
-    def of(device_or_format: str, input_format: str | None = None) -> "Accumulator":
+    def of(device_or_format: str, input_format: str | None = None, *, carried: str = "f32") -> "Accumulator":
         """The accumulator of a working format ("f64" "f32" "f16" "bf16" "i32" "exact") or of a device and input format.
 
-        A working format promises single roundings in any order. Raises AccumulatorError for an unknown one.
+        A working format promises single roundings in any order. `carried` is "f16" for the tensor-core instructions
+        whose addend and result are f16, rounded to nearest. Raises AccumulatorError for an unknown accumulator.
         """
         if input_format is None:
             if device_or_format == "exact":
@@ -99,8 +111,24 @@ class Accumulator:
                 f"or a device and input format: {pairs}"
             )
         read = INPUTS[input_format or ""]
-        return Accumulator(
-            f"{device_or_format}/{input_format}", **asdict(row), input_emin=read.emin, input_precision=read.precision
+        name = f"{device_or_format}/{input_format}"
+        model = Accumulator(name, **asdict(row), input_emin=read.emin, input_precision=read.precision)
+        if carried == "f32":
+            return model
+        if carried != "f16" or (device_or_format, input_format) not in CARRIED_IN_F16:
+            pairs = ", ".join("/".join(pair) for pair in CARRIED_IN_F16)
+            raise AccumulatorError(
+                f"{name} carried in {carried!r} is not known; use 'f32', or 'f16' with one of {pairs}"
+            )
+        precision, emin, emax = WORKING["f16"]
+        return replace(
+            model,
+            name=f"{name} carried in f16",
+            floor=F16_FLOORS[row.floor],
+            precision=precision,
+            emin=emin,
+            emax=emax,
+            rounding="nearest-even",
         )
 
     @property
@@ -198,7 +226,7 @@ class Accumulator:
             return self._engine()(self, self.read(a), self.read(b), c)
 
     def _engine(self) -> Callable[["Accumulator", Array, Array, Array], Array]:
-        if self.promote:
+        if self.engine == "fused" and (self.promote or self.order == "split"):
             return engines.promoted
         return ENGINE_FUNCTIONS[self.engine]
 

@@ -1,5 +1,6 @@
 """Simulators of matrix engines that add a block of products and a carried sum as one aligned, truncated addition."""
 
+from math import ceil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,15 +62,21 @@ def aligned(model: "Accumulator", products: Array, carried: Array, scale: Array)
 
 
 def promoted(model: "Accumulator", a: Array, b: Array, c: Array) -> Array:
-    """`fused` over every `model.promote` terms from zero, each partial sum added to c in f32, round to nearest even.
+    """`fused` over every part of the terms from zero, each partial sum added to c in f32, rounded to nearest even.
 
     Source: DeepSeek-V3 technical report (arXiv 2412.19437), section 3.3.2.
     """
-    zero = np.zeros_like(c)
-    for start in range(0, len(a), model.promote):
-        block = slice(start, start + model.promote)
+    zero, length = np.zeros_like(c), part(model, len(a))
+    for start in range(0, len(a), length):
+        block = slice(start, start + length)
         c = f32_add(fused(model, a[block], b[block], zero), c)
     return c
+
+
+def part(model: "Accumulator", k: int) -> int:
+    """Terms that a fused engine adds before it hands its sum to an f32 addition: all k, `promote`, or k / `width`."""
+    length = ceil(k / model.width) if model.order == "split" else k
+    return max(1, min(length, model.promote or length))
 
 
 def f32_add(x: Array, y: Array) -> Array:

@@ -26,6 +26,12 @@ CHAINS = [
 #: One device of those that share a row of the table, and every other chain with wide and narrow operands.
 DEVICES = {(row, fmt): Accumulator.of(device, fmt) for (device, fmt), row in ENGINES.items()}
 MODELS = [(model, fmt) for (_, fmt), model in DEVICES.items()]
+MODELS += [
+    (Accumulator.of("v100", "f16", carried="f16"), "f16"),
+    (Accumulator.of("h100", "f16", carried="f16"), "f16"),
+    (replace(Accumulator.of("h100", "e4m3fn"), name="h100/e4m3fn promoted", promote=64), "e4m3fn"),
+    (replace(Accumulator.of("a100", "f16"), name="a100/f16 split", order="split", width=3), "f16"),
+]
 MODELS += [(model, fmt) for model in CHAINS for fmt in (("f32", "f16") if model.precision == 24 else ("f16", "bf16"))]
 
 
@@ -43,9 +49,8 @@ def rounded(x: Fraction, precision: int, emin: int, how: str) -> Fraction:
     """`x` rounded to `precision` bits with gradual underflow; no overflow."""
     if x == 0:
         return x
-    exponent = emin
-    while abs(x) >= Fraction(2) ** (exponent + 1):
-        exponent += 1
+    exponent = abs(x.numerator).bit_length() - x.denominator.bit_length()
+    exponent = max(emin, exponent - (abs(x) < Fraction(2) ** exponent))
     quantum = Fraction(2) ** (exponent - precision + 1)
     units = {"nearest-even": round, "toward-zero": trunc, "down": floor}[how](x / quantum)
     return units * quantum
@@ -144,6 +149,12 @@ def chain_dot(model: Accumulator, a: Array, b: Array, c: float) -> Fraction:
 
 def referee(model: Accumulator, a: Array, b: Array, c: float = 0.0) -> float:
     """What `model` makes of one dot product, in rational arithmetic; overflow is not modelled."""
+    length = ceil(len(a) / model.width) if model.order == "split" else model.promote
+    if model.engine == "fused" and length:
+        for start in range(0, len(a), length):
+            part = fused_dot(model, a[start : start + length], b[start : start + length], 0.0)
+            c = float(rounded(part + Fraction(c), 24, -126, "nearest-even"))
+        return c
     rule = {"fused": fused_dot, "cdna3": cdna3_dot, "chain": chain_dot}[model.engine]
     return float(rule(model, a, b, c))
 

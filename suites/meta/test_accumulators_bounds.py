@@ -28,7 +28,6 @@ from lastbit.suites.meta.accumulator_referee import (
 
 H100_FP8 = Accumulator.of("h100", "e4m3fn")
 VARIANTS = [
-    (replace(H100_FP8, name="h100/e4m3fn promoted", promote=64), "e4m3fn"),
     (replace(Accumulator.of("b200", "e4m3fn"), name="b200/e4m3fn late addend", addend="last"), "e4m3fn"),
     (replace(Accumulator.of("h100", "f16"), name="h100/f16 to nearest", rounding="nearest-even"), "f16"),
     (replace(Accumulator.of("a100", "bf16"), name="a100/bf16 aligned down", alignment="down"), "bf16"),

@@ -41,6 +41,8 @@ def kernels() -> tuple[Kernel, ...]:
     """The simulated products: each device at its own formats, and the plain orders of f32, f16, f64 and i32."""
     f32 = Accumulator.of("f32")
     promoted = replace(Accumulator.of("h100", "e4m3fn"), name="h100/e4m3fn, f32 every 128 terms", promote=128)
+    f16_sum = Accumulator.of("h100", "f16", carried="f16")
+    split = replace(Accumulator.of("h100", "f16"), name="h100/f16, 4 sums added in f32", order="split", width=4)
     return (
         _device("v100", "v100", "f16", "f32"),
         _device("a100", "a100", "f16", "f16"),
@@ -49,6 +51,8 @@ def kernels() -> tuple[Kernel, ...]:
         _device("ada-fp8", "ada", "e4m3fn", "f32", tier="standard"),
         _device("h100", "h100", "f16", "f32"),
         _device("h100-bf16", "h100", "bf16", "bf16"),
+        _kernel("h100-f16-sum", f16_sum, "f16", "f16", f16_sum.source, tier="standard"),
+        _kernel("h100-split-k", split, "f16", "f32", split.source, tier="standard"),
         _device("h100-fp8", "h100", "e4m3fn", "f32"),
         _device("h100-e5m2", "h100", "e5m2", "f32", tier="standard"),
         _kernel("h100-fp8-promoted", promoted, "e4m3fn", "bf16", f"{promoted.source}; arXiv 2412.19437, section 3.3.2"),
