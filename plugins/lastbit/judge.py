@@ -41,13 +41,13 @@ def judge(codes: Codes, fmt: "str | Format", truth: "Truth", budget: Budget, con
     kinds = classify_at(suspects, y.reshape(-1)[suspects], fmt, truth, budget, contract)
     if (kinds == RIGHT).any():
         measured = _without(suspects[kinds == RIGHT], codes, fmt, truth, budget)
-    strange, over = suspects[kinds == WRONG_CLASS], np.count_nonzero(kinds == OVER)
+    strange = suspects[kinds == WRONG_CLASS]
     if strange.size:
         where, reason = _explain_class(strange, y, truth)
         verdict = _verdict(Outcome.WRONG_CLASS, reason, measured.stats, truth, budget, where)
         return replace(verdict, measured=float(strange.size), allowed=0.0)
-    if over:
-        where, reason = _explain_error(int(over), measured.worst, y, fmt, truth, budget)
+    if (kinds == OVER).any():
+        where, reason = _explain_error(suspects[kinds == OVER], measured.worst, y, fmt, truth, budget)
         return _verdict(Outcome.OVER_BUDGET, reason, measured.stats, truth, budget, where)
     return _verdict(Outcome.PASS, "", measured.stats, truth, budget)
 
@@ -86,7 +86,7 @@ def judge_exact(codes: Codes, fmt: "str | Format", truth: "Truth", contract: "Co
         element("wrong value", where, float(got[0]), float(want[0])),
         f"{share(count, y.size)} wrong, none may be: the sum is exact and is rounded once, {contract.output_rounding}",
         "; ".join(others),
-        diagnose(y, low),
+        diagnose(y, low, ~right),
     ]
     return Verdict(
         Outcome.WRONG_CLASS if strange else Outcome.OVER_BUDGET,
@@ -104,7 +104,7 @@ def classify_at(
     index: NDArray[np.int64], y: Floats, fmt: Format, truth: "Truth", budget: Budget, contract: "Contract"
 ) -> NDArray[np.int8]:
     """acceptance.classify of results `y` for the elements at flat indices `index`."""
-    shape = truth.hi.shape
+    shape = truth.hi.shape or (1,)  # unravel_index takes no scalar's shape
     places = np.unravel_index(index, shape)
 
     def at(array: Floats) -> Floats:
@@ -152,12 +152,14 @@ def _explain_class(index: NDArray[np.int64], y: Floats, truth: "Truth") -> tuple
     lines = [
         element(f"{class_name(got)} instead of {class_name(want)}", where, got, want),
         f"{share(index.size, y.size)} of the wrong class (NaN, infinity, overflow value or finite)",
-        diagnose(y, truth.hi),
+        diagnose(y, truth.hi, _mask(index, y.shape)),
     ]
     return where, "\n".join(filter(None, lines))
 
 
-def _explain_error(count: int, worst: int, y: Floats, fmt: Format, truth: "Truth", budget: Budget) -> tuple[str, str]:
+def _explain_error(
+    index: NDArray[np.int64], worst: int, y: Floats, fmt: Format, truth: "Truth", budget: Budget
+) -> tuple[str, str]:
     """Where the element with the largest error / allowed error is, and the reason."""
     where = place(worst, y.shape)
     got, hi, lo = (float(array.reshape(-1)[worst]) for array in (y, truth.hi, truth.lo))
@@ -165,10 +167,16 @@ def _explain_error(count: int, worst: int, y: Floats, fmt: Format, truth: "Truth
     allowed = float(np.broadcast_to(budget.allowed, y.shape).reshape(-1)[worst])
     lines = [
         element(f"max error {abs((got - hi) - lo) / step:.4g} ulp", where, got, hi),
-        f"budget {allowed / step:.4g} ulp ({budget.formula}; {budget.source}); {share(count, y.size)} over it",
-        diagnose(y, truth.hi),
+        f"budget {allowed / step:.4g} ulp ({budget.formula}; {budget.source}); {share(index.size, y.size)} over it",
+        diagnose(y, truth.hi, _mask(index, y.shape)),
     ]
     return where, "\n".join(filter(None, lines))
+
+
+def _mask(index: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    mask = np.zeros(shape, bool)
+    mask.reshape(-1)[index] = True
+    return mask
 
 
 def expected(fmt: Format, truth: "Truth", contract: "Contract") -> tuple[Floats, Floats]:

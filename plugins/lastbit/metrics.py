@@ -261,6 +261,7 @@ def _add_sums(tally: _Tally, hi: Floats, signed: Floats, error: Floats, total: f
 def _stats(tallies: list[_Tally], size: int) -> ErrorStats:
     """The finite ErrorStats of all parts together."""
     sample = np.concatenate([ulps for tally in tallies for ulps in tally.ulps] or [np.empty(0)])
+    sample = np.minimum(sample, _LARGEST / 2)  # quantiles are means of neighbours
     middle, tail = np.quantile(sample, (0.5, 0.99)) if sample.size else (0.0, 0.0)
     total = sum(tally.sum_error for tally in tallies)
     squares = sum(tally.sum_squares for tally in tallies) / max(1, sum(tally.finite for tally in tallies))
