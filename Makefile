@@ -13,7 +13,7 @@ JOBS ?= 2
 .PHONY: conformance test lint types meta bench clean
 
 conformance: $(RUN)
-	$(BIN)/python -m pytest --lastbit-report reports/out $(ARGS)
+	$(BIN)/python -m pytest --lastbit-report=reports/out $(ARGS)
 
 test: lint types meta
 

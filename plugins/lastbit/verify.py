@@ -167,7 +167,7 @@ def _judge_gemm(
     allowed = gemm_budget(contract, dict(formats), operands, truth, alpha=alpha, beta=beta)
     verdict = judge(got.codes, out, truth, allowed, contract)
     hole = vacuity(out, truth, allowed, contract) if verdict.outcome is Outcome.PASS else ""
-    return Verdict(Outcome.VACUOUS, f"on these data the budget would also accept {hole}") if hole else verdict
+    return Verdict(Outcome.VACUOUS, f"on these data {hole}") if hole else verdict
 
 
 def _operand(value: Any, format: str) -> "Operand":

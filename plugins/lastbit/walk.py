@@ -1,5 +1,6 @@
 """One pytest session's walk of the law: its plan, its records as they arrive, and its exit status."""
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -238,7 +239,8 @@ def command(config: pytest.Config) -> str:
     if config.args_source is pytest.Config.ArgsSource.ARGS:
         words += [*(["--pyargs"] if config.option.pyargs else []), *(arg.partition("::")[0] for arg in config.args)]
     for source in config.getoption("lastbit_kernels") or ():
-        words += ["--lastbit-kernels", source]
+        # With "=", for pytest takes a lone path for a test and looks for its root directory there.
+        words.append(shlex.quote(f"--lastbit-kernels={source}"))
     return " ".join(words)
 
 
