@@ -1,4 +1,4 @@
-"""report.md: differences and failures first, then the table of kernels, in fewer than sixty lines for a usual run."""
+"""report.md: failures and differences first, then the table of kernels; a usual run is in view in sixty lines."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from lastbit.verdict import Record
 
 #: What is shown of each kind; the rest is counted, and is in run.jsonl.
-FAILURES, KNOWN, MOVED, UNJUDGED, ROWS = 4, 5, 8, 5, 24
+FAILURES, KNOWN, MOVED, UNJUDGED = 4, 5, 8, 5
+#: Rows of the table in view, and with those that unfold.
+ROWS, MOST_ROWS = 24, 300
 
 
 def text(run: "Run", notes: Sequence[str] = ()) -> str:
@@ -50,8 +52,10 @@ def _failures(records: "Sequence[Record]") -> list[str]:
 
 def _table(records: "Sequence[Record]") -> list[str]:
     head, rule, *rows = terminal.table(records, "github", _escaped) or ["", ""]
-    more = [f"| | … and {len(rows) - ROWS} more |" + " |" * 7] if len(rows) > ROWS else []
-    return [head, rule, *rows[:ROWS], *more]
+    rest = rows[ROWS:MOST_ROWS]
+    left = f"; {len(rows) - MOST_ROWS} others are in run.jsonl" if len(rows) > MOST_ROWS else ""
+    folded = ["", f"<details><summary>{len(rest)} more{left}</summary>", "", head, rule, *rest, "", "</details>"]
+    return [head, rule, *rows[:ROWS], *(folded if rest else [])]
 
 
 def _moved(record: "Record") -> str:

@@ -80,9 +80,8 @@ def _cells(row: summary.Row, several: bool) -> tuple[str, ...]:
 def block(record: Record, count: int = 1) -> list[str]:
     """One failure: head, the reason's first lines, and the command that reproduces it."""
     more = f" and {count - 1} more like it" if count > 1 else ""
-    head = (
-        f"{record.outcome.value.upper()} {record.kernel} [{summary.short_formats(record.formats)}] on {record.device}"
-    )
+    outcome = record.outcome.value if record.outcome.failed else "finding no longer happens"
+    head = f"{outcome.upper()} {record.kernel} [{summary.short_formats(record.formats)}] on {record.device}"
     text = textwrap.wrap(summary.clean(f"{head}: {record.check}, {record.case}{more}", 360), WIDTH)
     reason = [part for line in record.reason.splitlines() for part in _wrapped(line)]
     text += reason[:REASON_LINES] + (["    …"] if len(reason) > REASON_LINES else [])
