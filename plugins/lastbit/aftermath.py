@@ -131,19 +131,22 @@ def _overlap(one: tuple[int, int], other: tuple[int, int]) -> bool:
 
 
 def _unwritten(wanted: Wanted, codes: NDArray[Any]) -> list[Fault]:
-    """Poison in the result, in formats where nothing else makes that bit pattern."""
-    if wanted.format not in guards.TELLTALE:
-        return []
-    left = codes == guards.poison(wanted.format)
-    if not left.any() or any(_holds_poison(operand) for operand in wanted.operands):
-        return []
-    index = tuple(int(i) for i in np.unravel_index(int(left.argmax()), codes.shape))
-    count = int(left.sum())
-    text = (
-        f"its result holds lastbit's poison at {count} of {codes.size} elements, first {index}: "
-        "they were never written, or it read outside an operand"
-    )
-    return [Fault(text, str(index))]
+    """What was in memory before the call, in formats where nothing else makes those bit patterns."""
+    if wanted.format in guards.TELLTALE:
+        left = codes == guards.poison(wanted.format)
+        if left.any() and not any(_holds_poison(operand) for operand in wanted.operands):
+            return [_found(left, "lastbit's poison", "they were never written, or it read outside an operand")]
+    if wanted.format in guards.WIPED_TELLTALE:
+        left = codes == int.from_bytes(bytes([guards.WIPED]) * codes.itemsize)
+        if left.any():
+            return [_found(left, "uninitialised memory", "they were never written")]
+    return []
+
+
+def _found(left: NDArray[np.bool_], what: str, why: str) -> Fault:
+    index = tuple(int(i) for i in np.unravel_index(int(left.argmax()), left.shape))
+    text = f"its result holds {what} at {int(left.sum())} of {left.size} elements, first {index}: {why}"
+    return Fault(text, str(index))
 
 
 def _holds_poison(operand: Guarded) -> bool:

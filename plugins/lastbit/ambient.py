@@ -1,5 +1,6 @@
 """The process around a kernel: what it must leave as it found it, and how that is seen and put back."""
 
+import contextlib
 import ctypes
 import io
 import os
@@ -8,15 +9,19 @@ import random
 import sys
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
 
+from lastbit.guards import WIPED
+
 #: Room for fenv_t: 28 to 32 bytes on the platforms that Python runs on.
 FENV_BYTES = 256
+#: mallopt's parameter of malloc.h: allocations are filled with the complement of its value.
+M_PERTURB = -6
 #: Longest text of a kernel's prints and warnings that a note keeps.
 NOTED = 400
 
@@ -90,6 +95,23 @@ def settle(before: Ambient) -> tuple[list[str], dict[str, str]]:
             switch.write(old)
             faults.append(f"it changed {switch.name} from {old} to {new}")
     return faults, _settle_surroundings(before)
+
+
+@contextlib.contextmanager
+def wiped_memory() -> Iterator[None]:
+    """Let malloc fill what it hands out with guards.WIPED, where it can: no earlier result is found in it.
+
+    glibc only. What a framework's own cache hands out is not wiped; Arrays.scrub sees to that.
+    """
+    library = _libm()
+    if library is None or not hasattr(library, "mallopt"):
+        yield
+        return
+    library.mallopt(M_PERTURB, WIPED ^ 0xFF)
+    try:
+        yield
+    finally:
+        library.mallopt(M_PERTURB, int(os.environ.get("MALLOC_PERTURB_") or 0))
 
 
 def spoken(stdout: io.StringIO, stderr: io.StringIO, warned: list[warnings.WarningMessage]) -> dict[str, str]:

@@ -42,6 +42,11 @@ POISON = {
 POISON_ELSE = 0xFF
 #: Formats whose poison no kernel makes by itself: seen in a result, it was left there or read out of bounds.
 TELLTALE = frozenset({"f64", "f32", "tf32", "f16", "bf16"})
+#: Byte that malloc fills memory with during a call (ambient.wiped_memory): a NaN in f16 and e5m2, huge in the others.
+#: All ones is not to be had.
+WIPED = 0xFE
+#: Formats in which no sum of products is likely to be that byte throughout.
+WIPED_TELLTALE = frozenset({"f64", "f32", "tf32", "f16"})
 #: Flipped in the bytes around a result, so that a NaN written out of bounds does not look like the guard.
 CANARY = 0x5A
 

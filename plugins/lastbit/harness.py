@@ -172,8 +172,7 @@ def invoke(trial: Trial, prepared: Prepared, *, scalars: Mapping[str, float] | N
         lent.append(out)
     # Tensors of this call alone: a kernel may change the shape or strides of one in place.
     given = {guarded.name: border.view(guarded.buffer, guarded.placement, guarded.format) for guarded in lent}
-    border.scrub(shape, format, trial.device)
-    ran = _run(trial, border, given, scalars or {})
+    ran = _run(trial, border, given, scalars or {}, lambda: border.scrub(shape, format, trial.device))
     if ran.stopped is not None:
         return Obtained(_NO_CODES, ran.stopped, ran.notes)
     wanted = aftermath.Wanted(
@@ -214,7 +213,9 @@ def _refilled(border: Arrays, old: Guarded, new: "Operand") -> Guarded:
     return Guarded(old.name, old.format, old.placement, old.buffer, content, old.tensor)
 
 
-def _run(trial: Trial, border: Arrays, given: Mapping[str, Any], scalars: Mapping[str, float]) -> _Ran:
+def _run(
+    trial: Trial, border: Arrays, given: Mapping[str, Any], scalars: Mapping[str, float], scrub: Callable[[], None]
+) -> _Ran:
     keywords: dict[str, Any] = {**given, **scalars}
     positional = [keywords.pop(name) for name in OPERANDS[trial.kernel.op] if name != "out"]
     result, stopped = None, None
@@ -225,8 +226,10 @@ def _run(trial: Trial, border: Arrays, given: Mapping[str, Any], scalars: Mappin
         warnings.catch_warnings(record=True) as warned,
         contextlib.redirect_stdout(stdout),
         contextlib.redirect_stderr(stderr),
+        ambient.wiped_memory(),
     ):
         warnings.simplefilter("always")
+        scrub()  # last, so that nothing takes the poisoned memory before the kernel does
         try:
             result = trial.kernel.run(*positional, **keywords)
             border.synchronize(trial.device)

@@ -43,6 +43,10 @@ KEPT_WORKERS = 16
 LAST_WORDS = 6
 
 
+class GarbageError(LastbitError):
+    """A worker's answer is not one: the kernel wrote into the connection."""
+
+
 @dataclass(frozen=True, slots=True)
 class Worker:
     """A process that runs one kernel."""
@@ -87,7 +91,7 @@ def series_isolated(
         obtained = _read(worker, trial.formats["out"], len(data))
     except (EOFError, ConnectionError):
         return (_lost(Outcome.CRASHED, _death(worker)),) * len(data)
-    except (ValueError, KeyError, TypeError) as error:
+    except GarbageError as error:
         _kill(worker)
         return (_lost(Outcome.CRASHED, f"its process answered with garbage: {error}"),) * len(data)
     except BaseException:
@@ -145,12 +149,14 @@ def _launch(context: Any, kernel: Kernel, given: Any) -> tuple[Worker | None, st
     descriptor, log = tempfile.mkstemp(prefix="lastbit-", suffix=".log")
     os.close(descriptor)
     forked = isinstance(given, Kernel)
-    inherited = [ours, *(worker.connection for worker in _workers.values())] if forked else []
-    arguments = (theirs, given, list(lastbit.__path__), log, inherited)
+    arguments = (theirs, given, list(lastbit.__path__), log)
     process = context.Process(target=serve, args=arguments, name=kernel.name)
     with warnings.catch_warnings(), _hidden_main():
         warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads: _after_fork sees to these
-        process.start()
+        try:
+            process.start()
+        except OSError as error:
+            raise LastbitError(f"{kernel.name} cannot be isolated: no process could be started: {error}") from error
     theirs.close()
     worker = Worker(kernel, process, ours, Path(log), forked)
     try:
@@ -198,22 +204,27 @@ def _cuda_in_use() -> bool:
 
 def _read(worker: Worker, format: str, count: int) -> tuple[Obtained, ...]:
     """A worker's answers; their bytes are data, never unpickled."""
-    answer = json.loads(worker.connection.recv_bytes())
+    try:
+        answer = json.loads(worker.connection.recv_bytes())
+        obtained = [_obtained(header, worker, format) for header in answer.get("obtained", ())]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise GarbageError(f"{type(error).__name__}: {error}") from error
     if "usage" in answer:
         raise UsageError(answer["usage"])
     if "error" in answer:
         return (_lost(Outcome.ERROR, f"lastbit failed in the kernel's process\n{answer['error']}"),) * count
-    obtained = []
-    for header in answer["obtained"]:
-        content = worker.connection.recv_bytes()
-        dtype = code_dtype(format) if header["shape"] != [0] else np.dtype(np.uint8)
-        codes = np.frombuffer(content, dtype).reshape(header["shape"])
-        fault = (
-            Verdict(Outcome(header["outcome"]), header["reason"], where=header["where"]) if header["outcome"] else None
-        )
-        notes = header["notes"] | ({"isolation": "forked from lastbit's process"} if worker.forked else {})
-        obtained.append(Obtained(codes, fault, notes))
+    if len(obtained) != count:
+        raise GarbageError(f"{len(obtained)} results of {count} calls")
     return tuple(obtained)
+
+
+def _obtained(header: dict[str, Any], worker: Worker, format: str) -> Obtained:
+    content = worker.connection.recv_bytes()
+    dtype = code_dtype(format) if header["shape"] != [0] else np.dtype(np.uint8)
+    codes = np.frombuffer(content, dtype).reshape(header["shape"])
+    fault = Verdict(Outcome(header["outcome"]), header["reason"], where=header["where"]) if header["outcome"] else None
+    notes = header["notes"] | ({"isolation": "forked from lastbit's process"} if worker.forked else {})
+    return Obtained(codes, fault, notes)
 
 
 def _death(worker: Worker) -> str:

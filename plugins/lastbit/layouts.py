@@ -49,7 +49,7 @@ class Placement:
 def _dense(shape: tuple[int, ...], row: int, column: int, matrix: int) -> tuple[int, ...]:
     """Strides whose last axis steps by `column`, the one before by `row`, and batches lie `matrix` elements apart."""
     strides = [row, column][-len(shape) :] if shape else []
-    for size in reversed(shape[1:-1]):
+    for size in reversed(shape[:-2]):
         strides.insert(0, matrix)
         matrix *= size
     return tuple(strides)

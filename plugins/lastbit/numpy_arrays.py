@@ -25,8 +25,8 @@ ML_DTYPES = {
     "e2m3fn": "float6_e2m3fn",
     "e2m1fn": "float4_e2m1fn",
 }
-#: Blocks that are poisoned before a call: one for the result and one for a kernel's copy of it.
-SCRUBBED = 2
+#: Blocks that are poisoned before a call: the result and a few temporaries of its size.
+SCRUBBED = 4
 
 
 def has_negative_strides() -> bool:

@@ -28,8 +28,8 @@ DTYPES = {
 }
 #: Types of the same width that NumPy knows, signed because every PyTorch has these.
 RAW = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-#: Blocks that are poisoned before a call: one for the result and one for a kernel's copy of it.
-SCRUBBED = 2
+#: Blocks that are poisoned before a call: the result and a few temporaries of its size.
+SCRUBBED = 4
 
 
 def has_negative_strides() -> bool:

@@ -47,21 +47,19 @@ class Request:
     scalars: Mapping[str, float] | None
 
 
-def serve(
-    connection: Connection, given: Kernel | list[Way], path: list[str], log: str, inherited: list[Connection]
-) -> None:
+def serve(connection: Connection, given: Kernel | list[Way], path: list[str], log: str) -> None:
     """Run one kernel for as long as requests come: `given`, or the first that one of its ways leads to.
 
-    `path` is that of the package in the parent. Standard error goes to the file `log`. `inherited` are the parent's
-    connections that a fork brought along. The first answer is empty if there is a kernel, else it says why not.
+    `path` is that of the package in the parent. Standard error goes to the file `log`. The first answer is empty if
+    there is a kernel, else it says why not.
     """
     import lastbit
 
     lastbit.__path__[:] = path
-    _settle_in(log)
+    _settle_in(connection, log)
     kernel: Kernel | None
     if isinstance(given, Kernel):
-        _after_fork(inherited)
+        _after_fork()
         kernel, missing = given, ""
     else:
         kernel, missing = load(given)
@@ -149,18 +147,18 @@ def _header(got: Obtained) -> dict[str, Any]:
     }
 
 
-def _settle_in(log: str) -> None:
-    """Keep the kernel's output away from the user's terminal, and leave Ctrl-C to the parent."""
+def _settle_in(connection: Connection, log: str) -> None:
+    """Keep what belongs to others out of the kernel's reach: every open file, the user's terminal, Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.closerange(3, connection.fileno())
+    os.closerange(connection.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     os.dup2(os.open(log, os.O_WRONLY | os.O_APPEND), 2)
     faulthandler.enable(file=2)
 
 
-def _after_fork(inherited: list[Connection]) -> None:
-    """Drop what belongs to the parent: its pipes, and an OpenMP thread pool that did not survive the fork."""
-    for connection in inherited:
-        connection.close()
+def _after_fork() -> None:
+    """Do without the OpenMP threads of the parent, which did not survive the fork."""
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_num_threads(1)
