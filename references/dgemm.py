@@ -24,8 +24,10 @@ def check_environment() -> None:
 
     A framework may switch either for a thread (torch.set_flush_denormal, an -Ofast library being loaded).
     """
-    one, half_ulp = np.float64(1.0), np.float64(2.0**-53)
-    if np.float64(2.0**-600) * np.float64(2.0**-470) == 0 or np.float64(2.0**-1074) + np.float64(2.0**-1074) == 0:
+    one, half_ulp, least = np.float64(1.0), np.float64(2.0**-53), np.float64(2.0**-1074)
+    with np.errstate(under="ignore"):
+        flushed = np.float64(2.0**-600) * np.float64(2.0**-470) == 0 or least + least == 0
+    if flushed:
         raise ArithmeticDoubtError(
             "2^-600 * 2^-470 gave 0: subnormals are flushed in this thread, the truth needs gradual underflow; "
             "undo torch.set_flush_denormal(True), or whatever set FTZ/DAZ"

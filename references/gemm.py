@@ -36,8 +36,8 @@ def truth(
     spacing of lo. Either way hi + lo rounds as the sum does, to every format of at most 53 bits, in every direction;
     except that below 2^-1020 a rest under 2^-1074 is dropped (radius 2^-1074; hi is still correctly rounded).
     NaN and infinities by IEEE 754 on real operands; |sum| >= 2^1024 - 2^970 gives an infinite hi.
-    weight is never below the true one and at most (2k + 16) * 2^-53 above it, relatively; finite; NaN and infinite
-    operands count 0 in it. It is at least 2^-1074 where a product is not 0.
+    weight is never below the true one (but cut at the largest float64), and relatively at most (4k + 40) * 2^-53 above
+    it, or 2^-1071 in all; always finite: NaN and infinite operands count 0 in it.
 
     Raises ValueError for shapes that do not fit or non-finite scalars, ArithmeticDoubtError if FP64 is not FP64 here.
     """

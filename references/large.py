@@ -47,7 +47,8 @@ def truth_tile(
 ) -> Truth:
     """The truth (see `gemm.truth`) of some rows and columns of alpha A @ B + beta C + bias.
 
-    a (m, k), b (k, n), c (m, n), bias (n,); slice(None) means all: a tile, whole rows, whole columns. Costs as much as the tile alone.
+    a (m, k), b (k, n), c (m, n), bias (n,); slice(None) means all: a tile, whole rows, whole columns. Costs as
+    much as the tile alone.
     """
     return truth(
         a[rows],
