@@ -57,7 +57,7 @@ class Change:
 class Drift:
     """A record beside its baseline."""
 
-    #: "new", "same", "drifted", "better", "stale", or "advice: ..." where the baseline is another device's.
+    #: "same", "drifted", "better" or "stale".
     state: str
     changes: tuple[Change, ...] = ()
     reason: str = ""
@@ -66,6 +66,7 @@ class Drift:
 def judged(record: Record, baselines: Baselines, environment: Environment, today: date | None = None) -> Record:
     """`record` with its golden state, and REGRESSED if it passed but is worse than this device's own baseline.
 
+    A device without baseline of its own is new; the nearest relative's baseline is quoted as advice.
     Only the same software makes a regression (Environment.software: lastbit, the kernel's framework, thread count):
     where that changed too, what moved is reported as drifted and the outcome stays.
     """
@@ -76,8 +77,8 @@ def judged(record: Record, baselines: Baselines, environment: Environment, today
         return replace(record, golden="new")
     drift = compare(record, match.golden, today)
     if match.level is not Level.EXACT:
-        said = drift.state + (f", {drift.reason}" if drift.reason else "")
-        return replace(record, golden=f"advice: {said} (baseline of {match.slug})")
+        said = f"{drift.state}, {drift.reason}" if drift.reason else drift.state
+        return replace(record, golden=f"new: on {match.slug} it would be {said}")
     software = environment.software(record.kernel)
     if drift.state == "drifted" and software == match.golden.env:
         reason = f"worse than golden: {drift.reason}\nbaseline of {match.golden.date}: {match.golden.reason}"
@@ -85,7 +86,7 @@ def judged(record: Record, baselines: Baselines, environment: Environment, today
         return replace(
             record, outcome=Outcome.REGRESSED, reason=reason, golden="drifted", measured=worst.new, allowed=worst.limit
         )
-    said = f": {drift.reason}" if drift.state not in ("same", "new") else ""
+    said = f": {drift.reason}" if drift.reason else ""
     if drift.state == "drifted":
         said += f"; software was {match.golden.env}, is {software}"
     return replace(record, golden=drift.state + said)

@@ -153,7 +153,7 @@ def _row(kernel: str, formats: str, device: str, members: list[Record]) -> Row:
         utilisation=max((item.utilisation for item in stats), default=None),
         max_ulp=max((item.max_ulp for item in stats), default=None),
         bias=biased.bias if biased else None,
-        golden=tuple((state, golden[state]) for state in (*GOLDEN_STATES, "advice") if golden[state]),
+        golden=tuple((state, golden[state]) for state in GOLDEN_STATES if golden[state]),
         worst=min(members, key=_badness).check,
         failed=any(record.failed for record in members),
     )

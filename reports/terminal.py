@@ -138,8 +138,8 @@ def _golden(records: Sequence[Record]) -> list[str]:
     states = Counter(record.golden.partition(":")[0] for record in records if record.golden)
     if not states:
         return []
-    order = (*summary.GOLDEN_STATES, "advice")
-    text = ["", "golden: " + ", ".join(f"{states[state]} {state}" for state in order if states[state])]
+    counts = ", ".join(f"{states[state]} {state}" for state in summary.GOLDEN_STATES if states[state])
+    text = ["", f"golden: {counts}"]
     moved = [r for r in records if r.golden.startswith("drifted") and r.outcome is not Outcome.REGRESSED]
     for record in moved[:KNOWN]:
         line = (

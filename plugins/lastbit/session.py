@@ -10,10 +10,10 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from lastbit.case import TIERS, Case, Check, Trial
+from lastbit.choices import Options
 from lastbit.contract import resolved
 from lastbit.errors import UsageError
 from lastbit.kernel import Kernel, formats_text
-from lastbit.options import Options
 from lastbit.verdict import Outcome, Record, Verdict
 
 if TYPE_CHECKING:
@@ -198,8 +198,11 @@ def reproduce(record: Record, command: str) -> str:
 def failure(record: Record) -> str:
     """What a person reads about a record that is not a pass: place and numbers, limit and why, and how to repeat it."""
     lines = [record.reason or record.outcome]
-    if record.outcome is Outcome.PASS and record.golden == "new":
-        lines = ["no golden of this device, and the run is strict; look, then adopt it: lastbit golden accept RUN"]
+    if record.outcome is Outcome.PASS and record.golden.startswith(("new", "drifted")):
+        lines = [
+            f"no golden of this device and software is like this, and the run is strict: {record.golden}",
+            "look, then adopt it: lastbit golden accept RUN KEY-GLOB --reason TEXT",
+        ]
     if record.formula and record.formula not in record.reason:
         lines.append(f"allowed by: {record.formula}")
     lines.append(
@@ -216,7 +219,7 @@ def settles(record: Record, strict: bool) -> str:
         return "fail"
     if record.known:
         return "known"
-    if strict and (record.outcome is Outcome.VACUOUS or record.golden == "new"):
+    if strict and (record.outcome is Outcome.VACUOUS or record.golden.startswith(("new", "drifted"))):
         return "fail"
     return "pass" if record.outcome is Outcome.PASS else "skip"
 

@@ -124,7 +124,8 @@ class Record:
     seconds: float = 0.0
     #: Command that runs just this case again.
     reproduce: str = ""
-    #: Drift against golden: "", "new", "same", "drifted", "better", "stale", or "advice: ..." from another device.
+    #: Drift against golden: "", "new", "same", "drifted", "better" or "stale", then ": " and what moved, or, for "new",
+    #: what the baseline of another device would say.
     golden: str = ""
     #: Id of the FINDINGS.md row that this failure is known as, or that it should have failed as; the outcome is still
     #: the real one.

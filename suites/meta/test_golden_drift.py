@@ -101,7 +101,7 @@ def test_drift_under_other_software_is_told_but_passes() -> None:
 def test_baseline_of_another_device_is_advice_only(level: Level) -> None:
     moved = told(record(digest="", rms=0.9), record(), level=level)
     assert moved.outcome is Outcome.PASS
-    assert moved.golden == f"advice: drifted, rms 0.9 was 0.25 (limit 0.3594) (baseline of {SLUG})"
+    assert moved.golden == f"new: on {SLUG} it would be drifted, rms 0.9 was 0.25 (limit 0.3594)"
 
 
 def test_old_baseline_is_stale_unless_the_record_drifted() -> None:
