@@ -16,9 +16,9 @@ class Budget:
     allowed: "NDArray[np.float64]"
     #: Name of the formula, as the report prints it: "n*u32*|A||B| + u_out*|s|".
     formula: str
-    #: Where it is derived: "numerics 1.1; Jeannerod and Rump 2013".
+    #: Where it is derived: "budgets.md 2; Jeannerod and Rump 2013", sections of docs/budgets.md.
     source: str
-    #: Sub-Gaussian scale of the error under independent mean-zero roundings (numerics 1.4), or None where that does
+    #: Sub-Gaussian scale of the error under independent mean-zero roundings, or None where that does
     #: not hold; `unstatistical` then says why.
     sigma: "NDArray[np.float64] | None" = None
     unstatistical: str = ""

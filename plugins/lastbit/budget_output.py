@@ -33,7 +33,12 @@ def overflow_window(
     high = float((largest + slack).max(initial=0.0))
     finite = bool(np.isfinite(truth.hi).all())
     inside = accumulator.engine == "exact" or high < accumulator.max
-    if finite and inside and lost is None and high < min(fmt.max, -fmt.lowest if fmt.signed else inf):
+    if (
+        finite
+        and inside
+        and (lost is None or not lost.any())
+        and high < min(fmt.max, -fmt.lowest if fmt.signed else inf)
+    ):
         return None
     window = np.broadcast_to(slack, truth.hi.shape).copy()
     if not inside:
@@ -52,14 +57,17 @@ def round_output(
     if accumulator.engine == "integer" and fmt.kind == "integer" and not float(slack.max(initial=0.0)):
         terms.no_statistics("integers are not rounded")
         return np.zeros(hi.shape), None
-    kept = accumulator.engine not in ("exact", "integer") and (
-        fmt.precision >= accumulator.precision and fmt.emin <= accumulator.emin and fmt.emax >= accumulator.emax
-    )
+    if accumulator.engine == "integer":  # what follows it is in f32, and the conversion to f32 is a term already
+        kept = fmt.kind == "float" and fmt.precision >= 24
+    else:
+        kept = accumulator.engine != "exact" and (
+            fmt.precision >= accumulator.precision and fmt.emin <= accumulator.emin and fmt.emax >= accumulator.emax
+        )
     if kept:
         return np.broadcast_to(slack, hi.shape), terms.sigma
     step = fmt.ulp((np.abs(hi) + slack) * ROUND_UP)
-    terms.formulas.append(f"{'half an' if nearest else 'one'} ulp of {fmt.name} ({contract.output_rounding})")
-    terms.sources.append("numerics 1.1, 2")
+    size = "half an" if nearest else "one"
+    terms.cite(f"{size} ulp of {fmt.name} at |s|+error ({contract.output_rounding})", "budgets.md 8")
     if contract.output_rounding not in ("nearest-even", "stochastic"):
         terms.no_statistics(f"rounding {contract.output_rounding} has one sign")
     allowed = slack + step * (0.5 if nearest else 1.0)

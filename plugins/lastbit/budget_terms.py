@@ -30,6 +30,10 @@ class Terms:
     def add(self, error: Floats, formula: str, source: str) -> None:
         """One more cause of error."""
         self.error = self.error + error
+        self.cite(formula, source)
+
+    def cite(self, formula: str, source: str) -> None:
+        """Name a term that is in the error."""
         self.formulas.append(formula)
         if source not in self.sources:
             self.sources.append(source)
@@ -73,7 +77,7 @@ def add_epilogue(
         _add_addends(terms, accumulator, k, len(addends), added, u, name)
     if accumulator.engine == "integer" and fmt.kind != "integer":
         converted = np.where(terms.weight > 2.0**24, u * terms.weight, 0.0)
-        terms.add(converted, "conversion: u_f32*|s|", "numerics 1.16")
+        terms.add(converted, "conversion: u_f32*|s|", "budgets.md 5")
         terms.add_scale(converted)
 
 
@@ -87,7 +91,7 @@ def _add_addends(
     terms.add(
         through * (added + terms.error) + (cut + count * u) * (total + terms.error),
         f"{count} addend{'s' * (count > 1)} c: {through:.4g}*|c| + {cut + count * u:.4g}*(|A||B|+|c|)",
-        "numerics 1.1",
+        "budgets.md 5",
     )
     terms.add_scale(u * sqrt(k + 4.0 * count) * total)
     terms.weight = total
@@ -111,7 +115,7 @@ def _round_scaled(terms: Terms, name: str, factor: float, size: Floats, u: float
     terms.add(
         roundings * u * (1 + u) * (size + terms.error),
         f"{name}: {roundings}*u_{working}*|{name} x|",
-        "numerics 1.1",
+        "budgets.md 5",
     )
     if not held:
         terms.no_statistics(f"{name} = {factor!r} is rounded to {working}, the same for every result")

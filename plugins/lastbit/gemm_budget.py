@@ -56,14 +56,18 @@ def budget(
     addends = {name: _finite(operands[name].values) for name in ("c", "bias") if name in operands}
     if beta == 0.0:
         addends.pop("c", None)
-    terms = _accumulation(contract, accumulator, a, b, truth.weight if alpha == 1.0 and not addends else None)
+    weight = truth.weight if alpha == 1.0 and not addends else _product(a, b)
+    if contract.input_rounding is None:
+        terms = _sum(accumulator, a, b, weight)
+    else:
+        terms = _sum_of_rounded(contract.input_rounding, accumulator, a, b, weight)
     largest = terms.weight
     add_epilogue(terms, accumulator, fmt, a.shape[-1], addends, alpha, beta)
     if contract.subnormals == "flush":
         scales = {name: abs(beta) if name == "c" else 1.0 for name in addends}
         _add_flushing(terms, accumulator, formats, a, b, abs(alpha), scales)
     if float(truth.radius.max(initial=0.0)) > 0:
-        terms.add(truth.radius, "radius of the truth", "numerics 6")
+        terms.add(truth.radius, "radius of the truth", "budgets.md 7")
     slack = terms.error * ROUND_UP
     window = overflow_window(np.maximum(largest, terms.weight), slack, terms.lost, accumulator, fmt, truth)
     allowed, sigma = round_output(terms, slack, contract, accumulator, fmt, truth)
@@ -106,51 +110,49 @@ def _product(a: Floats, b: Floats) -> Floats:
     return product
 
 
-def _accumulation(contract: "Contract", accumulator: Accumulator, a: Floats, b: Floats, weight: Floats | None) -> Terms:
-    """The error of A B itself: rounded operands, then a sum in any order that the accumulator allows."""
-    k = a.shape[-1]
-    weight = _product(a, b) if weight is None else weight
-    bound = accumulator.bound(a, b, weight=weight)
-    name = accumulator.name
-    terms = Terms(bound, weight, None)
-    source = f"numerics {'1.1; Jeannerod and Rump 2013' if not accumulator.truncates else '1.3'}"
-    if contract.input_rounding is None:
-        terms.sigma = accumulator.sigma(a, b, weight=weight)
-        if k and float(bound.max(initial=0.0)) > 0:
-            terms.formulas.append(f"{k} terms in {name}: {accumulator.coefficient(k):.4g}*|A||B|")
-            terms.sources.append(source)
-        if terms.sigma is None:
-            terms.no_statistics(f"{name} truncates or flushes: its errors have one sign (numerics 1.4)")
-        elif k * accumulator.unit >= STAGNATION:
-            terms.no_statistics(f"{k} terms may stagnate in {name} (numerics 1.4)")
-        return terms
-    rounding = INPUT_ROUNDINGS.get(contract.input_rounding)
-    if rounding is None:
-        known = ", ".join(INPUT_ROUNDINGS)
-        raise BudgetError(f"input_rounding is {contract.input_rounding!r}, expected None or one of {known}")
-    terms.no_statistics("an operand's rounding is shared by a whole row or column of results")
-    count = rounding.products * k
-    # Rounding can move a term over a power of two and so what a truncating engine aligns to: its running bound and the
-    # closed one together cover that; a chain's bound is linear in the weight.
-    closed = accumulator.coefficient(count) * weight * rounding.growth
-    terms.error = (
-        closed + bound * rounding.growth * rounding.products
-        if accumulator.truncates or count > k
-        else bound * rounding.growth
-    )
-    terms.formulas.append(f"{count} terms in {name}: {accumulator.coefficient(count):.4g}*|A||B|")
-    terms.sources.append(source)
-    target = Format.of(rounding.format)
-    ones = np.abs(a).sum(axis=-1)[..., :, None] + np.abs(b).sum(axis=-2)[..., None, :] + k * target.eta
-    terms.add(
-        weight * rounding.product_error + target.eta * ones,
-        f"operands in {contract.input_rounding}: {rounding.formula}",
-        "numerics 1.6",
-    )
-    wide = [np.abs(a).max(axis=-1, initial=0.0)[..., :, None], np.abs(b).max(axis=-2, initial=0.0)[..., None, :]]
-    terms.lost = np.maximum(*wide) > target.max
-    terms.weight = weight * rounding.growth
+def _sum(accumulator: Accumulator, a: Floats, b: Floats, weight: Floats) -> Terms:
+    """The error of A B in any order that the accumulator allows."""
+    k, name = a.shape[-1], accumulator.name
+    terms = Terms(accumulator.bound(a, b, weight=weight), weight, accumulator.sigma(a, b, weight=weight))
+    if float(terms.error.max(initial=0.0)) > 0:
+        terms.cite(f"{k} terms in {name}: {accumulator.coefficient(k):.4g}*|A||B|", _source(accumulator))
+    if terms.sigma is None:
+        terms.no_statistics(f"{name} truncates or flushes, which leans to one side")
+    elif k * accumulator.unit >= STAGNATION:
+        terms.no_statistics(f"{k} terms may stagnate in {name}")
     return terms
+
+
+def _sum_of_rounded(promise: str, accumulator: Accumulator, a: Floats, b: Floats, weight: Floats) -> Terms:
+    """The same with operands rounded or split first."""
+    if promise not in INPUT_ROUNDINGS:
+        raise BudgetError(f"input_rounding is {promise!r}, expected None or one of {', '.join(INPUT_ROUNDINGS)}")
+    rounding = INPUT_ROUNDINGS[promise]
+    count = rounding.products * a.shape[-1]
+    target, factor = Format.of(rounding.format), accumulator.coefficient(count)
+    error = factor * rounding.growth * weight
+    if accumulator.truncates:
+        # Rounding can move a term over a power of two, and with it what a block is aligned to: the bound that knows the
+        # operands and the closed one cover that together.
+        error = error + accumulator.bound(a, b, weight=weight) * rounding.growth * rounding.products
+    else:
+        error = error + (1 + factor) * count * 2.0 ** (accumulator.emin - accumulator.precision)
+    terms = Terms(error, rounding.growth * weight, None)
+    terms.cite(f"{count} terms in {accumulator.name}: {factor:.4g}*|A||B|", _source(accumulator))
+    sizes = np.abs(a).sum(axis=-1)[..., :, None] + np.abs(b).sum(axis=-2)[..., None, :]
+    terms.add(
+        rounding.product_error * weight + rounding.growth * target.eta * (sizes + a.shape[-1] * target.eta),
+        f"operands in {promise}: {rounding.formula}",
+        "budgets.md 4",
+    )
+    terms.no_statistics("an operand's rounding is shared by a whole row or column of results")
+    rows, columns = np.abs(a).max(axis=-1, initial=0.0), np.abs(b).max(axis=-2, initial=0.0)
+    terms.lost = np.maximum(rows[..., :, None], columns[..., None, :]) > target.max
+    return terms
+
+
+def _source(accumulator: Accumulator) -> str:
+    return "budgets.md 3" if accumulator.truncates else "budgets.md 2; Jeannerod and Rump 2013"
 
 
 def _add_flushing(
@@ -162,7 +164,7 @@ def _add_flushing(
     alpha: float,
     scales: Mapping[str, float],
 ) -> None:
-    """Subnormal operands, addends, products, partial sums and results may become zero (numerics 1.1)."""
+    """Subnormal operands, addends, products, partial sums and results may become zero."""
     k = a.shape[-1]
     least = 0.0 if accumulator.engine in ("integer", "exact") else 2.0**accumulator.emin
     lost = np.full((), 2 * k * least)
@@ -175,7 +177,7 @@ def _add_flushing(
     terms.add(
         through * (alpha * lost + addends + (2 * len(scales) + 2) * least),
         f"flushed subnormals: |A||B| of them + {2 * k + 2 * len(scales) + 2}*{least:.4g}",
-        "numerics 1.1",
+        "budgets.md 6",
     )
     terms.no_statistics("flushing to zero has one sign")
 

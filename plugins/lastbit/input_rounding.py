@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Rounding:
-    """How operands are changed before they are multiplied, and how many products replace one (numerics 1.6)."""
+    """How operands are changed before they are multiplied, and how many products replace one (docs/budgets.md 4)."""
 
     #: |product - exact product| <= product_error * |a b| for operands in the normal range.
     product_error: float

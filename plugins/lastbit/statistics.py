@@ -27,7 +27,7 @@ SAMPLE = 1 << 18
 #: With fewer independent elements, no bias that the bound would not see can be told from chance.
 FEWEST = 64
 
-SOURCE = "numerics 1.4; Hoeffding 1963; Hsu, Kakade and Zhang 2012"
+SOURCE = "budgets.md 10; Hoeffding 1963; Hsu, Kakade and Zhang 2012"
 
 
 @dataclass(frozen=True, slots=True)
