@@ -149,7 +149,23 @@ def _chain_bound(model: "Accumulator", a: Array, b: Array, c: Array | None, weig
     factor = _coefficient(model, k, addend=False, exact_products=exact, perturbed=absolute > 0)
     if extra:
         factor = _coefficient(model, k + extra - 1, addend=True, exact_products=exact, perturbed=absolute > 0)
-    return factor * weight + (1 + factor) * absolute
+    closed = factor * weight
+    if model.order == "sequential" and weight.size * k <= RUNNING_LIMIT and not bits_c > model.precision:
+        closed = np.minimum(closed, _sequential(model, a, b, c, _slack(k) * weight + (1 + factor) * absolute))
+    return closed + (1 + factor) * absolute
+
+
+def _sequential(model: "Accumulator", a: Array, b: Array, c: Array | None, slack: Array) -> Array:
+    """The bound of a chain in order: u times the power of two below each partial sum, known up to bound and slack."""
+    allowed = np.zeros(slack.shape)
+    prefix = allowed if c is None else np.broadcast_to(c, slack.shape)
+    for i in range(a.shape[-1]):
+        term = a[..., :, i, None] * b[..., None, i, :]
+        if not model.fma:
+            allowed = allowed + model.unit * np.abs(term)
+        prefix = prefix + term
+        allowed = allowed + model.unit * power_below(np.abs(prefix) + slack + allowed)
+    return allowed
 
 
 def _engine_bound(model: "Accumulator", a: Array, b: Array, c: Array | None, weight: Array) -> Array:
@@ -171,18 +187,20 @@ def _engine_bound(model: "Accumulator", a: Array, b: Array, c: Array | None, wei
     factor = _coefficient(model, k, addend=c is not None, exact_products=True)
     closed = factor * reach + (1 + factor) * absolute
     cheap = weight.size * k <= RUNNING_LIMIT and model.order != "any" and model.addend == "first"
-    return np.minimum(closed, running(model, a, b, c, weight) + (1 + factor) * absolute) if cheap else closed
+    if not cheap:
+        return closed
+    tiny = (1 + factor) * absolute
+    return np.minimum(closed, running(model, a, b, c, _slack(k) * weight + tiny) + tiny)
 
 
-def running(model: "Accumulator", a: Array, b: Array, c: Array | None, weight: Array) -> Array:
+def running(model: "Accumulator", a: Array, b: Array, c: Array | None, slack: Array) -> Array:
     """The bound of a matrix engine that follows each element's partial sums (numerics 1.3), block by block.
 
     A block of g products errs by at most g units of 2^(e-F), e the largest exponent of its products and of the carried
     sum, and one rounding of its total. The carried sum is at most |exact partial sum| + the bound so far.
-    a (.., m, k), b (.., k, n), weight (.., m, n), all finite.
+    a (.., m, k), b (.., k, n), slack (.., m, n): how much more a partial sum can be (float64 rounding, underflow).
     """
-    shape, k = weight.shape, a.shape[-1]
-    slack = _slack(k) * weight
+    shape, k = slack.shape, a.shape[-1]
     zero = np.zeros(shape)
     prefix = zero if c is None else np.broadcast_to(c, shape)
     length = part(model, k)

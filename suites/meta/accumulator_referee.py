@@ -20,6 +20,8 @@ CHAINS = [
     replace(F32, name="f32 multiply, add", fma=False),
     replace(F32, name="f32 pairwise, multiply, add", order="pairwise", fma=False),
     Accumulator.of("f16"),
+    replace(Accumulator.of("f16"), name="f16 sequential", order="sequential"),
+    replace(Accumulator.of("bf16"), name="bf16 sequential, multiply, add", order="sequential", fma=False),
     Accumulator.of("bf16"),
     replace(Accumulator.of("bf16"), name="bf16 blocked", order="blocked", width=4),
 ]  # fmt: skip

@@ -162,8 +162,10 @@ def test_exact_bits_is_sharp(model):
     assert model.dot(*beyond)[0] != 2.0 ** (b + 2) + 63
 
 
-def test_running_bound_is_tighter_than_the_closed_form_where_sums_cancel():
-    model = Accumulator.of("h100", "f16")
+@pytest.mark.parametrize(
+    "model", [Accumulator.of("h100", "f16"), replace(Accumulator.of("f16"), order="sequential")], ids=name
+)
+def test_running_bound_is_tighter_than_the_closed_form_where_sums_cancel(model):
     a, b = operands("normal", "f16", 8, 1024, 5)
     closed = model.coefficient(1024) * np.abs(a * b).sum(axis=1)
     assert (row_bounds(model, a, b, None) < 0.25 * closed).all()
