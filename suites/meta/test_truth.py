@@ -12,7 +12,7 @@ from lastbit.references.rational import rational_dot
 from lastbit.suites.meta.exact_gemm import Array, everywhere, faults, sample, slices_at_any_price
 
 PROFILE = settings(
-    deadline=None, derandomize=True, max_examples=200, suppress_health_check=[HealthCheck.too_slow], database=None
+    deadline=None, derandomize=True, max_examples=100, suppress_health_check=[HealthCheck.too_slow], database=None
 )
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 SMALL = st.integers(1, 4)
