@@ -11,7 +11,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,8 @@ class Ambient:
 
     floating_point: tuple[bool, ...]
     environment: Any
+    #: Libraries that were loaded, and their settings.
+    libraries: frozenset[str]
     switches: tuple[Any, ...]
     directory: str
     variables: dict[Any, Any]
@@ -65,10 +67,12 @@ def floating_point() -> tuple[bool, ...]:
 
 def observe() -> Ambient:
     """The state of the process now."""
+    libraries = _loaded()
     return Ambient(
         floating_point=floating_point(),
         environment=_fenv(),
-        switches=tuple(switch.read() for switch in _switches("torch" in sys.modules)),
+        libraries=libraries,
+        switches=tuple([switch.read() for switch in _switches(libraries)]),
         directory=os.getcwd(),
         variables=_variables().copy(),
         random_states=_random_states(),
@@ -77,7 +81,7 @@ def observe() -> Ambient:
 
 
 def settle(before: Ambient) -> tuple[list[str], dict[str, str]]:
-    """What a kernel changed since `before`: faults in plain words, and notes; all but the random states is put back.
+    """What a kernel changed since `before`: faults in plain words, and notes; what can be is put back.
 
     Random states stay as they are: putting them back would make a kernel that draws random bits look repeatable.
     """
@@ -88,8 +92,7 @@ def settle(before: Ambient) -> tuple[list[str], dict[str, str]]:
         faults.append(
             f"it changed the floating-point mode ({_mode(after)}){'' if restored else ', which stays changed'}"
         )
-    # A kernel that imports PyTorch brings switches that nobody had read before the call.
-    for switch, old in zip(_switches("torch" in sys.modules), before.switches, strict=False):
+    for switch, old in zip(_switches(before.libraries), before.switches, strict=True):
         new = switch.read()
         if new != old:
             switch.write(old)
@@ -129,8 +132,7 @@ def _settle_surroundings(before: Ambient) -> dict[str, str]:
         notes["working directory"] = f"changed to {os.getcwd()}, put back"
         os.chdir(before.directory)
     if _variables() != before.variables:
-        changed = _put_back(before.variables)
-        notes["environment variables"] = f"changed: {', '.join(changed)}; put back"
+        notes["environment variables"] = _put_back(before.variables)
     drawn = [
         name for name, old, new in zip(_GENERATORS, before.random_states, _random_states(), strict=False) if old != new
     ]
@@ -182,20 +184,21 @@ def _variables() -> dict[Any, Any]:
     return table
 
 
-def _put_back(variables: dict[Any, Any]) -> list[str]:
-    """Make `variables` the environment again; the names that were changed, sorted."""
+def _put_back(variables: dict[Any, Any]) -> str:
+    """Give changed and removed environment variables their old values; what was done, in words.
+
+    New variables stay: libraries talk to their native parts by them when they are first used (PyTorch's inductor).
+    """
     mapping: Any = os.environ
-    now = _variables().copy()
-    changed = [key for key in now.keys() | variables.keys() if now.get(key) != variables.get(key)]
-    names = []
-    for key in changed:
-        name = mapping.decodekey(key)
-        names.append(name)
-        if key in variables:
-            os.environ[name] = mapping.decodevalue(variables[key])
-        else:
-            del os.environ[name]
-    return sorted(names)
+    now = _variables()
+    added = sorted(mapping.decodekey(key) for key in now.keys() - variables.keys())
+    changed = {
+        mapping.decodekey(key): mapping.decodevalue(old) for key, old in variables.items() if now.get(key) != old
+    }
+    os.environ.update(changed)
+    parts = [f"{', '.join(added)} added"] if added else []
+    parts += [f"{', '.join(sorted(changed))} changed, put back"] if changed else []
+    return "; ".join(parts)
 
 
 def _random_states() -> tuple[Any, ...]:
@@ -205,16 +208,23 @@ def _random_states() -> tuple[Any, ...]:
 
 
 @cache
-def _switches(with_torch: bool) -> tuple[Switch, ...]:
-    """The settings to watch; `with_torch`: PyTorch is loaded (it is never imported for this)."""
+def _switches(libraries: frozenset[str]) -> tuple[Switch, ...]:
+    """The settings to watch of NumPy and of those loaded among mpmath and torch (neither is imported for this)."""
     found = [Switch("numpy.geterr()", np.geterr, lambda old: np.seterr(**old))]
-    if with_torch:
-        found += _torch_switches()
-    return tuple(found)
+    if "mpmath" in libraries:
+        # lastbit's referee computes with it, in this very process.
+        found.append(Switch("mpmath.mp.prec", *_attribute(sys.modules["mpmath"].mp, "prec")))
+    return (*found, *(_torch_switches() if "torch" in libraries else ()))
+
+
+def _loaded() -> frozenset[str]:
+    return frozenset(name for name in ("mpmath", "torch") if name in sys.modules)
 
 
 def _torch_switches() -> list[Switch]:
     import torch
+    from torch.overrides import _pop_mode as pop_function_mode
+    from torch.utils._python_dispatch import _pop_mode as pop_dispatch_mode
 
     matmul, onednn = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul
     return [
@@ -226,13 +236,34 @@ def _torch_switches() -> list[Switch]:
             torch.are_deterministic_algorithms_enabled,
             torch.use_deterministic_algorithms,
         ),
+        *(
+            Switch(f"torch's autocast on {kind}", partial(torch.is_autocast_enabled, kind), _autocast(kind))
+            for kind in ("cpu", "cuda")
+        ),
         Switch("torch.backends.fp32_precision", *_attribute(torch.backends, "fp32_precision")),
         Switch("torch.backends.cuda.matmul.fp32_precision", *_attribute(matmul, "fp32_precision")),
         Switch("torch.backends.mkldnn.matmul.fp32_precision", *_attribute(onednn, "fp32_precision")),
         Switch("torch's FP16 reduction", *_attribute(matmul, "allow_fp16_reduced_precision_reduction")),
         Switch("torch's BF16 reduction", *_attribute(matmul, "allow_bf16_reduced_precision_reduction")),
+        # A mode that is left on sees, and may answer, every later operation on any tensor.
+        _stack("torch's function modes", torch._C._len_torch_function_stack, pop_function_mode),
+        _stack("torch's dispatch modes", torch._C._len_torch_dispatch_stack, pop_dispatch_mode),
     ]
 
 
 def _attribute(owner: Any, name: str) -> tuple[Callable[[], Any], Callable[[Any], Any]]:
     return lambda: getattr(owner, name), lambda value: setattr(owner, name, value)
+
+
+def _autocast(kind: str) -> Callable[[Any], Any]:
+    import torch
+
+    return partial(torch.set_autocast_enabled, kind)
+
+
+def _stack(name: str, length: Callable[[], int], pop: Callable[[], Any]) -> Switch:
+    def cut(old: int) -> None:
+        while length() > old:
+            pop()
+
+    return Switch(name, length, cut)

@@ -31,7 +31,7 @@ class Arrays(Protocol):
         """The bytes of `buffer`: shared memory on the CPU, else a copy."""
 
     def load(self, buffer: Any, content: NDArray[np.uint8]) -> None:
-        """Make `buffer` hold `content`; nothing to do where `content` shares its memory."""
+        """Make `buffer` hold `content`."""
 
     def view(self, buffer: Any, placement: Placement, format: str) -> Any:
         """The tensor of `format` at `placement` in `buffer`; raises UnavailableError where there is no such dtype."""
@@ -96,8 +96,8 @@ def tensor(codes: NDArray[Any], format: str, framework: str, device: str = "cpu"
     """
     border = of(framework)
     placement = place("contiguous", codes.shape, codes.itemsize)
-    buffer = border.allocate(placement.nbytes, device)
-    content = border.host(buffer)
+    content = np.zeros(placement.nbytes, np.uint8)
     placement.view(content, codes.dtype)[...] = codes
+    buffer = border.allocate(placement.nbytes, device)
     border.load(buffer, content)
     return border.view(buffer, placement, format)

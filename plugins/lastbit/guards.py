@@ -13,14 +13,15 @@ from lastbit.layouts import Placement, place
 if TYPE_CHECKING:
     from lastbit.references.data import Operand
 
-#: Bit pattern around operands: NaN where the format has one (all ones with a payload that no hardware makes by itself,
-#: where there is room), else the value furthest from 0, so that a read out of bounds shows in the result.
+#: Bit pattern around operands: NaN where the format has one, else the value furthest from 0, so that a read out of
+#: bounds shows in the result. Where there is room, the NaN is one that no hardware makes: x86 makes ffc0.., Arm, RISC-V
+#: and AMD 7fc0.., NVIDIA 7fff.., and a change of sign makes 7fc0.., ffc0.. or ffff.. of these.
 POISON = {
-    "f64": 0xFFFF_FFFF_FFFF_FFFF,
-    "f32": 0xFFFF_FFFF,
-    "tf32": 0xFFFF_FFFF,
-    "f16": 0xFFFF,
-    "bf16": 0xFFFF,
+    "f64": 0xFFFC_5AC3_A55A_3C69,
+    "f32": 0xFFE5_5AC3,
+    "tf32": 0xFFE5_5AC3,
+    "f16": 0xFE5C,
+    "bf16": 0xFFE5,
     "e4m3fnuz": 0x80,
     "e4m3b11fnuz": 0x80,
     "e5m2fnuz": 0x80,
@@ -118,13 +119,6 @@ def filled(name: str, operand: "Operand", placement: Placement) -> NDArray[np.ui
     return content
 
 
-def store(border: Arrays, buffer: Any, content: NDArray[np.uint8]) -> None:
-    """Make the framework's `buffer` hold `content`."""
-    host = border.host(buffer)
-    host[:] = content
-    border.load(buffer, host)
-
-
 def damage(guarded: Guarded, after: NDArray[np.uint8]) -> Damage | None:
     """Where the bytes `after` a call differ from those before; None if they do nowhere."""
     if np.array_equal(guarded.before.view(np.uint64), after.view(np.uint64)):
@@ -148,7 +142,7 @@ def _on_device(
     border: Arrays, name: str, format: str, placement: Placement, content: NDArray[np.uint8], device: str
 ) -> Guarded:
     buffer = border.allocate(placement.nbytes, device)
-    store(border, buffer, content)
+    border.load(buffer, content)
     return Guarded(name, format, placement, buffer, content, border.view(buffer, placement, format))
 
 

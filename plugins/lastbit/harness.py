@@ -209,7 +209,7 @@ def _refilled(border: Arrays, old: Guarded, new: "Operand") -> Guarded:
             "other data at the same address has the same shape and format"
         )
     content = guards.filled(old.name, new, old.placement)
-    guards.store(border, old.buffer, content)
+    border.load(old.buffer, content)
     return Guarded(old.name, old.format, old.placement, old.buffer, content, old.tensor)
 
 

@@ -65,9 +65,8 @@ def host(buffer: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def load(buffer: NDArray[np.uint8], content: NDArray[np.uint8]) -> None:
-    """Copy `content` unless it is the buffer."""
-    if content is not buffer:
-        buffer[:] = content
+    """Copy `content` into the buffer."""
+    buffer[:] = content
 
 
 def view(buffer: NDArray[np.uint8], placement: Placement, format: str) -> NDArray[Any]:

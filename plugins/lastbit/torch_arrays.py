@@ -69,9 +69,8 @@ def host(buffer: torch.Tensor) -> NDArray[np.uint8]:
 
 
 def load(buffer: torch.Tensor, content: NDArray[np.uint8]) -> None:
-    """Copy `content` to the device, or to the CPU's buffer if it is not that already."""
-    if buffer.device.type != "cpu" or buffer.data_ptr() != content.ctypes.data:
-        buffer.copy_(torch.from_numpy(content))
+    """Copy `content` into the buffer."""
+    buffer.copy_(torch.from_numpy(content))
 
 
 def view(buffer: torch.Tensor, placement: Placement, format: str) -> torch.Tensor:

@@ -12,8 +12,10 @@ import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import mpmath
 import numpy as np
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lastbit.case import Case, Trial
 from lastbit.contract import Contract
@@ -289,6 +291,35 @@ def disables_gradients(a: Array, b: Array) -> Array:
 def silences_numpy(a: Array, b: Array) -> Array:
     np.seterr(all="ignore")
     return a @ b
+
+
+def coarsens_mpmath(a: Array, b: Array) -> Array:
+    mpmath.mp.prec = 10
+    return a @ b
+
+
+def leaves_autocast(a: Array, b: Array) -> Array:
+    torch.set_autocast_enabled("cpu", True)
+    return a @ b
+
+
+class Answering(TorchDispatchMode):
+    """Could compute the result when somebody looks at it."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return func(*args, **(kwargs or {}))
+
+
+def leaves_dispatch_mode(a: Array, b: Array) -> Array:
+    result = a @ b
+    Answering().__enter__()
+    return result
+
+
+def leaves_default_device(a: Array, b: Array) -> Array:
+    result = a @ b
+    torch.set_default_device("meta")
+    return result
 
 
 def moves_about(a: Array, b: Array) -> Array:

@@ -139,14 +139,19 @@ def test_poison_is_not_a_number_or_as_far_out_as_can_be(format: str) -> None:
 
 
 def test_telltale_poison_is_no_nan_that_arithmetic_makes() -> None:
-    """Not the NaN of 0 * infinity on this machine, nor a conversion of it, in any of the formats."""
+    """Not an architecture's default NaN (quiet bit, or all of the significand) of either sign, nor one converted."""
+    significands = {"f64": 52, "f32": 23, "tf32": 23, "f16": 10, "bf16": 7}
+    assert set(significands) == TELLTALE
+    types = {"f64": np.float64, "f32": np.float32, "tf32": np.float32, "f16": np.float16, "bf16": ml_dtypes.bfloat16}
     with np.errstate(invalid="ignore"):
         made = np.float64("inf") * np.zeros(1)
-    types = {"f64": np.float64, "f32": np.float32, "tf32": np.float32, "f16": np.float16, "bf16": ml_dtypes.bfloat16}
-    assert set(types) == TELLTALE
-    for format, dtype in types.items():
-        for value in (made, -made):
-            assert int(value.astype(dtype).view(code_dtype(format))[0]) != poison(format)
+    for format, bits in significands.items():
+        width = 8 * code_dtype(format).itemsize
+        infinity, sign = (1 << (width - 1)) - (1 << bits), 1 << (width - 1)
+        defaults = {infinity | 1 << (bits - 1), infinity | ((1 << bits) - 1)}
+        here = {int(value.astype(types[format]).view(code_dtype(format))[0]) for value in (made, -made)}
+        assert here <= defaults | {code | sign for code in defaults}
+        assert poison(format) not in defaults | {code | sign for code in defaults}
 
 
 def test_every_poison_fits_its_format() -> None:

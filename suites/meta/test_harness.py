@@ -15,6 +15,7 @@ from hostile_gemms import operands, product, trial
 
 from lastbit import ambient, torch_arrays
 from lastbit.errors import UsageError
+from lastbit.guards import poison
 from lastbit.harness import Obtained, call, invoke, prepare, refill, series
 from lastbit.kernel import Kernel
 from lastbit.layouts import LAYOUTS
@@ -48,6 +49,10 @@ WRONG_RESULTS: list[tuple[Run, str]] = [
     (hostile.allows_reduction, "it changed torch's BF16 reduction"),
     (hostile.disables_gradients, "it changed torch's gradient mode from True to False"),
     (hostile.silences_numpy, "it changed numpy.geterr()"),
+    (hostile.coarsens_mpmath, "it changed mpmath.mp.prec from 53 to 10"),
+    (hostile.leaves_autocast, "it changed torch's autocast on cpu from False to True"),
+    (hostile.leaves_dispatch_mode, "it changed torch's dispatch modes from 0 to 1"),
+    (hostile.leaves_default_device, "it changed torch's function modes from 0 to 1"),
 ]
 
 
@@ -101,7 +106,7 @@ def test_harness_says_what_cannot_be_put_back(monkeypatch: pytest.MonkeyPatch) -
 def test_harness_keeps_storage_that_shrank_from_being_read() -> None:
     outcome, reason = fault(call(trial(hostile.shrinks_storage), operands()))
     assert outcome is Outcome.CRASHED
-    assert "not resizable" in reason
+    assert "the storage of a tensor that was not the kernel's was resized" in reason
     buffer = torch.empty(64, dtype=torch.uint8)
     buffer.untyped_storage().resize_(16)
     with pytest.raises(RuntimeError, match="was resized"):
@@ -156,9 +161,9 @@ def test_harness_puts_surroundings_back(monkeypatch: pytest.MonkeyPatch) -> None
     here = Path.cwd()
     obtained = call(trial(hostile.moves_about), operands())
     unharmed(obtained, operands())
-    assert obtained.notes["environment variables"] == "changed: LASTBIT_HOSTILE, LASTBIT_PRESENT; put back"
+    assert obtained.notes["environment variables"] == "LASTBIT_HOSTILE added; LASTBIT_PRESENT changed, put back"
     assert obtained.notes["working directory"] == "changed to /, put back"
-    assert (Path.cwd(), os.environ["LASTBIT_PRESENT"], os.environ.get("LASTBIT_HOSTILE")) == (here, "here", None)
+    assert (Path.cwd(), os.environ["LASTBIT_PRESENT"], os.environ["LASTBIT_HOSTILE"]) == (here, "here", "1")
 
 
 def test_harness_notes_drawn_random_numbers_and_threads() -> None:
@@ -252,7 +257,7 @@ def test_harness_shows_ignored_strides(layout: str) -> None:
     [
         (hostile.beside, "contiguous", "it was given memory for its result (out) and returned another tensor"),
         (hostile.beyond, "contiguous", "it wrote outside result out: "),
-        (hostile.nan_beyond, "contiguous", "it wrote outside result out: 4 bytes, first at byte 80"),
+        (hostile.nan_beyond, "contiguous", "bytes, first at byte 80 from its first element"),
         (hostile.partly, "contiguous", "lastbit's poison at 4 of 20 elements, first (0, 4)"),
         (hostile.ignores_out_strides, "strided", "it wrote outside result out"),
         (hostile.ignores_out_strides, "strided_rows", "it wrote outside result out"),
@@ -352,7 +357,7 @@ def test_poison_in_the_operands_is_not_held_against_a_kernel() -> None:
     """An operand may hold the very NaN that marks memory as not to be read."""
     given = operands()
     codes = given["a"].codes.copy()
-    codes[1] = 0xFFFF_FFFF
+    codes[1] = poison("f32")
     given["a"] = Operand("f32", codes, Format.of("f32").decode(codes))
     assert call(trial(hostile.honest), given).fault is None
 
