@@ -17,12 +17,10 @@ MARGIN = 1.25
 SIGMAS = 6.0
 #: Kurtosis of error / sigma that the noise of a root mean square allows for: 3 is Gaussian, 9 a mixture of scales.
 KURTOSIS = 9.0
-#: Elements off by one sigma that change no verdict: errors of outlier data are few and large.
-RARE = 12
 #: Probability that the largest of n sub-Gaussian errors exceeds its typical value by the factor let pass.
 FALSE_ALARM = 1e-9
-#: One in this many elements is taken to be large enough to be the maximum: in outlier data few rows hold all errors.
-UNEVEN = 64
+#: With other data, one element in this many is taken to hold all the large errors, as the few rows of outlier data do.
+UNEVEN = 128
 #: p99 in ulp (twice this for the maximum): one rounding to the output format makes steps of half an ulp.
 ULP_FLOOR = 0.5
 #: Above this ratio of max to p99 an output has elements near zero, whose error in ulp has no scale.
@@ -67,8 +65,8 @@ def judged(record: Record, baselines: Baselines, environment: Environment, today
     """`record` with its golden state, and REGRESSED if it passed but is worse than this device's own baseline.
 
     A device without baseline of its own is new; the nearest relative's baseline is quoted as advice.
-    Only the same software makes a regression (Environment.software: lastbit, the kernel's framework, thread count):
-    where that changed too, what moved is reported as drifted and the outcome stays.
+    Only the same software (Environment.software: lastbit, the kernel's framework, thread count) and the same seed make
+    a regression: where either is another, what moved is reported as drifted and the outcome stays.
     """
     if record.outcome is not Outcome.PASS or not comparable(record):
         return record
@@ -80,16 +78,16 @@ def judged(record: Record, baselines: Baselines, environment: Environment, today
         said = f"{drift.state}, {drift.reason}" if drift.reason else drift.state
         return replace(record, golden=f"new: on {match.slug} it would be {said}")
     software = environment.software(record.kernel)
-    if drift.state == "drifted" and software == match.golden.env:
+    other = [] if software == match.golden.env else [f"software was {match.golden.env}, is {software}"]
+    other += [] if record.seed == match.golden.seed else [f"seed was {match.golden.seed}, is {record.seed}"]
+    if drift.state == "drifted" and not other:
         reason = f"worse than golden: {drift.reason}\nbaseline of {match.golden.date}: {match.golden.reason}"
         worst = max(drift.changes, key=lambda change: change.new / change.limit if change.limit else math.inf)
         return replace(
             record, outcome=Outcome.REGRESSED, reason=reason, golden="drifted", measured=worst.new, allowed=worst.limit
         )
-    said = f": {drift.reason}" if drift.reason else ""
-    if drift.state == "drifted":
-        said += f"; software was {match.golden.env}, is {software}"
-    return replace(record, golden=drift.state + said)
+    said = [drift.reason, *(other if drift.state == "drifted" else [])]
+    return replace(record, golden=": ".join(filter(None, (drift.state, "; ".join(filter(None, said))))))
 
 
 def compare(record: Record, golden: Golden, today: date | None = None) -> Drift:
@@ -116,20 +114,20 @@ def compare(record: Record, golden: Golden, today: date | None = None) -> Drift:
 def changes(stats: ErrorStats, golden: Golden, *, same_data: bool = True) -> list[Change]:
     """The statistics that moved beyond the noise of two samples of n errors, either way; none below FEWEST elements.
 
-    With other data (another seed), a baseline of no error at all has no scale to compare with, and is passed over.
+    With other data (another seed) the noise is larger, and a baseline of no error has no scale to compare with.
     """
-    n = golden.n
-    if n < FEWEST:
+    if golden.n < FEWEST:
         return []
-    top = MARGIN * math.sqrt(1 + math.log(2 / FALSE_ALARM) / math.log(max(n / UNEVEN, math.e)))
+    n = golden.n if same_data else max(golden.n / UNEVEN, math.e)
+    top = MARGIN * math.sqrt(1 + math.log(2 / FALSE_ALARM) / math.log(n))
     rms = MARGIN + SIGMAS * math.sqrt(2 * (KURTOSIS - 1) / (4 * n))
     bias = MARGIN - 1 + SIGMAS * 1.25 * math.sqrt(2 / n)
     found = [
-        _change("rms", golden, stats, rms, math.sqrt(RARE / n)),
+        _change("rms", golden, stats, rms, 0.0),
         _change("utilisation", golden, stats, top, 0.0),
         _change("bias", golden, stats, 1.0, bias),
     ]
-    if n >= FEWEST_ULP and _has_scale(golden) and (same_data or _has_scale(stats)):
+    if golden.n >= FEWEST_ULP and _has_scale(golden) and (same_data or _has_scale(stats)):
         found.append(_change("p99_ulp", golden, stats, top, ULP_FLOOR))
         found.append(_change("max_ulp", golden, stats, top, 2 * ULP_FLOOR))
     return [change for change in found if change is not None and (change.old or same_data)]

@@ -45,7 +45,7 @@ def test_record_without_baseline_is_new() -> None:
 def test_equal_digest_of_the_same_seed_is_the_same_at_once() -> None:
     """The statistics are not even looked at: a digest is of all bits of the output."""
     assert told(record(rms=0.9), record()).golden == "same"
-    assert told(record(rms=0.9, seed=1), record()).outcome is Outcome.REGRESSED
+    assert told(record(rms=0.9, seed=1), record()).golden.startswith("drifted: rms 0.9 was 0.25")
     assert told(record(rms=0.9, digest=""), record(digest="")).outcome is Outcome.REGRESSED
 
 
@@ -87,6 +87,12 @@ def test_improvement_is_better_and_passes(name: str, value: float) -> None:
 
 def test_one_statistic_worse_is_a_regression_whatever_got_better() -> None:
     assert told(record(digest="", rms=0.5, utilisation=0.05), record()).outcome is Outcome.REGRESSED
+
+
+def test_drift_with_another_seed_is_told_but_passes() -> None:
+    moved = told(record(rms=1.2, seed=7), record())
+    assert moved.outcome is Outcome.PASS
+    assert moved.golden == "drifted: rms 1.2 was 0.25 (limit 0.8428); seed was 0, is 7"
 
 
 def test_drift_under_other_software_is_told_but_passes() -> None:
@@ -138,11 +144,11 @@ def test_failing_record_has_no_baseline() -> None:
         baselines(record(outcome=Outcome.OVER_BUDGET))
 
 
-def outputs(n: int, seed: int, scale: float = 1.0) -> ErrorStats:
-    """The statistics of n errors, Gaussian of deviation 1 / 8 of the budget, of truths that are themselves Gaussian."""
-    rng = np.random.default_rng(seed)
-    truth, error = rng.standard_normal(n), rng.standard_normal(n) * scale / 8
-    ulps = np.abs(error) / np.exp2(np.floor(np.log2(np.abs(truth))))  # heavy-tailed: some truths are near zero
+def outputs(n: int, data: int, errors: int, scale: float = 1.0) -> ErrorStats:
+    """The statistics of n Gaussian errors, an eighth of sigma, of truths that are Gaussian: some are near zero."""
+    truth, error = np.random.default_rng(data).standard_normal(n), np.random.default_rng(errors).standard_normal(n)
+    error *= scale / 8
+    ulps = np.abs(error) / np.exp2(np.floor(np.log2(np.abs(truth))))
     return ErrorStats(
         n=n,
         max_ulp=float(ulps.max()),
@@ -153,21 +159,25 @@ def outputs(n: int, seed: int, scale: float = 1.0) -> ErrorStats:
     )
 
 
-def pairs(n: int, scale: float) -> Iterator[bool]:
-    """Whether drift is told of each of 200 pairs of samples, the second scaled."""
-    for seed in range(200):
-        old = golden(record(stats=outputs(n, seed), seed=seed), env="", by="", day="2026-11-25", reason="")
-        yield any(change.worse for change in changes(outputs(n, 1000 + seed, scale), old, same_data=False))
+def pairs(n: int, scale: float, *, same_data: bool) -> Iterator[bool]:
+    """Whether drift is told of each of 100 pairs of samples, the second's errors scaled."""
+    for seed in range(100):
+        old = golden(record(stats=outputs(n, seed, 2000 + seed)), env="", by="", day="2026-11-25", reason="")
+        new = outputs(n, seed if same_data else 1000 + seed, 3000 + seed, scale)
+        yield any(change.worse for change in changes(new, old, same_data=same_data))
 
 
+@pytest.mark.parametrize("same_data", [True, False])
 @pytest.mark.parametrize("n", [64, 561, 4096, 65536])
-def test_other_samples_of_the_same_errors_never_drift(n: int) -> None:
-    assert not any(pairs(n, 1.0))
+def test_other_errors_of_the_same_size_never_drift(n: int, same_data: bool) -> None:
+    assert not any(pairs(n, 1.0, same_data=same_data))
 
 
-@pytest.mark.parametrize(("n", "scale"), [(561, 2.5), (4096, 1.75), (65536, 1.5)])
-def test_larger_errors_always_drift(n: int, scale: float) -> None:
-    assert all(pairs(n, scale))
+@pytest.mark.parametrize(
+    ("n", "scale", "same_data"), [(561, 2.5, True), (4096, 1.75, True), (65536, 1.5, True), (65536, 2.0, False)]
+)
+def test_larger_errors_always_drift(n: int, scale: float, same_data: bool) -> None:
+    assert all(pairs(n, scale, same_data=same_data))
 
 
 def test_comparison_is_with_the_rounded_value_as_stored() -> None:
