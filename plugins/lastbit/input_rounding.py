@@ -22,7 +22,7 @@ def _once(name: str, u: float, text: str) -> Rounding:
     return Rounding(2 * u + u * u, (1 + u) ** 2, 1, name, f"(2*{text}+{text}^2)*|A||B|")
 
 
-_PAIR = Rounding(3 * 2.0**-16 + 2.0**-32, 1 + 2.0**-6, 3, "bf16", "(3*2^-16+2^-32)*|A||B|")
+_PAIR = Rounding(2.0**-15 + 2.0**-33, 1 + 2.0**-6, 3, "bf16", "(2^-15+2^-33)*|A||B|")
 
 #: tf32 by truncation, as tensor cores read f32 operands, the others to nearest. bf16x2 (oneMKL's name: two words an
 #: operand) and bf16x3 (XLA's name: three products) are the same algorithm; bf16x6 has three words, six products.
@@ -32,5 +32,5 @@ INPUT_ROUNDINGS = {
     "f16": _once("f16", 2.0**-11, "2^-11"),
     "bf16x2": _PAIR,
     "bf16x3": _PAIR,
-    "bf16x6": Rounding(2 * 2.0**-24 + 2.0**-31, 1 + 2.0**-6, 6, "bf16", "(2*2^-24+2^-31)*|A||B|"),
+    "bf16x6": Rounding(2.0**-24 + 2.0**-33, 1 + 2.0**-6, 6, "bf16", "(2^-24+2^-33)*|A||B|"),
 }
