@@ -125,6 +125,8 @@ def short_formats(formats: str) -> str:
 
 def clean(text: str, width: int = 400) -> str:
     """`text` on one line and safe to print: control, format and surrogate characters escaped, cut at `width`."""
+    if len(text) <= width and text.isprintable():
+        return text
     shown = "".join(_printable(char) for char in text[: width + 1])
     return shown if len(shown) <= width else shown[: width - 1] + "…"
 

@@ -96,8 +96,8 @@ def _verify(parsed: argparse.Namespace) -> int:
 def _kernels(parsed: argparse.Namespace) -> int:
     from tabulate import tabulate
 
+    from lastbit.choices import options
     from lastbit.kernel import formats_text
-    from lastbit.options import options
 
     chosen = options({"kernels": parsed.kernels, "only": parsed.only, "op": parsed.op}, Path.cwd())
     found = _find(list(chosen.kernels), list(chosen.only))

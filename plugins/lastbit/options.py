@@ -1,18 +1,10 @@
 """Every option of a run as data: read by pytest's command line, its ini files, and the lastbit command alike."""
 
 import argparse
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
-
-from lastbit.case import TIERS
-from lastbit.errors import UsageError
-from lastbit.kernel import OPS
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(NamedTuple):
     """One option: `--lastbit-<name>` for pytest, `lastbit_<name>` in ini files, `--<name>` for the lastbit command."""
 
     name: str
@@ -27,9 +19,9 @@ class Option:
 OPTIONS = (
     Option("kernels", "kernels of this module or file (its KERNELS, and what it registers)", "args", "MODULE_OR_FILE"),
     Option("only", "kernels whose name matches, for example 'torch/*'", "args", "GLOB"),
-    Option("op", f"ops: {' '.join(OPS)}", "args", "OP"),
+    Option("op", "ops, for example gemm (default: every op)", "args", "OP"),
     Option("device", "devices: cpu, cuda, cuda:1 (default: every device found)", "args", "DEVICE"),
-    Option("tier", f"how much is run: {', '.join(TIERS)} (default: smoke)", metavar="TIER"),
+    Option("tier", "how much is run: smoke, standard or full (default: smoke)", metavar="TIER"),
     Option("seed", "seed of all data (default: 0)", metavar="N"),
     Option("golden", "folder of golden baselines (default: golden/ in the root directory)", metavar="DIR"),
     Option("report", "folder of records and report (default: lastbit-report/ in the root directory)", metavar="DIR"),
@@ -39,29 +31,6 @@ OPTIONS = (
     Option("perf", "judge speed", "bool", refused="lastbit does not judge speed yet; leave it out"),
     Option("isolate", "run each kernel in a process of its own: one that dies or hangs costs its own verdict", "bool"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """The options of one run, checked."""
-
-    kernels: tuple[str, ...] = ()
-    only: tuple[str, ...] = ()
-    op: tuple[str, ...] = ()
-    device: tuple[str, ...] = ()
-    tier: str = "smoke"
-    seed: int = 0
-    golden: Path = field(default_factory=lambda: Path("golden"))
-    #: Folder that may hold the project's own budgets.toml and findings.toml.
-    policy: Path = field(default_factory=lambda: Path("suites"))
-    report: Path = field(default_factory=lambda: Path("lastbit-report"))
-    strict: bool = False
-    #: Each kernel in a process of its own.
-    isolate: bool = False
-    #: (I, N) with 1 <= I <= N.
-    shard: tuple[int, int] = (1, 1)
-    #: "CHECK CASE FORMATS" texts; empty: every case of the tier.
-    case: tuple[str, ...] = ()
 
 
 def add_arguments(parser: argparse.ArgumentParser, *names: str) -> None:
@@ -76,53 +45,9 @@ def plugin_arguments() -> tuple[tuple[str, dict[str, Any]], ...]:
     return tuple((f"--lastbit-{option.name}", _argument(option)) for option in OPTIONS)
 
 
-def options(given: Mapping[str, Any], root: Path) -> Options:
-    """`given` (texts and lists by option name; None or absent: the default) checked; folders are relative to `root`.
-
-    Raises UsageError, naming the option, when a value is not one that lastbit knows.
-    """
-    values = {name: value for name, value in given.items() if value not in (None, "", [], False)}
-    for option in OPTIONS:
-        if option.refused and option.name in values:
-            raise UsageError(f"--lastbit-{option.name}: {option.refused}")
-    chosen: dict[str, Any] = {
-        name: tuple(values[name]) for name in ("kernels", "only", "op", "device", "case") if name in values
-    }
-    for op in chosen.get("op", ()):
-        _one_of("op", op, OPS)
-    chosen["tier"] = _one_of("tier", str(values.get("tier", "smoke")), TIERS)
-    chosen["seed"] = _seed(values.get("seed", 0))
-    chosen["shard"] = _shard(str(values.get("shard", "1/1")))
-    chosen["golden"] = root / str(values.get("golden", "golden"))
-    chosen["policy"] = root / "suites"
-    chosen["report"] = root / str(values.get("report", "lastbit-report"))
-    chosen["strict"], chosen["isolate"] = (bool(values.get(name, False)) for name in ("strict", "isolate"))
-    return Options(**chosen)
-
-
 def _argument(option: Option) -> dict[str, Any]:
     # `None`, not False or [], tells an option that was not given from an ini file's value.
     if option.kind == "bool":
         return {"action": "store_true", "default": None, "help": option.help}
     action = "append" if option.kind == "args" else "store"
     return {"action": action, "default": None, "metavar": option.metavar, "help": option.help}
-
-
-def _one_of(name: str, value: str, known: tuple[str, ...]) -> str:
-    if value not in known:
-        raise UsageError(f"--lastbit-{name} is {value!r}, expected one of {', '.join(known)}")
-    return value
-
-
-def _seed(value: Any) -> int:
-    text = str(value)
-    if not text.isdecimal() or int(text) >= 2**32:
-        raise UsageError(f"--lastbit-seed is {text!r}, expected a whole number from 0 to 4294967295")
-    return int(text)
-
-
-def _shard(text: str) -> tuple[int, int]:
-    part, slash, parts = text.partition("/")
-    if not (slash and part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
-        raise UsageError(f"--lastbit-shard is {text!r}, expected I/N with 1 <= I <= N, for example 1/4")
-    return int(part), int(parts)

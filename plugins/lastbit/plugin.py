@@ -10,6 +10,10 @@ from lastbit.options import OPTIONS, plugin_arguments
 
 if TYPE_CHECKING:
     from lastbit.case import Check, Trial
+    from lastbit.walk import Walk
+
+#: Where a session's walk is kept, once it has one.
+WALK: "pytest.StashKey[Walk]" = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -28,32 +32,30 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Check the options before anything else happens."""
-    from lastbit.errors import UsageError
-    from lastbit.walk import WALK, refuse, walk
+    """Check the options before anything else happens; without any, nothing is loaded until the law is collected."""
+    names = [f"lastbit_{option.name}" for option in OPTIONS]
+    if any(config.getoption(name) is not None or config.getini(name) for name in names):
+        _walk(config)
 
-    try:
-        config.stash[WALK] = walk(config)
-    except UsageError as error:
-        refuse([str(error)])
-    config.pluginmanager.register(config.stash[WALK], "lastbit.walk")
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config) -> None:
+    """The controller of pytest-xdist collects nothing, but keeps the account."""
+    _walk(config)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one test of each trial for a test that takes `lastbit_trial`."""
     if "lastbit_trial" in metafunc.fixturenames:
-        from lastbit.walk import WALK
-
-        metafunc.config.stash[WALK].parametrize(metafunc)
+        _walk(metafunc.config).parametrize(metafunc)
 
 
 @pytest.fixture
 def lastbit_judge(request: pytest.FixtureRequest) -> "Callable[[Check, Trial], None]":
     """Judges a trial, keeps its record, and ends the test as the outcome says."""
-    from lastbit.walk import WALK
 
     def judge(check: "Check", trial: "Trial") -> None:
-        request.config.stash[WALK].judge(request.node, check, trial)
+        _walk(request.config).judge(request.node, check, trial)
 
     return judge
 
@@ -64,31 +66,37 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Let the report of a judged test carry its record, so that it reaches the controller of pytest-xdist."""
     report = yield
-    if call.when == "call":
-        from lastbit.walk import WALK
-
+    if call.when == "call" and WALK in item.config.stash:
         item.config.stash[WALK].send(item, report)
     return report
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node: Any, error: Any) -> None:
+def pytest_testnodedown(node: Any) -> None:
     """Take what a worker of pytest-xdist had left to say."""
-    from lastbit.walk import WALK
-
-    node.config.stash[WALK].receive_plan(getattr(node, "workeroutput", {}).get("lastbit"))
+    _walk(node.config).receive_plan(getattr(node, "workeroutput", {}).get("lastbit"))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Close the account and correct the exit status."""
-    from lastbit.walk import WALK
-
     if WALK in session.config.stash:
         session.config.stash[WALK].finish(session)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Print the account."""
-    from lastbit.walk import WALK
+    if WALK in config.stash:
+        config.stash[WALK].summary(terminalreporter)
 
-    config.stash[WALK].summary(terminalreporter)
+
+def _walk(config: pytest.Config) -> "Walk":
+    """The session's walk, begun when it is first needed; an option's wrong value ends pytest with status 2."""
+    if WALK not in config.stash:
+        from lastbit.errors import UsageError
+        from lastbit.walk import start
+
+        try:
+            config.stash[WALK] = start(config)
+        except UsageError as error:
+            pytest.exit(f"lastbit: {error}", returncode=2)
+    return config.stash[WALK]

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lastbit.choices import options
 from lastbit.contract import Contract, resolved
 from lastbit.errors import KernelError, UsageError
 from lastbit.kernel import Kernel
-from lastbit.options import options
 from lastbit.verdict import Finding, Outcome, Record, Verdict, finding
 
 if TYPE_CHECKING:

@@ -1,15 +1,15 @@
 """One pytest session's walk of the law: its plan, its records as they arrive, and its exit status."""
 
 import shlex
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lastbit.choices import Options, options
 from lastbit.errors import LastbitError
-from lastbit.options import OPTIONS, Options, options
+from lastbit.options import OPTIONS
 from lastbit.verdict import Outcome
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ class Walk:
 
         record = session.judge(check, trial, self._policy[trial.kernel.op])
         item.stash[RECORD] = encode(record)
-        item.user_properties += properties(record)
+        if self.config.getoption("xmlpath", None):
+            item.user_properties += properties(record)
         settled = session.settles(record, self.options.strict)
         if settled == "fail":
             pytest.fail(session.failure(record), pytrace=False)
@@ -122,8 +123,6 @@ class Walk:
 
     def finish(self, session: pytest.Session) -> None:
         """Close the account: the exit status, the end of run.jsonl, report.md; a worker hands over what is left."""
-        from lastbit.session import settles
-
         if self.is_worker:
             if self._unsent and not self.config.option.collectonly:
                 self.config.workeroutput["lastbit"] = self._unsent  # type: ignore[attr-defined]
@@ -133,6 +132,8 @@ class Walk:
         if self._writer is not None and self._writer.problem:
             self.problems.append(self._writer.problem)
         if self.walked and not self.config.option.collectonly:
+            from lastbit.session import settles
+
             if not self.problems and not any(record.outcome.judged for record in self.records.values()):
                 self.problems.append("nothing was judged")
             failed = any(settles(record, self.options.strict) == "fail" for record in self.records.values())
@@ -205,10 +206,9 @@ class Walk:
 
 
 RECORD = pytest.StashKey[str]()
-WALK = pytest.StashKey[Walk]()
 
 
-def walk(config: pytest.Config) -> Walk:
+def start(config: pytest.Config) -> Walk:
     """The walk of this session; raises UsageError when an option's value cannot be used."""
     given: dict[str, Any] = {}
     for option in OPTIONS:
@@ -221,7 +221,9 @@ def walk(config: pytest.Config) -> Walk:
         if option.name == "kernels" and value:
             value = [str(base / source) if "/" in source or source.endswith(".py") else source for source in value]
         given[option.name] = value
-    return Walk(config, options(given, config.rootpath))
+    walk = Walk(config, options(given, config.rootpath))
+    config.pluginmanager.register(walk, "lastbit.walk")
+    return walk
 
 
 def item_id(check: "Check", trial: "Trial") -> str:
@@ -254,8 +256,3 @@ def chosen(options: Options) -> dict[str, str]:
 
 def _near(path: Path) -> str:
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
-
-
-def refuse(problems: Iterable[str]) -> None:
-    """End pytest with exit status 2 and one line."""
-    pytest.exit("lastbit: " + "; ".join(problems), returncode=2)
