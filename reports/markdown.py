@@ -31,7 +31,7 @@ def text(run: "Run", notes: Sequence[str] = ()) -> str:
     lines += _failures(run.records)
     lines += _listed("Moved against golden", [_moved(record) for record in run.records if _moved(record)], MOVED)
     lines += _listed("Known findings", [_known(group) for group in summary.known(run.records)], KNOWN)
-    lines += ["", "## Kernels", "", *_table(run.records)]
+    lines += ["", "## Kernels", "", *_table(run.records), "", terminal.LEGEND]
     unjudged = [
         _plain(f"{outcome.value}, {count} in {kernels} kernel{'' if kernels == 1 else 's'}: {reason}")
         for outcome, reason, count, kernels in summary.unjudged(run.records)

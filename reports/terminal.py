@@ -20,6 +20,7 @@ LIMITS = (
 )
 #: Blocks of failures, lines of known findings and of what was not judged; the rest is counted and is in run.jsonl.
 FAILURES, KNOWN, UNJUDGED = 20, 12, 12
+LEGEND = "util: largest error / allowed; ulp: largest error in steps of the output, large where sums cancel; bias: -1 toward 0"
 #: Lines of a reason that are shown.
 REASON_LINES = 6
 
@@ -33,7 +34,7 @@ def lines(records: Sequence[Record], environment: Environment | None = None, not
     text: list[str] = []
     if environment is not None:
         text += textwrap.wrap(summary.clean(environment.text(), 600), WIDTH)
-    text += ["", *table(records)] if records else []
+    text += ["", *table(records), LEGEND] if records else []
     text += _failures(records)
     text += _known(records)
     text += _unjudged(records)
