@@ -244,3 +244,35 @@ def test_truth_of_no_products_is_the_addends():
     assert (truth(a, b).weight == 0).all()
     found = truth(a, b, c=np.ones((2, 3)), beta=0.1, bias=np.full(3, 0.2))
     assert faults(found, a, b, everywhere(found), c=np.ones((2, 3)), beta=0.1, bias=np.full(3, 0.2)) == []
+
+
+def test_truth_takes_any_layout_and_changes_nothing():
+    random = np.random.default_rng(10)
+    a, b = matrix(random, (12, 30), "normal"), matrix(random, (30, 8), "spread")
+    want = truth(a, b, alpha=1.5)
+    strided = np.repeat(np.repeat(a, 2, axis=0), 3, axis=1)[::2, ::3]
+    flipped = np.ascontiguousarray(b[::-1, ::-1])[::-1, ::-1]
+    for left, right in ((np.asfortranarray(a), b), (strided, flipped), (a.copy(), b.T.copy().T)):
+        left.flags.writeable = right.flags.writeable = False
+        found = truth(left, right, alpha=1.5)
+        for name in ("hi", "lo", "radius", "weight"):
+            assert np.allclose(
+                getattr(found, name), getattr(want, name), rtol=(4 * 30 + 40) * 2.0**-53 * (name == "weight"), atol=0
+            )
+        assert np.array_equal(left, a)
+        assert np.array_equal(right, b)
+    constant = truth(np.broadcast_to(1.0, (3, 30)), b)
+    assert np.array_equal(constant.hi[0], constant.hi[2])
+    assert faults(constant, np.ones((3, 30)), b, [(0, 0)]) == []
+
+
+def test_truth_is_deaf_to_error_handling():
+    """A caller's numpy.seterr neither stops nor changes the truth."""
+    random = np.random.default_rng(11)
+    a, b = matrix(random, (5, 9), "wide"), matrix(random, (9, 5), "middle")
+    a[0, 0] = np.nan
+    want = truth(a, b, resolution=2.0**-30)
+    with np.errstate(all="raise"):
+        found = truth(a, b, resolution=2.0**-30)
+    assert np.array_equal(want.hi, found.hi, equal_nan=True)
+    assert np.array_equal(want.lo, found.lo)
