@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 #: What is shown of each kind; the rest is counted, and is in run.jsonl.
 FAILURES, KNOWN, MOVED, UNJUDGED = 4, 5, 8, 5
 #: Rows of the table in view, and with those that unfold.
-ROWS, MOST_ROWS = 20, 300
+ROWS, MOST_ROWS = 24, 300
 
 
 def text(run: "Run", notes: Sequence[str] = ()) -> str:

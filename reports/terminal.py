@@ -21,7 +21,7 @@ LIMITS = (
 #: Blocks of failures, lines of known findings and of what was not judged; the rest is counted and is in run.jsonl.
 FAILURES, KNOWN, UNJUDGED = 20, 12, 12
 #: What the columns of the table say.
-LEGEND = "util: largest error / allowed. ulp: largest error in output steps, large where sums cancel. bias: -1 toward zero."
+LEGEND = "util: largest error / allowed; ulp: largest error in ulp, large where sums cancel; bias: -1 is toward zero"
 #: Lines of a reason that are shown.
 REASON_LINES = 6
 
