@@ -6,8 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from lastbit.budget import Budget
     from lastbit.contract import Contract
     from lastbit.references.formats import Format
+    from lastbit.references.truth import Truth
 
 Floats = NDArray[np.float64]
 
@@ -57,6 +59,17 @@ def classify(
     if unknown.any():
         result[unknown] = np.where(np.isnan(y[unknown]) | (not fmt.has_nan), RIGHT, WRONG_CLASS)
     return result
+
+
+def elements_at(
+    index: NDArray[np.int64], truth: "Truth", budget: "Budget"
+) -> tuple[Floats, Floats, Floats, Floats | None]:
+    """hi, lo, what is allowed and the overflow slack of the elements at flat indices `index`."""
+    shape = truth.hi.shape or (1,)  # unravel_index takes no scalar's shape
+    places = np.unravel_index(index, shape)
+    hi, lo, allowed = (np.broadcast_to(array, shape)[places] for array in (truth.hi, truth.lo, budget.allowed))
+    slack = budget.overflow_slack
+    return hi, lo, allowed, None if slack is None else np.broadcast_to(slack, shape)[places]
 
 
 def overflow_value(fmt: "Format", contract: "Contract", *, negative: bool, infinite: bool = False) -> float:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lastbit.acceptance import OVER, RIGHT, WRONG_CLASS, classify
+from lastbit.acceptance import OVER, RIGHT, WRONG_CLASS, classify, elements_at
 from lastbit.budget import Budget
 from lastbit.failure_text import class_name, diagnose, element, number, place, share
 from lastbit.metrics import Measured, measure
@@ -38,7 +38,8 @@ def judge(codes: Codes, fmt: "str | Format", truth: "Truth", budget: Budget, con
     if not suspects.size:
         return _verdict(Outcome.PASS, "", measured.stats, truth, budget)
     y = fmt.decode(codes)
-    kinds = classify_at(suspects, y.reshape(-1)[suspects], fmt, truth, budget, contract)
+    elements = elements_at(suspects, truth, budget)
+    kinds = classify(y.reshape(-1)[suspects], *elements, budget.flush_below, fmt, contract)
     if (kinds == RIGHT).any():
         measured = _without(suspects[kinds == RIGHT], codes, fmt, truth, budget)
     strange = suspects[kinds == WRONG_CLASS]
@@ -98,20 +99,6 @@ def judge_exact(codes: Codes, fmt: "str | Format", truth: "Truth", contract: "Co
         formula=formula,
         proof=truth.rung,
     )
-
-
-def classify_at(
-    index: NDArray[np.int64], y: Floats, fmt: Format, truth: "Truth", budget: Budget, contract: "Contract"
-) -> NDArray[np.int8]:
-    """acceptance.classify of results `y` for the elements at flat indices `index`."""
-    shape = truth.hi.shape or (1,)  # unravel_index takes no scalar's shape
-    places = np.unravel_index(index, shape)
-
-    def at(array: Floats) -> Floats:
-        return np.asarray(np.broadcast_to(array, shape)[places], np.float64)
-
-    slack = None if budget.overflow_slack is None else at(budget.overflow_slack)
-    return classify(y, at(truth.hi), at(truth.lo), at(budget.allowed), slack, budget.flush_below, fmt, contract)
 
 
 def _without(excused: NDArray[np.intp], codes: Codes, fmt: Format, truth: "Truth", budget: Budget) -> Measured:

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lastbit.acceptance import RIGHT
+from lastbit.acceptance import RIGHT, classify, elements_at
 from lastbit.budget import Budget
-from lastbit.judge import classify_at
 from lastbit.references.formats import Format
 
 if TYPE_CHECKING:
@@ -33,11 +32,17 @@ def vacuity(fmt: "str | Format", truth: "Truth", budget: Budget, contract: "Cont
     not offered. A budget that says nothing (no elements) is not vacuous: there is nothing to get wrong.
     """
     fmt = Format.of(fmt)
-    accepted = [
-        name
-        for name, counterfeit in COUNTERFEITS.items()
-        if not (name == "NaN" and not fmt.has_nan) and _accepted(counterfeit, fmt, truth, budget, contract)
-    ]
+    x = truth.hi.reshape(-1)
+    names = [name for name in COUNTERFEITS if fmt.has_nan or name != "NaN"]
+    wrong = np.zeros(len(names), bool)
+    with np.errstate(all="ignore"):
+        for index in _pieces(x.size):
+            refused, differs = _offer(names, index, fmt, truth, budget, contract)
+            names = [name for name, no in zip(names, refused, strict=True) if not no]
+            wrong = (wrong | differs)[~refused]
+            if not names:
+                return ""
+    accepted = [name for name, differs in zip(names, wrong, strict=True) if differs]
     return f"the budget would also accept {_listed(accepted)}" if accepted else ""
 
 
@@ -66,20 +71,20 @@ def _mean(x: Floats) -> float:
     return mean if np.isfinite(mean) else 0.0
 
 
-def _accepted(counterfeit: Counterfeit, fmt: Format, truth: "Truth", budget: Budget, contract: "Contract") -> bool:
-    """Whether the judge takes the counterfeit for the truth in every element, and it is not the right answer."""
-    x, lo = truth.hi.reshape(-1), truth.lo.reshape(-1)
-    different = False
-    for index in _pieces(x.size):
-        with np.errstate(all="ignore"):
-            y = _rounded(fmt, counterfeit(x, index), None, contract)
-            right = _rounded(fmt, x[index], lo[index], contract)
-        if counterfeit is not COUNTERFEITS["NaN"]:  # so that a few NaN in the truth do not refuse everything
-            y = np.where(np.isfinite(x[index]), y, right)
-        if (classify_at(index, y, fmt, truth, budget, contract) != RIGHT).any():
-            return False
-        different |= not np.array_equal(y, right, equal_nan=True)
-    return different
+def _offer(
+    names: list[str], index: NDArray[np.int64], fmt: Format, truth: "Truth", budget: Budget, contract: "Contract"
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Of each counterfeit at `index`: whether the judge refuses an element, and whether one is not right."""
+    x, lo, allowed, slack = elements_at(index, truth, budget)
+    right = _rounded(fmt, x, lo, contract)
+    offered = np.stack([COUNTERFEITS[name](truth.hi.reshape(-1), index) for name in names])
+    y = _rounded(fmt, offered, None, contract)
+    # A few NaN and infinities in the truth do not refuse on behalf of the bound.
+    y = np.where(np.isfinite(x) | np.isnan(offered) & ~np.isnan(x), y, right)
+    x, lo, allowed = (np.tile(array, len(names)) for array in (x, lo, allowed))
+    slack = None if slack is None else np.tile(slack, len(names))
+    kinds = classify(y.reshape(-1), x, lo, allowed, slack, budget.flush_below, fmt, contract).reshape(y.shape)
+    return (kinds != RIGHT).any(axis=1), ((y != right) & ~(np.isnan(y) & np.isnan(right))).any(axis=1)
 
 
 def _spread(size: int) -> NDArray[np.int64]:
