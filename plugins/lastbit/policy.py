@@ -48,7 +48,7 @@ class Override:
 class Known:
     """One row of findings.toml: a failure that is understood, reported, and expected to stay as it is."""
 
-    #: Its name in FINDINGS.md.
+    #: Its name in FINDINGS.md; several rows may share it, as one cause shows in several checks.
     id: str
     kernel: str
     check: str
@@ -87,7 +87,9 @@ def load(folder: Path | None = None) -> Rows:
         overrides += _rows(place / BUDGETS, "override", Override, _check_override)
         findings += _rows(place / FINDINGS, "finding", Known, _check_finding)
     _once(((row.kernel, row.formats, row.check, row.case) for row in overrides), BUDGETS, "override for")
-    _once(((row.id,) for row in findings), FINDINGS, "finding")
+    _once(
+        ((row.id, row.kernel, row.formats, row.check, row.case, row.outcome) for row in findings), FINDINGS, "finding"
+    )
     return Rows(tuple(overrides), tuple(findings))
 
 

@@ -249,9 +249,11 @@ def test_wrong_finding_is_refused_naming_file_and_field(tmp_path: Path, old: str
     assert f"{tmp_path / 'findings.toml'}: finding 1" in str(error.value)
 
 
-def test_finding_of_the_same_id_twice_is_refused(tmp_path: Path) -> None:
+def test_same_finding_twice_is_refused_but_it_may_show_in_several_checks(tmp_path: Path) -> None:
     with pytest.raises(GoldenError, match="two rows are the finding torch-x"):
-        load(tmp_path, findings=FINDING + FINDING.replace("subnormals/*", "other/*"))
+        load(tmp_path, findings=FINDING + FINDING.replace("flushed", "lost"))
+    both = load(tmp_path, findings=FINDING + FINDING.replace('"bound"', '"tails"')).findings
+    assert policy.known(replace(FLUSHED, check="tails"), both, environment()) == "torch-x"
 
 
 def test_examples_in_the_shipped_files_are_valid_rows(tmp_path: Path) -> None:
