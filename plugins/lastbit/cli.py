@@ -116,7 +116,7 @@ def _kernels(parsed: argparse.Namespace) -> int:
 def _report(parsed: argparse.Namespace) -> int:
     from lastbit.reports import markdown, terminal
     from lastbit.reports.run import read
-    from lastbit.session import exit_status
+    from lastbit.settling import exit_status
 
     run = read(Path(parsed.run))
     path = Path(parsed.run) if Path(parsed.run).is_dir() else Path(parsed.run).parent

@@ -1,12 +1,10 @@
 """A run: which trials it consists of, and the record that each one leaves."""
 
 import hashlib
-import shlex
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from lastbit.case import TIERS, Case, Check, Trial
@@ -14,6 +12,7 @@ from lastbit.choices import Options
 from lastbit.contract import resolved
 from lastbit.errors import UsageError
 from lastbit.kernel import Kernel, formats_text
+from lastbit.settling import reproduce
 from lastbit.verdict import Outcome, Record, Verdict
 
 if TYPE_CHECKING:
@@ -175,63 +174,6 @@ def judge(check: Check, trial: Trial, rules: Policy | None = None) -> Record:
     return rules.annotate(replace(record, reproduce=reproduce(record, rules.command)))
 
 
-def reproduce(record: Record, command: str) -> str:
-    """The command that judges just the case of `record` again; of a hunt, the case that it shrank to."""
-    check, case, seed = (
-        record.notes.get(f"shrunk {what}", str(default))
-        for what, default in (("check", record.check), ("case", record.case), ("seed", record.seed))
-    )
-    options = {
-        "only": _literal(record.kernel),
-        "device": record.device,
-        "seed": seed,
-        "tier": record.tier,
-        "case": f"{check} {case} {record.formats.replace(' ', ',')}",
-    }
-    if command.startswith("lastbit.verify("):
-        named = {**options, "seed": int(seed)}
-        return f"{command}, {', '.join(f'{name}={value!r}' for name, value in named.items() if name != 'only')})"
-    prefix = "" if command.startswith("lastbit ") else "lastbit-"
-    return " ".join([command, *(f"--{prefix}{name} {shlex.quote(value)}" for name, value in options.items())])
-
-
-def failure(record: Record) -> str:
-    """What a person reads about a record that is not a pass: place and numbers, limit and why, and how to repeat it."""
-    lines = [record.reason or record.outcome]
-    if record.outcome is Outcome.PASS and record.golden.startswith(("new", "drifted")):
-        lines = [
-            f"no golden of this device and software is like this, and the run is strict: {record.golden}",
-            "look, then adopt it: lastbit golden accept RUN KEY-GLOB --reason TEXT",
-        ]
-    if record.formula and record.formula not in record.reason:
-        lines.append(f"allowed by: {record.formula}")
-    lines.append(
-        f"{record.outcome} in {record.check} {record.case} of {record.kernel} ({record.formats}) on {record.device}"
-    )
-    lines.append(f"contract: {record.contract}" + (f"; truth: {record.proof}" if record.proof else ""))
-    lines.append(f"reproduce: {record.reproduce}")
-    return "\n".join(lines)
-
-
-def settles(record: Record, strict: bool) -> str:
-    """How a run takes a record: "pass", "fail", "known" or "skip"."""
-    if record.failed:
-        return "fail"
-    if record.known:
-        return "known"
-    if strict and (record.outcome is Outcome.VACUOUS or record.golden.startswith(("new", "drifted"))):
-        return "fail"
-    return "pass" if record.outcome is Outcome.PASS else "skip"
-
-
-def exit_status(records: Iterable[Record], strict: bool = False) -> int:
-    """0: every judged record conforms; 1: one does not; 2: nothing was judged."""
-    records = tuple(records)
-    if any(settles(record, strict) == "fail" for record in records):
-        return 1
-    return 0 if any(record.outcome.judged for record in records) else 2
-
-
 def _cases(law: tuple[Check, ...], options: Options) -> Iterator[tuple[Check, Case]]:
     if options.case:
         for text in options.case:
@@ -327,8 +269,3 @@ def _formats(choice: Choice) -> str:
 def _in_shard(record: Record, options: Options) -> bool:
     part, parts = options.shard
     return parts == 1 or int(hashlib.sha256(record.key.encode()).hexdigest()[:8], 16) % parts == part - 1
-
-
-def _literal(name: str) -> str:
-    """A glob that matches only `name`."""
-    return name if fnmatchcase(name, name) else "".join(f"[{c}]" if c in "*?[" else c for c in name)

@@ -9,6 +9,7 @@ from lastbit.choices import options
 from lastbit.contract import Contract, resolved
 from lastbit.errors import KernelError, UsageError
 from lastbit.kernel import Kernel
+from lastbit.settling import exit_status
 from lastbit.verdict import Finding, Outcome, Record, Verdict, finding
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def walk(found: "Found", given: Mapping[str, Any], command: str, progress: Progr
         records.append(record)
         if progress is not None:
             progress(done, len(plan.choices), record)
-    status = session.exit_status(records, chosen.strict)
+    status = exit_status(records, chosen.strict)
     findings = tuple(finding(r) for r in records if r.outcome not in (Outcome.PASS, Outcome.NOT_TESTED))
     here = environment(plan.devices)
     notes = [f"no kernels from {name}: {why}" for name, why in plan.absent.items()]

@@ -10,6 +10,7 @@ import pytest
 from lastbit.choices import Options, options
 from lastbit.errors import LastbitError
 from lastbit.options import OPTIONS
+from lastbit.settling import failure, settles
 from lastbit.verdict import Outcome
 
 if TYPE_CHECKING:
@@ -72,9 +73,9 @@ class Walk:
         item.stash[RECORD] = encode(record)
         if self.config.getoption("xmlpath", None):
             item.user_properties += properties(record)
-        settled = session.settles(record, self.options.strict)
+        settled = settles(record, self.options.strict)
         if settled == "fail":
-            pytest.fail(session.failure(record), pytrace=False)
+            pytest.fail(failure(record), pytrace=False)
         if settled == "known":
             pytest.xfail(f"known finding {record.known}: {record.reason}")
         if settled == "skip":
@@ -132,8 +133,6 @@ class Walk:
         if self._writer is not None and self._writer.problem:
             self.problems.append(self._writer.problem)
         if self.walked and not self.config.option.collectonly:
-            from lastbit.session import settles
-
             if not self.problems and not any(record.outcome.judged for record in self.records.values()):
                 self.problems.append("nothing was judged")
             failed = any(settles(record, self.options.strict) == "fail" for record in self.records.values())
