@@ -21,6 +21,9 @@ class UnavailableError(LastbitError):
 class Arrays(Protocol):
     """What lastbit asks of a framework; modules `<framework>_arrays` provide it."""
 
+    #: The framework's name, as people write it.
+    name: str
+
     def has_negative_strides(self) -> bool:
         """Whether a tensor's stride can be negative."""
 

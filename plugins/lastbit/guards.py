@@ -91,15 +91,18 @@ def guard(border: Arrays, name: str, operand: "Operand", layout: str, device: st
     or for "broadcast" of an operand that differs along the batch.
     """
     placement = place(layout, operand.codes.shape, operand.codes.itemsize)
-    if min(placement.strides, default=0) < 0 and not border.has_negative_strides():
-        raise UnavailableError(f"the kernel's framework has no negative strides, so there is no {layout} layout")
     return _on_device(border, name, operand.format, placement, filled(name, operand, placement), device)
 
 
 def guard_result(border: Arrays, shape: tuple[int, ...], format: str, layout: str, device: str) -> Guarded:
-    """Memory for a result: poison where it belongs, canaries around."""
+    """Memory for a result: poison where it belongs, canaries around.
+
+    Raises UnavailableError as guard, UsageError for an unknown layout or where a batch of results would share memory.
+    """
     dtype = code_dtype(format)
     placement = place(layout, shape, dtype.itemsize)
+    if any(stride == 0 and size > 1 for stride, size in zip(placement.strides, shape, strict=True)):
+        raise UsageError(f"out cannot be laid out as {layout}: the results of a batch would share memory")
     content = np.empty(placement.nbytes, np.uint8)
     content.view(dtype)[:] = poison(format)
     content ^= CANARY
@@ -141,6 +144,8 @@ def canary_damage(guarded: Guarded, after: NDArray[np.uint8]) -> Damage | None:
 def _on_device(
     border: Arrays, name: str, format: str, placement: Placement, content: NDArray[np.uint8], device: str
 ) -> Guarded:
+    if min(placement.strides, default=0) < 0 and not border.has_negative_strides():
+        raise UnavailableError(f"{border.name} has no negative strides, which the layout of {name} needs")
     buffer = border.allocate(placement.nbytes, device)
     border.load(buffer, content)
     return Guarded(name, format, placement, buffer, content, border.view(buffer, placement, format))

@@ -116,15 +116,15 @@ def series_here(
     """`series`, in this process whatever the settings say."""
     try:
         prepared = prepare(trial, data[0], layouts=layouts)
+        obtained = [invoke(trial, prepared, scalars=scalars)]
+        for operands in data[1:]:
+            prepared = refill(trial, prepared, operands)
+            obtained.append(invoke(trial, prepared, scalars=scalars))
     except UnavailableError as error:
         return (_nothing(Outcome.UNSUPPORTED, str(error)),) * len(data)
     except (RuntimeError, MemoryError) as error:
-        reason = f"the operands could not be put on {trial.device}: {_told(error)}"
+        reason = f"lastbit could not set up the call on {trial.device}: {_told(error)}"
         return (_nothing(Outcome.ERROR, reason),) * len(data)
-    obtained = [invoke(trial, prepared, scalars=scalars)]
-    for operands in data[1:]:
-        prepared = refill(trial, prepared, operands)
-        obtained.append(invoke(trial, prepared, scalars=scalars))
     return tuple(obtained)
 
 
@@ -161,7 +161,10 @@ def refill(trial: Trial, prepared: Prepared, operands: "Mapping[str, Operand]") 
 
 
 def invoke(trial: Trial, prepared: Prepared, *, scalars: Mapping[str, float] | None = None) -> Obtained:
-    """What the trial's kernel returns for prepared operands, guarded."""
+    """What the trial's kernel returns for prepared operands, guarded.
+
+    Raises UnavailableError and UsageError as guards.guard_result, where the kernel takes memory for its result.
+    """
     border = arrays.of(trial.kernel.framework)
     format = trial.formats["out"]
     shape = RESULT[trial.kernel.op]({name: guarded.placement.shape for name, guarded in prepared.operands.items()})

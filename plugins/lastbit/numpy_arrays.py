@@ -10,6 +10,7 @@ from lastbit.arrays import UnavailableError, code_dtype
 from lastbit.guards import poison
 from lastbit.layouts import ALIGNMENT, Placement
 
+name = "NumPy"
 NATIVE = {"f64": "f8", "f32": "f4", "tf32": "f4", "f16": "f2", "i8": "i1", "u8": "u1", "i32": "i4"}
 ML_DTYPES = {
     "bf16": "bfloat16",

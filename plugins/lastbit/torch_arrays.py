@@ -11,6 +11,7 @@ from lastbit.arrays import UnavailableError, code_dtype, itemsize
 from lastbit.guards import poison
 from lastbit.layouts import Placement
 
+name = "PyTorch"
 DTYPES = {
     "f64": "float64",
     "f32": "float32",

@@ -3,17 +3,20 @@
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import hostile_gemms as hostile
+import hypothesis
 import numpy as np
 import pytest
 import torch
 from hostile_gemms import operands, product, trial
+from hypothesis import strategies as st
 
-from lastbit import ambient, torch_arrays
+from lastbit import ambient, guards, numpy_arrays, torch_arrays
 from lastbit.errors import UsageError
 from lastbit.guards import poison
 from lastbit.harness import Obtained, call, invoke, prepare, refill, series
@@ -321,7 +324,14 @@ def test_reversed_is_for_frameworks_with_negative_strides() -> None:
     unharmed(call(trial(np.matmul, framework="numpy"), operands(), layouts={"a": "reversed"}), operands())
     outcome, reason = fault(call(trial(hostile.honest), operands(), layouts={"a": "reversed"}))
     assert outcome is Outcome.UNSUPPORTED
-    assert "no negative strides" in reason
+    assert reason == "PyTorch has no negative strides, which the layout of a needs"
+    outcome, reason = fault(call(trial(hostile.into, features=["out"]), operands(), layouts={"out": "reversed"}))
+    assert (outcome, reason) == (Outcome.UNSUPPORTED, "PyTorch has no negative strides, which the layout of out needs")
+
+
+def test_results_of_a_batch_do_not_share_memory() -> None:
+    with pytest.raises(UsageError, match="out cannot be laid out as broadcast"):
+        call(trial(hostile.into, features=["out"]), operands(batch=2), layouts={"out": "broadcast"})
 
 
 def test_harness_refuses_unknown_layouts() -> None:
@@ -370,3 +380,66 @@ def test_partial_functions_are_kernels() -> None:
     run = partial(torch.matmul)
     assert isinstance(trial(run).kernel, Kernel)
     unharmed(call(trial(run), operands()), operands())
+
+
+@hypothesis.settings(derandomize=True, deadline=None, max_examples=120)
+@hypothesis.given(
+    framework=st.sampled_from(["torch", "numpy"]),
+    format=st.sampled_from(["f64", "f32", "f16", "bf16", "i32"]),
+    layouts=st.fixed_dictionaries({name: st.sampled_from(sorted(LAYOUTS)) for name in ("a", "b", "out")}),
+    sizes=st.fixed_dictionaries({name: st.integers(0, 9) for name in ("m", "n", "k", "batch")}),
+    out=st.booleans(),
+)
+def test_honest_kernels_pass_in_every_combination(
+    framework: str, format: str, layouts: dict[str, str], sizes: dict[str, int], out: bool
+) -> None:
+    def into(a: Any, b: Any, *, out: Any) -> None:
+        out[...] = (a.astype(np.float64) @ b.astype(np.float64)).astype(a.dtype) if framework == "numpy" else a @ b
+
+    def honest(a: Any, b: Any) -> Any:
+        return (a.astype(np.float64) @ b.astype(np.float64)).astype(a.dtype) if framework == "numpy" else a @ b
+
+    given = operands(format, **sizes)
+    if layouts["out"] == "broadcast" and sizes["batch"] > 1:
+        layouts = {**layouts, "out": "contiguous"}
+    for name in ("a", "b"):
+        if layouts[name] == "broadcast" and sizes["batch"]:
+            values = np.broadcast_to(given[name].values[:1], given[name].values.shape).copy()
+            given[name] = Operand.of(values, format)
+    kernel = trial(
+        into if out else honest, format, framework=framework, features=["out"] if out else [], name="honest/any"
+    )
+    obtained = call(kernel, given, layouts=layouts)
+    used = {layouts[name] for name in ("a", "b", *(["out"] if out else []))}
+    if framework == "torch" and "reversed" in used:
+        assert fault(obtained)[0] is Outcome.UNSUPPORTED
+    else:
+        unharmed(obtained, given, format)
+
+
+@pytest.mark.parametrize("layout", sorted(LAYOUTS))
+def test_damage_is_found_at_every_byte_and_told_from_outside(layout: str) -> None:
+    """Each byte of a small buffer is changed in turn; where it lies is worked out from the tensor itself."""
+    codes = np.arange(12, dtype=np.uint16).reshape(2, 2, 3)
+    codes[1] = codes[0] if layout == "broadcast" else codes[1]
+    guarded = guards.guard(numpy_arrays, "a", Operand("f16", codes, Format.of("f16").decode(codes)), layout, "cpu")  # type: ignore[arg-type]
+    first = guarded.tensor[0, 0, 0:1].ctypes.data - guarded.buffer.ctypes.data
+    where = {
+        guarded.tensor[i, j, k : k + 1].ctypes.data - guarded.buffer.ctypes.data: (i, j, k)
+        for i, j, k in np.ndindex(2, 2, 3)
+    }
+    for byte in range(guarded.buffer.size):
+        guarded.buffer[byte] ^= 0x10
+        damage = guards.damage(guarded, guarded.buffer)
+        guarded.buffer[byte] ^= 0x10
+        assert damage is not None
+        assert (damage.count, damage.offset) == (1, byte - first)
+        assert damage.index == where.get(byte - byte % 2)
+    assert guards.damage(guarded, guarded.buffer) is None
+
+
+def test_unsupported_op_is_named() -> None:
+    kernel = Kernel("hostile/softmax", "softmax", hostile.honest, {"x": "f32", "out": "f32"})
+    outcome, reason = fault(call(replace(trial(hostile.honest), kernel=kernel), operands()))
+    assert outcome is Outcome.UNSUPPORTED
+    assert reason == "this version of lastbit calls gemm kernels, not softmax"
