@@ -101,7 +101,8 @@ def guard_result(border: Arrays, shape: tuple[int, ...], format: str, layout: st
     """
     dtype = code_dtype(format)
     placement = place(layout, shape, dtype.itemsize)
-    if any(stride == 0 and size > 1 for stride, size in zip(placement.strides, shape, strict=True)):
+    shared = any(stride == 0 and size > 1 for stride, size in zip(placement.strides, shape, strict=True))
+    if shared and 0 not in shape:
         raise UsageError(f"out cannot be laid out as {layout}: the results of a batch would share memory")
     content = np.empty(placement.nbytes, np.uint8)
     content.view(dtype)[:] = poison(format)
