@@ -1,7 +1,7 @@
 """How long judging takes: the full judgement of a large output beside torch.testing.assert_close on it."""
 
 from statistics import median
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,7 @@ def rows() -> list[dict[str, Any]]:
     seconds: dict[str, list[float]] = {"ours": [], "theirs": []}
     for turn in range(ROUNDS + 1):
         for label, function in (("ours", ours), ("theirs", theirs)):
+            sleep(0.02)  # torch's idle threads spin for a while, and would be in the way of the other's
             start = perf_counter()
             function()
             if turn:  # the first warms caches and pages

@@ -155,9 +155,10 @@ def _piece(tally: _Tally, buffers: _Buffers, fmt: "Format", rows: _Rows, part: s
             array[lost] = 0.0
         total = float(error.sum())
     ulps = _in_ulp(fmt, hi, error, buffers)
-    tally.max_ulp = max(tally.max_ulp, float(ulps.max()))
+    top = float(ulps.max())
+    tally.max_ulp = max(tally.max_ulp, top)
     tally.ulps.append(ulps[sample].copy() if finite is None else ulps[sample][finite[sample]])
-    _count_inexact(tally, fmt, codes, y, hi, lo, ulps, buffers)
+    _count_inexact(tally, fmt, codes, y, hi, lo, ulps if top >= 0.5 else None, buffers)
     if rows.allowed is not None:
         over = _compare(tally, start, error, rows.allowed[part], finite, buffers.scratch[:n])
         if over.size:
@@ -178,8 +179,10 @@ def _in_ulp(fmt: "Format", x: Floats, error: Floats, buffers: _Buffers) -> Float
     if not _has_power_steps(fmt):
         return np.divide(error, fmt.ulp(x), out=buffers.scratch[:n])
     bits = np.bitwise_and(x.view(np.int64), _EXPONENT, out=buffers.bits[:n])
-    np.maximum(bits, np.int64((fmt.emin + 1023) << 52), out=bits)
-    np.minimum(bits, np.int64((fmt.emax + 1023) << 52), out=bits)
+    least, most = np.int64((fmt.emin + 1023) << 52), np.int64((fmt.emax + 1023) << 52)
+    if bits.min() < least or bits.max() > most:  # finding out is cheaper than clipping
+        np.maximum(bits, least, out=bits)
+        np.minimum(bits, most, out=bits)
     np.subtract(bits, np.int64((fmt.precision - 1) << 52), out=bits)
     inverse = buffers.scratch[:n]
     np.subtract(np.int64(2046 << 52), bits, out=inverse.view(np.int64))
@@ -192,12 +195,19 @@ def _has_power_steps(fmt: "Format") -> bool:
 
 
 def _count_inexact(
-    tally: _Tally, fmt: "Format", codes: Codes, y: Floats, hi: Floats, lo: Floats, ulps: Floats, buffers: _Buffers
+    tally: _Tally,
+    fmt: "Format",
+    codes: Codes,
+    y: Floats,
+    hi: Floats,
+    lo: Floats,
+    ulps: Floats | None,
+    buffers: _Buffers,
 ) -> None:
     """Count results that are not the rounded truth, and their steps from it.
 
     Only candidates are rounded exactly: results other than hi rounded by adding and subtracting 1.5 * 2^52 ulp(hi),
-    and, as lo can break a tie of hi, those of half an ulp or more.
+    and, as lo can break a tie of hi, those of half an ulp or more (`ulps`, None if there are none).
     """
     n = hi.size
     if _has_power_steps(fmt):
@@ -207,7 +217,7 @@ def _count_inexact(
         candidates = np.not_equal(rounded, y, out=buffers.differs[:n])
     else:
         candidates = np.not_equal(y, hi, out=buffers.differs[:n])
-    if float(ulps.max()) >= 0.5:
+    if ulps is not None:
         candidates |= ulps >= 0.5
     if not candidates.any():
         return
