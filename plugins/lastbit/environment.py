@@ -36,6 +36,20 @@ _ISA = (
     ("neon", {"asimd"}),
 )
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+#: Variables that make a library take another code path, and so other roundings, on the same machine.
+_SWITCHES = (
+    "ATEN_CPU_CAPABILITY",
+    "CUBLAS_WORKSPACE_CONFIG",
+    "DNNL_MAX_CPU_ISA",
+    "MKL_CBWR",
+    "MKL_DEBUG_CPU_TYPE",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "NPY_DISABLE_CPU_FEATURES",
+    "NVIDIA_TF32_OVERRIDE",
+    "ONEDNN_MAX_CPU_ISA",
+    "OPENBLAS_CORETYPE",
+    "TRITON_INTERPRET",
+)
 _GIT_TIMEOUT_S = 5.0  # a status of a very large repository on a cold disk; then commit and dirty stay unknown
 
 
@@ -85,6 +99,8 @@ class Environment:
     #: CPUs that this process may use, and what the thread variables say.
     cpus: int = 1
     threads: dict[str, str] = field(default_factory=dict)
+    #: Variables that choose a library's code path, as far as they are set.
+    switches: dict[str, str] = field(default_factory=dict)
     gpus: tuple[str, ...] = ()
     #: Slug by device, of the devices known when the run began.
     devices: dict[str, str] = field(default_factory=dict)
@@ -97,7 +113,8 @@ class Environment:
         names = PROVIDER_PACKAGES.get(kernel.partition("/")[0], FRAMEWORKS)
         parts = [f"{name}{self.packages[name]}" for name in ("lastbit", *names) if name in self.packages]
         limit = next((self.threads[name] for name in _THREADS if name in self.threads), str(self.cpus))
-        return " ".join([*parts, f"threads{limit}"])
+        switches = [f"{name}={value}" for name, value in self.switches.items()]
+        return " ".join([*parts, f"threads{limit}", *switches])
 
     def text(self) -> str:
         """One line for a report's head."""
@@ -119,6 +136,7 @@ def environment(devices: tuple[str, ...] = ("cpu",)) -> Environment:
         blas=_blas(),
         cpus=cpus,
         threads={name: os.environ[name] for name in _THREADS if os.environ.get(name)},
+        switches={name: os.environ[name] for name in _SWITCHES if os.environ.get(name)},
         gpus=_gpus(),
         devices={device: device_slug(device) for device in devices},
         commit=commit,

@@ -123,6 +123,15 @@ def test_environment_of_this_machine_is_complete_and_plain() -> None:
     assert msgspec.json.decode(msgspec.json.encode(found), type=Environment) == found
 
 
+def test_variables_that_choose_a_code_path_are_part_of_the_software(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OPENBLAS_CORETYPE=SkylakeX makes the errors of some of NumPy's products seven times as large (golden/README.md)."""
+    before = current().software("numpy/matmul")
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "SkylakeX")
+    assert current().software("numpy/matmul") == f"{before} OPENBLAS_CORETYPE=SkylakeX"
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    assert "threads7" in current().software("numpy/matmul")
+
+
 def test_environment_names_neither_host_nor_user() -> None:
     text = msgspec.json.encode(current()).decode()
     host = platform.node()
