@@ -48,6 +48,7 @@ _SWITCHES = (
     "NVIDIA_TF32_OVERRIDE",
     "ONEDNN_MAX_CPU_ISA",
     "OPENBLAS_CORETYPE",
+    "OPENBLAS_L2_SIZE",
     "TRITON_INTERPRET",
 )
 _GIT_TIMEOUT_S = 5.0  # a status of a very large repository on a cold disk; then commit and dirty stay unknown
