@@ -75,8 +75,8 @@ def judged(record: Record, baselines: Baselines, environment: Environment, today
         return replace(record, golden="new")
     drift = compare(record, match.golden, today)
     if match.level is not Level.EXACT:
-        said = f"{drift.state}, {drift.reason}" if drift.reason else drift.state
-        return replace(record, golden=f"new: on {match.slug} it would be {said}")
+        advice = f"{drift.state}, {drift.reason}" if drift.reason else drift.state
+        return replace(record, golden=f"new: on {match.slug} it would be {advice}")
     software = environment.software(record.kernel)
     other = [] if software == match.golden.env else [f"software was {match.golden.env}, is {software}"]
     other += [] if record.seed == match.golden.seed else [f"seed was {match.golden.seed}, is {record.seed}"]

@@ -40,7 +40,7 @@ def stored(folder: Path, *cases: str) -> Path:
 
 
 @given(st.lists(goldens, max_size=8, unique_by=lambda golden: golden.key))
-@settings(derandomize=True, deadline=None, max_examples=150)
+@settings(derandomize=True, deadline=None, max_examples=60)
 def test_goldens_survive_the_file(tmp_path_factory: pytest.TempPathFactory, records: list[Golden]) -> None:
     path = store.path_of(tmp_path_factory.mktemp("golden"), "gemm", SLUG)
     save(path, records)
