@@ -363,11 +363,12 @@ def beyond(a: Array, b: Array, *, out: Array) -> Array:
     return out
 
 
-def nan_beyond(a: Array, b: Array, *, out: Array) -> Array:
-    """Writes one column of NaN too many: what a tail that is not masked gives when it reads poison."""
+def poison_beyond(a: Array, b: Array, *, out: Array) -> Array:
+    """Writes one element too many, and what: the poison that it read one element beyond an operand."""
     out.copy_(a @ b)
-    after = out.as_strided((1,), (1,), out.storage_offset() + out.numel())
-    after.fill_(float("nan"))
+    out.as_strided((1,), (1,), out.storage_offset() + out.numel()).copy_(
+        a.as_strided((1,), (1,), a.storage_offset() + a.numel())
+    )
     return out
 
 

@@ -260,7 +260,7 @@ def test_harness_shows_ignored_strides(layout: str) -> None:
     [
         (hostile.beside, "contiguous", "it was given memory for its result (out) and returned another tensor"),
         (hostile.beyond, "contiguous", "it wrote outside result out: "),
-        (hostile.nan_beyond, "contiguous", "bytes, first at byte 80 from its first element"),
+        (hostile.poison_beyond, "contiguous", "it wrote outside result out: 4 bytes, first at byte 80 from"),
         (hostile.partly, "contiguous", "lastbit's poison at 4 of 20 elements, first (0, 4)"),
         (hostile.ignores_out_strides, "strided", "it wrote outside result out"),
         (hostile.ignores_out_strides, "strided_rows", "it wrote outside result out"),
