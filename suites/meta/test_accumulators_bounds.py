@@ -70,7 +70,7 @@ def row_bounds(model: Accumulator, a: Array, b: Array, c: Array | None) -> Array
 
 @pytest.mark.parametrize(("model", "fmt"), [*MODELS, *VARIANTS], ids=name)
 @given(seed=st.integers(0, 2**32), k=st.integers(1, 70), kind=st.sampled_from(KINDS), addend=st.booleans())
-@settings(STEPS, max_examples=24)
+@settings(STEPS, max_examples=18)
 def test_bound_holds(model, fmt, seed, k, kind, addend):
     a, b = operands(kind, fmt, 4, k, seed, bits=model.fraction_bits or model.precision)
     if model.emax == 15:  # the bound is that of sums that do not overflow
@@ -82,7 +82,7 @@ def test_bound_holds(model, fmt, seed, k, kind, addend):
 
 @pytest.mark.parametrize("fmt", ["f32", "f16", "bf16"])
 @given(seed=st.integers(0, 2**32), k=st.integers(1, 60), kind=st.sampled_from(KINDS), how=st.sampled_from(ORDERS))
-@settings(STEPS, max_examples=150)
+@settings(STEPS, max_examples=90)
 def test_promise_of_any_order_covers_every_order(fmt, seed, k, kind, how):
     promise = Accumulator.of(fmt)
     a, b = operands(kind, fmt, 4, k, seed, bits=promise.precision)
