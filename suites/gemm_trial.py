@@ -31,8 +31,9 @@ LARGEST_KEPT = 2**28
 LONG_SHARE = 0.005
 FAIR, SHORTEST = 129, 4
 LONGEST = {"smoke": 2048, "standard": 8192, "full": 16384}
-#: Significand bits of an operand that survive each input rounding; those not listed keep all.
-INPUT_BITS = {"tf32": 11, "bf16": 8, "f16": 11, "bf16x2": 16, "bf16x3": 24, "bf16x6": 24}
+#: Significand bits of operands whose products survive each input rounding whole; those not listed keep all. Of two
+#: bf16 words the product of the low ones is dropped, so one word is left; of three, what exact data needs is kept.
+INPUT_BITS = {"tf32": 11, "bf16": 8, "f16": 11, "bf16x2": 8, "bf16x3": 8, "bf16x6": 24}
 
 
 @dataclass(frozen=True, slots=True)
