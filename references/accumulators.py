@@ -14,8 +14,8 @@ Array = NDArray[np.float64]
 ORDERS = ("any", "sequential", "pairwise", "blocked", "lanes", "split", "tree-blocks")
 #: Those of matrix engines: "split" adds `width` contiguous sums in f32.
 ENGINE_ORDERS = {"fused": ("any", "sequential", "split"), "cdna3": ("any", "sequential")}
-#: Elements of one temporary of a fused engine's simulation, four times those of a chain's (which has more of them): they
-#: stay in the cache, where a product of 128 x 512 x 128 is twice as fast as with larger or smaller ones.
+#: Elements of one temporary of a fused engine's simulation, four times those of a chain's, which has more of them. They
+#: stay in the cache: a product of 128 x 512 x 128 is twice as fast as with twice or a quarter of that.
 CHUNK = 1 << 15
 
 
