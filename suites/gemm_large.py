@@ -22,7 +22,6 @@ from lastbit.suites.gemm_trial import (
     judge_within,
     noted,
     obtain,
-    scalars,
     sizes,
 )
 from lastbit.verdict import Outcome, Verdict
@@ -73,9 +72,8 @@ def judge_sampled(trial: Trial, given: Given, got: Obtained) -> Verdict:
     for name, (index, part, codes) in parts.items():
         verdict = judge_within(trial, part, replace(got, codes=codes))
         if verdict.outcome is not Outcome.PASS:
-            reason = (
-                f"of {name}s {', '.join(map(str, index[:4]))}, ... {name} number counts among them: {verdict.reason}"
-            )
+            proved = ", ".join(map(str, index[:4]))
+            reason = f"{verdict.reason}\n{name}s {proved}, ... were proved; the place counts among them"
             return replace(verdict, reason=reason)
     share = f"{rows.size} of {m} rows and {columns.size} of {n} columns element by element, all rows by checksum"
     return replace(_judge_checksum(trial, given, got, verdict), notes={**verdict.notes, "proved": share})
@@ -89,16 +87,8 @@ def _judge_checksum(trial: Trial, given: Given, got: Obtained, sampled: Verdict)
         reason = f"{y[~np.isfinite(y)][0]} at {where}, where every sum is far below the largest {out.name}"
         return replace(sampled, outcome=Outcome.WRONG_CLASS, reason=reason, where=where)
     a, b = given.operands["a"].values, given.operands["b"].values
-    check = checksum(
-        a,
-        b,
-        y,
-        trial.seed,
-        allowed=_allowed(trial, a, b, y),
-        vectors=VECTORS,
-        false_alarm=FALSE_ALARM,
-        **scalars(trial),
-    )
+    allowed = _allowed(trial, a, b, y)
+    check = checksum(a, b, y, trial.seed, allowed=allowed, vectors=VECTORS, false_alarm=FALSE_ALARM)
     ratio = float((np.abs(check.residual) / check.bound).max(initial=0.0))
     if not check.broken.size:
         return sampled
