@@ -13,7 +13,7 @@ JOBS ?= 2
 .PHONY: conformance test lint types meta bench clean
 
 conformance: $(RUN)
-	$(BIN)/python -m pytest --lastbit-report=reports/out $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --lastbit-report=reports/out $(ARGS)
 
 test: lint types meta
 
@@ -44,7 +44,7 @@ $(VENV)/venv.stamp:
 
 $(RUN): $(VENV)/venv.stamp pyproject.toml constraints.txt
 	@echo "installing pinned packages into $(VENV) (once)"
-	$(PIP) --editable '.[torch,triton]'
+	$(PIP) --editable '.[torch,triton,parallel]'
 	@touch $@
 
 $(DEV): $(RUN)
