@@ -42,7 +42,7 @@ $(VENV)/venv.stamp:
 	  { echo "no virtual environment: on Debian and Ubuntu, apt install python3-venv" >&2; rm -rf $(VENV); exit 1; }
 	@touch $@
 
-$(RUN): $(VENV)/venv.stamp pyproject.toml constraints.txt
+$(RUN): $(VENV)/venv.stamp pyproject.toml constraints.txt Makefile
 	@echo "installing pinned packages into $(VENV) (once)"
 	$(PIP) --editable '.[torch,triton,parallel]'
 	@touch $@
