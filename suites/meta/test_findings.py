@@ -14,7 +14,7 @@ from lastbit.references.formats import Format
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "FINDINGS.md").read_text()
-SECTION = re.compile(r"^## (\S+)$.*?^```python\n(.*?)^```$.*?^```text\n(.*?)^```$", re.M | re.S)
+SECTION = re.compile(r"^## (F\d+): .*?^```python\n(.*?)^```$.*?^```text\n(.*?)^```$", re.M | re.S)
 #: id: program, output.
 PROGRAMS = {name: (program, output) for name, program, output in SECTION.findall(TEXT)}
 #: Lines of a program, blank ones aside, so that a maintainer reads it at a glance.
@@ -22,7 +22,7 @@ LONGEST = 15
 
 
 def identifiers() -> list[str]:
-    return re.findall(r"^\| ([a-z0-9]+(?:-[a-z0-9]+)+) \|", TEXT, re.M)
+    return re.findall(r"^\| (F\d+) \|", TEXT, re.M)
 
 
 def has_bf16_instructions() -> bool:
@@ -42,7 +42,7 @@ def test_findings_program_prints_what_is_recorded(name, tmp_path):
     for library in ("torch", "triton"):
         if f"import {library}" in program and importlib.util.find_spec(library) is None:
             pytest.skip(f"{library} is not installed")
-    if name == "torch-bf16-subnormals" and not has_bf16_instructions():
+    if name == "F1" and not has_bf16_instructions():
         pytest.skip("this CPU has no bf16 instructions, so nothing is flushed")
     # Triton reads the source of its kernels, so the program is a file.
     path = tmp_path / "program.py"
@@ -58,9 +58,9 @@ def test_findings_program_prints_what_is_recorded(name, tmp_path):
 @pytest.mark.parametrize(
     ("name", "format", "line"),
     [
-        ("triton-interpreter-bf16-cast", "bf16", 0),
-        ("triton-interpreter-bf16-cast", "f32", 1),
-        ("triton-interpreter-fp8-cast", "e4m3fn", None),
+        ("F4", "bf16", 0),
+        ("F4", "f32", 1),
+        ("F5", "e4m3fn", None),
     ],
 )
 def test_findings_cast_is_wrong_by_rational_arithmetic(name, format, line):

@@ -17,7 +17,7 @@ from lastbit.providers import numpy as numpy_provider
 from lastbit.references.formats import Format
 
 #: (kernel, formats) that are wrong on these data, and the finding (FINDINGS.md) that says so.
-WRONG_ON_INTEGERS = {("triton/gemm-unwidened", "bf16 bf16 f32"): "triton-interpreter-bf16-dot"}
+WRONG_ON_INTEGERS = {("triton/gemm-unwidened", "bf16 bf16 f32"): "F3"}
 M, N, K = 5, 6, 7
 INTEGERS = ("i8", "u8", "i32")
 
