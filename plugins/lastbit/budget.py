@@ -18,10 +18,13 @@ class Budget:
     formula: str
     #: Where it is derived: "budgets.md 2; Jeannerod and Rump 2013", sections of docs/budgets.md.
     source: str
-    #: Sub-Gaussian scale of the error under independent mean-zero roundings, or None where that does
-    #: not hold; `unstatistical` then says why.
+    #: Sub-Gaussian scale of the error under independent mean-zero roundings, or None where that does not hold;
+    #: `unstatistical` then says why.
     sigma: "NDArray[np.float64] | None" = None
     unstatistical: str = ""
+    #: Bound of the error before the output was rounded to nearest even: what can move a result to another value than
+    #: the rounded truth. None where no rounding follows the sum, or another one.
+    before: "NDArray[np.float64] | None" = None
     #: The result may be the overflow value where |truth| + slack exceeds the threshold, and must be where
     #: |truth| - slack does; None: the output format cannot overflow.
     overflow_slack: "NDArray[np.float64] | None" = None

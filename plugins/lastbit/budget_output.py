@@ -50,13 +50,13 @@ def overflow_window(
 
 def round_output(
     terms: Terms, slack: Floats, contract: "Contract", accumulator: Accumulator, fmt: Format, truth: "Truth"
-) -> tuple[Floats, Floats | None]:
-    """The bound and the scale after the result is rounded to the output format."""
+) -> tuple[Floats, Floats | None, Floats | None]:
+    """The bound and the scale after the result is rounded to the output format, and Budget.before."""
     hi = np.where(np.isfinite(truth.hi), truth.hi, 0.0)
     nearest = contract.output_rounding.startswith("nearest")
     if accumulator.engine == "integer" and fmt.kind == "integer" and not float(slack.max(initial=0.0)):
         terms.no_statistics("integers are not rounded")
-        return np.zeros(hi.shape), None
+        return np.zeros(hi.shape), None, None
     if accumulator.engine == "integer":  # what follows it is in f32, and the conversion to f32 is a term already
         kept = fmt.kind == "float" and fmt.precision >= 24
     else:
@@ -64,11 +64,12 @@ def round_output(
             fmt.precision >= accumulator.precision and fmt.emin <= accumulator.emin and fmt.emax >= accumulator.emax
         )
     if kept:
-        return np.broadcast_to(slack, hi.shape), terms.sigma
+        return np.broadcast_to(slack, hi.shape), terms.sigma, None
     step = fmt.ulp((np.abs(hi) + slack) * ROUND_UP)
     size = "half an" if nearest else "one"
     terms.cite(f"{size} ulp of {fmt.name} at |s|+error ({contract.output_rounding})", "budgets.md 8")
     if contract.output_rounding not in ("nearest-even", "stochastic"):
         terms.no_statistics(f"rounding {contract.output_rounding} has one sign")
     allowed = slack + step * (0.5 if nearest else 1.0)
-    return allowed * ROUND_UP, None if terms.sigma is None else np.hypot(terms.sigma, step / 2)
+    sigma = None if terms.sigma is None else np.hypot(terms.sigma, step / 2)
+    return allowed * ROUND_UP, sigma, slack if contract.output_rounding == "nearest-even" else None

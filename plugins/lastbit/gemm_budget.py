@@ -70,7 +70,7 @@ def budget(
         terms.add(truth.radius, "radius of the truth", "budgets.md 7")
     slack = terms.error * ROUND_UP
     window = overflow_window(np.maximum(largest, terms.weight), slack, terms.lost, accumulator, fmt, truth)
-    allowed, sigma = round_output(terms, slack, contract, accumulator, fmt, truth)
+    allowed, sigma, before = round_output(terms, slack, contract, accumulator, fmt, truth)
     if sigma is not None:
         if not float(sigma.max(initial=0.0)) > 0:
             terms.no_statistics("every result is exact")
@@ -82,6 +82,7 @@ def budget(
         source="; ".join(terms.sources) or "integers are exact",
         sigma=sigma,
         unstatistical=terms.unstatistical,
+        before=before,
         overflow_slack=window,
         flush_below=fmt.min_normal if flush else 0.0,
     )

@@ -82,7 +82,7 @@ def measure(
     `allowed` and `sigma` broadcast against the output. An element counts towards the statistics where truth and result
     are finite. The error is |(y - hi) - lo| in float64: the first difference is exact where y is within a factor 2 of
     hi (Sterbenz), else its rounding is relative to a difference that is not small, so the whole is within 2^-51 of
-    itself; budgets are rounded up by more than that (gemm_budget.ROUND_UP). The ulp is taken at hi, which differs from
+    itself; budgets are rounded up by more than that (budget_output.ROUND_UP). The ulp is taken at hi, which differs from
     the ulp at hi + lo only where hi is a power of two and lo points to zero.
     """
     shape = codes.shape

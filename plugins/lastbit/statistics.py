@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from lastbit.budget import Budget
 from lastbit.metrics import measure
+from lastbit.references.chains import two_sum
 from lastbit.references.formats import Format
 from lastbit.verdict import Outcome, Verdict
 
@@ -27,6 +28,9 @@ SAMPLE = 1 << 18
 #: With fewer independent elements, no bias that the bound would not see can be told from chance.
 FEWEST = 64
 
+#: What a bound of 0, where nothing may move, counts as in a ratio.
+TINY = float(np.finfo(np.float64).tiny)
+
 SOURCE = "budgets.md 10; Hoeffding 1963; Hsu, Kakade and Zhang 2012"
 
 
@@ -42,7 +46,7 @@ class Statistic:
     @property
     def ratio(self) -> float:
         """|value| / bound."""
-        return abs(self.value) / self.bound
+        return min(abs(self.value) / max(self.bound, TINY), 1 / TINY)
 
 
 def judge_statistics(codes: Codes, fmt: "str | Format", truth: "Truth", budget: Budget) -> Verdict:
@@ -61,11 +65,18 @@ def judge_statistics(codes: Codes, fmt: "str | Format", truth: "Truth", budget: 
     if index.size < FEWEST:
         reason = f"{index.size} elements are independent of one another, fewer than {FEWEST}"
         return Verdict(Outcome.NOT_TESTED, reason=reason, proof=truth.rung)
-    shape = truth.hi.shape
-    places = np.unravel_index(index, shape)
-    x, radius = truth.hi[places], np.broadcast_to(truth.radius, shape)[places]
-    error = (fmt.decode(codes.reshape(-1)[index]) - x) - truth.lo[places]
-    found = statistics(error, x, np.broadcast_to(budget.sigma, shape)[places], radius)
+    places = np.unravel_index(index, truth.hi.shape)
+    x, lo = truth.hi[places], truth.lo[places]
+    radius, sigma = (np.broadcast_to(array, truth.hi.shape)[places] for array in (truth.radius, budget.sigma))
+    y = fmt.decode(codes.reshape(-1)[index])
+    error = (y - x) - lo
+    if budget.before is None:
+        lean, scale, unsure = error, sigma, radius
+    else:
+        lean = y - fmt.round(x, lo)
+        scale = _reach(fmt, x, lo, np.broadcast_to(budget.before, truth.hi.shape)[places])
+        unsure = _reach(fmt, x, lo, radius)
+    found = (*biases(lean, x, scale, unsure), mean_square(error, sigma, radius))
     worst = max(found, key=lambda statistic: statistic.ratio)
     broken = [statistic for statistic in found if statistic.ratio > 1]
     return Verdict(
@@ -80,28 +91,39 @@ def judge_statistics(codes: Codes, fmt: "str | Format", truth: "Truth", budget: 
     )
 
 
-def statistics(error: Floats, x: Floats, sigma: Floats, radius: Floats) -> tuple[Statistic, ...]:
-    """Bias towards zero or away from it, bias up or down, and mean square of errors with sub-Gaussian scales `sigma`.
+def biases(error: Floats, x: Floats, scale: Floats, radius: Floats) -> tuple[Statistic, Statistic]:
+    """Bias towards zero or away from it, and up or down, of errors with sub-Gaussian scales `scale`, known to `radius`.
 
-    One-dimensional arrays; `error` is known to `radius`. Bias: P(|sum e_i| > t) <= 2 exp(-t^2 / (2 sum sigma_i^2)).
-    Mean square: P(sum (e_i/sigma_i)^2 > n + 2 sqrt(n t) + 2 t) <= exp(-t).
+    P(|sum e_i| > t) <= 2 exp(-t^2 / (2 sum scale_i^2)) (Hoeffding).
     """
-    n = error.size
-    each = FALSE_ALARM / TESTS
-    spread = sqrt(2 * log(2 / each)) * sqrt(float(np.dot(sigma, sigma))) + float(radius.sum())
-    t = log(1 / each)
-    share = np.maximum(np.abs(error) - radius, 0.0) / sigma
-    linear = f"{sqrt(2 * log(2 / each)):.3g}*sqrt(sum sigma^2)"
+    factor = sqrt(2 * log(2 * TESTS / FALSE_ALARM))
+    bound = factor * sqrt(float(np.sum(scale * scale))) + float(radius.sum())
+    formula = f"{factor:.3g}*sqrt(sum scale^2)"
     return (
-        Statistic("signed bias", float(np.dot(error, np.sign(x))), spread, f"|sum error*sign(x)| <= {linear}"),
-        Statistic("bias", float(error.sum()), spread, f"|sum error| <= {linear}"),
-        Statistic(
-            "mean square",
-            float(np.dot(share, share)),
-            n + 2 * sqrt(n * t) + 2 * t,
-            f"sum (error/sigma)^2 <= n + 2*sqrt({t:.3g}*n) + {2 * t:.3g}",
-        ),
+        Statistic("signed bias", float(np.sum(error * np.sign(x))), bound, f"|sum error*sign(x)| <= {formula}"),
+        Statistic("bias", float(error.sum()), bound, f"|sum error| <= {formula}"),
     )
+
+
+def mean_square(error: Floats, sigma: Floats, radius: Floats) -> Statistic:
+    """The sum of squares of errors with sub-Gaussian scales `sigma`, known to `radius`.
+
+    P(sum (e_i/sigma_i)^2 > n + 2 sqrt(n t) + 2 t) <= exp(-t) (Hsu, Kakade and Zhang).
+    """
+    n, t = error.size, log(TESTS / FALSE_ALARM)
+    share = np.maximum(np.abs(error) - radius, 0.0) / sigma
+    formula = f"sum (error/sigma)^2 <= n + 2*sqrt({t:.3g}*n) + {2 * t:.3g}"
+    return Statistic("mean square", float(np.sum(share * share)), n + 2 * sqrt(n * t) + 2 * t, formula)
+
+
+def _reach(fmt: Format, x: Floats, lo: Floats, distance: Floats) -> Floats:
+    """How far apart x - distance and x + distance are when rounded: the scale of result - rounded truth.
+
+    The rounding error of the truth itself is no chance: it is a function of the data, and leans where these gather on
+    one side of a tie. What is left of a result's error is 0 unless a tie is within `distance`.
+    """
+    low, high = (fmt.round(*two_sum(x, lo + side * distance)) for side in (-1.0, 1.0))
+    return high - low
 
 
 def _independent(codes: Codes, fmt: Format, truth: "Truth", budget: Budget) -> NDArray[np.int64]:

@@ -418,7 +418,7 @@ def test_output_rounding_is_bounded_sharply(exponent: int, below: float, before:
     fmt = Format.of(name)
     truth = Truth(np.array([x]), np.zeros(1), np.zeros(1), np.array([x]), "given")
     terms = Terms(np.array([before]), truth.weight, None)
-    allowed, _ = round_output(terms, terms.error, Contract(accumulator="exact"), Accumulator.of("exact"), fmt, truth)
+    allowed, _, _ = round_output(terms, terms.error, Contract(accumulator="exact"), Accumulator.of("exact"), fmt, truth)
     values = [x - before, x + before, *np.linspace(x - before, x + before, 50)]
     values = [value for value in values if abs(value) < fmt.max]
     errors = [abs(Fraction(fmt.round_rational(Fraction(v), overflow="saturate")) - Fraction(x)) for v in values]
