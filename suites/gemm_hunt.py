@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from lastbit.case import Case, Trial
+from lastbit.kernel import limit_of
 from lastbit.references.data import RECIPES
 from lastbit.suites.gemm_structure import layout as judge_case
 from lastbit.suites.gemm_trial import has_data
@@ -81,7 +82,7 @@ def _search(trial: Trial, tally: dict[Outcome, int]) -> None:
 
 def _draw(trial: Trial, data: Any, st: Any) -> Trial:
     """A trial of the same kernel at a drawn case; smaller sizes, earlier recipes and plain layouts are simpler."""
-    volume = min(trial.kernel.limit or VOLUME, VOLUME)
+    volume = min(limit_of(trial.kernel, trial.formats) or VOLUME, VOLUME)
     batch = data.draw(st.sampled_from((None, 1, 2, 5))) if "batch" in trial.kernel.features else None
     volume //= batch or 1
     m = data.draw(st.integers(1, LARGEST))

@@ -56,7 +56,7 @@ def judge_rank_one(trial: Trial, given: Given, got: Obtained) -> Verdict:
     value = (a @ b[:, :1]) * b[first] / b[first, 0]
     zero = np.zeros(value.shape)
     truth = Truth(value, zero, zero, np.abs(value), "closed form")
-    return noted(judge_exact(got.codes, Format.of(trial.formats["out"]), truth, trial.contract), got)
+    return noted(trial, judge_exact(got.codes, Format.of(trial.formats["out"]), truth, trial.contract), got)
 
 
 def judge_sampled(trial: Trial, given: Given, got: Obtained) -> Verdict:

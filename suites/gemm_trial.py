@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from hashlib import sha256
 from math import prod
 
 import numpy as np
@@ -146,7 +147,7 @@ def judge_within(trial: Trial, given: Given, got: Obtained) -> Verdict:
         return got.fault
     proved = proof(trial, given)
     verdict = judge(got.codes, Format.of(trial.formats["out"]), proved.truth, proved.budget, trial.contract)
-    return unless_vacuous(noted(verdict, got), proved.hole)
+    return unless_vacuous(noted(trial, verdict, got), proved.hole)
 
 
 def judge_rows(trial: Trial, given: Given, rows: NDArray[np.int64], got: Obtained) -> Verdict:
@@ -164,7 +165,7 @@ def judge_rows(trial: Trial, given: Given, rows: NDArray[np.int64], got: Obtaine
     sigma = None if budget.sigma is None else part(budget.sigma)
     budget = replace(budget, allowed=part(budget.allowed), sigma=sigma, overflow_slack=slack)
     verdict = judge(got.codes, Format.of(trial.formats["out"]), truth, budget, trial.contract)
-    return unless_vacuous(noted(verdict, got), whole.hole)
+    return unless_vacuous(noted(trial, verdict, got), whole.hole)
 
 
 def judge_unique(trial: Trial, given: Given, got: Obtained) -> Verdict:
@@ -172,7 +173,7 @@ def judge_unique(trial: Trial, given: Given, got: Obtained) -> Verdict:
     if got.fault is not None:
         return got.fault
     proved = exact_truth(trial, given)
-    return noted(judge_exact(got.codes, Format.of(trial.formats["out"]), proved, trial.contract), got)
+    return noted(trial, judge_exact(got.codes, Format.of(trial.formats["out"]), proved, trial.contract), got)
 
 
 def judge_result(trial: Trial, given: Given, got: Obtained) -> Verdict:
@@ -194,9 +195,10 @@ def has_data(trial: Trial) -> str:
     return ""
 
 
-def noted(verdict: Verdict, got: Obtained) -> Verdict:
-    """`verdict` with what the harness noted about the call."""
-    return replace(verdict, notes={**got.notes, **verdict.notes})
+def noted(trial: Trial, verdict: Verdict, got: Obtained) -> Verdict:
+    """`verdict` with what the harness noted about the call, and with the result's digest if it is to be repeatable."""
+    digest = sha256(np.ascontiguousarray(got.codes)).hexdigest()[:16] if trial.contract.deterministic else ""
+    return replace(verdict, notes={**got.notes, **verdict.notes}, digest=digest)
 
 
 def unless_vacuous(verdict: Verdict, hole: str) -> Verdict:

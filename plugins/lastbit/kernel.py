@@ -22,10 +22,11 @@ OPS = (
 )
 FRAMEWORKS = ("torch", "numpy", "jax")
 OPERANDS = {"gemm": ("a", "b", "out")}
-FORMATS = frozenset(
-    "f64 f32 tf32 f16 bf16 e4m3fn e4m3fnuz e4m3b11fnuz e5m2 e5m2fnuz e4m3 e3m4 e8m0fnu e3m2fn e2m3fn e2m1fn nf4 "
-    "i8 u8 i4 u4 i32 p3109_8p1uf p3109_8p3se p3109_8p3sf p3109_8p4se p3109_8p4sf p3109_4p2sf".split()
-)
+_FORMATS = """
+    f64 f32 tf32 f16 bf16 e4m3fn e4m3fnuz e4m3b11fnuz e5m2 e5m2fnuz e4m3 e3m4 e8m0fnu e3m2fn e2m3fn e2m1fn nf4
+    i8 u8 i4 u4 i32 p3109_8p1uf p3109_8p3se p3109_8p3sf p3109_8p4se p3109_8p4sf p3109_4p2sf
+"""
+FORMATS = frozenset(_FORMATS.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +53,9 @@ class Kernel:
     features: frozenset[str] = frozenset()
     #: For quantized ops: a Scaling or its name.
     scaling: Any = None
-    #: Largest m*n*k (product of the case's sizes) that this kernel is asked to do; None: any. For interpreters.
-    limit: int | None = None
+    #: Largest m*n*k (product of the case's sizes) that this kernel is asked to do, for interpreters and slow formats: a
+    #: number, or numbers by output format; None, or a format not named: any.
+    limit: int | Mapping[str, int] | None = None
     #: Lowest tier at which it is run: "smoke", "standard", "full".
     tier: str = "smoke"
     #: Block sizes of the implementation by dimension name, for tail cases at tile-1 and tile+1; empty: unknown.
@@ -83,6 +85,13 @@ class Kernel:
         if isinstance(self.formats, Mapping):
             return (dict(self.formats),)
         return tuple(dict(formats) for formats in self.formats)
+
+
+def limit_of(kernel: Kernel, formats: Mapping[str, str]) -> int | None:
+    """Largest product of sizes that the kernel is asked to do with these formats, or None."""
+    if kernel.limit is None or isinstance(kernel.limit, int):
+        return kernel.limit
+    return kernel.limit.get(formats["out"])
 
 
 def formats_text(formats: Mapping[str, str]) -> str:

@@ -11,7 +11,7 @@ from lastbit.case import TIERS, Case, Check, Trial
 from lastbit.choices import Options
 from lastbit.contract import resolved
 from lastbit.errors import UsageError
-from lastbit.kernel import Kernel, formats_text
+from lastbit.kernel import Kernel, formats_text, limit_of
 from lastbit.settling import reproduce
 from lastbit.verdict import Outcome, Record, Verdict
 
@@ -226,7 +226,7 @@ def _whole_kernel(kernel: Kernel, options: Options, devices: tuple[str, ...]) ->
 
 def _why_not(check: Check, trial: Trial) -> str:
     """Why this trial is left out, or ""."""
-    limit = trial.kernel.limit
+    limit = limit_of(trial.kernel, trial.formats)
     if limit is not None:
         from lastbit.suites.law import sizes
 
