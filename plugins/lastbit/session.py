@@ -103,15 +103,31 @@ def select(
             for trial in _trials(kernel, case, devices, options, check):
                 why = _why_not(check, trial)
                 if why:
-                    record = _blank(check, trial)
+                    record = blank(check, trial)
                     untested.append(replace(record, outcome=Outcome.NOT_TESTED, reason=why))
                 else:
                     chosen.setdefault(f"{check.name} {case.id}", []).append((check, trial))
     ordered = [choice for group in chosen.values() for choice in sorted(group, key=_formats)]
     return Plan(
-        tuple(choice for choice in ordered if _in_shard(_blank(*choice), options)),
+        tuple(choice for choice in ordered if _in_shard(blank(*choice), options)),
         tuple(record for record in untested if _in_shard(record, options)),
         absent or {},
+    )
+
+
+def blank(check: Check, trial: Trial) -> Record:
+    """The record of a trial before it is judged."""
+    return Record(
+        kernel=trial.kernel.name,
+        op=trial.kernel.op,
+        formats=formats_text(trial.formats),
+        device=trial.device,
+        check=check.name,
+        case=trial.case.id,
+        outcome=Outcome.NOT_TESTED,
+        contract=trial.contract.text(),
+        tier=trial.tier,
+        seed=trial.seed,
     )
 
 
@@ -158,7 +174,7 @@ def judge(check: Check, trial: Trial, rules: Policy | None = None) -> Record:
         verdict = Verdict(Outcome.ERROR, f"lastbit failed, which is no fault of the kernel\n{traceback.format_exc()}")
     seconds = time.perf_counter() - start
     record = replace(
-        _blank(check, trial),
+        blank(check, trial),
         outcome=verdict.outcome,
         reason=verdict.reason,
         measured=verdict.measured,
@@ -236,21 +252,6 @@ def _why_not(check: Check, trial: Trial) -> str:
         if volume > limit:
             return f"{volume} products are more than the {limit} that the kernel is asked for at most"
     return check.applies(trial)
-
-
-def _blank(check: Check, trial: Trial) -> Record:
-    return Record(
-        kernel=trial.kernel.name,
-        op=trial.kernel.op,
-        formats=formats_text(trial.formats),
-        device=trial.device,
-        check=check.name,
-        case=trial.case.id,
-        outcome=Outcome.NOT_TESTED,
-        contract=trial.contract.text(),
-        tier=trial.tier,
-        seed=trial.seed,
-    )
 
 
 def _unjudged(kernel: Kernel, outcome: Outcome, reason: str, options: Options) -> Record:

@@ -1,7 +1,7 @@
 """One pytest session's walk of the law: its plan, its records as they arrive, and its exit status."""
 
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ import pytest
 from lastbit.choices import Options, options
 from lastbit.errors import LastbitError
 from lastbit.options import OPTIONS
-from lastbit.settling import failure, settles
+from lastbit.settling import failure, reproduce, settles
 from lastbit.verdict import Outcome
 
 if TYPE_CHECKING:
@@ -90,6 +90,8 @@ class Walk:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the record of a report into the account."""
+        if not self.is_worker and report.when == "???" and "::test_" in report.nodeid:
+            self._bury(report)
         if self.is_worker or not hasattr(report, "lastbit"):
             return
         from lastbit.reports.run import decode
@@ -156,6 +158,22 @@ class Walk:
             terminal.write_line(f"report: {_near(self.options.report)}/report.md, records: {self._writer.path.name}")
         for problem in dict.fromkeys(self.problems):
             terminal.write_line(f"lastbit: {problem}", red=True)
+
+    def _bury(self, report: pytest.TestReport) -> None:
+        """Keep the record of a trial whose worker of pytest-xdist died: such a report comes from no test."""
+        from lastbit import session
+        from lastbit.suites.law import OPS_WITH_LAW
+
+        path, _, test = report.nodeid.partition("::test_")
+        op, _, case = test.partition("[")
+        if op not in OPS_WITH_LAW or not path.endswith(f"test_{op}.py"):
+            return
+        plan = session.plan(self.options, self._kernels(), (op,))
+        for check, trial in plan.choices:
+            if item_id(check, trial) == case.removesuffix("]"):
+                reason = f"the process died that the kernel ran in (pytest-xdist: {report.longrepr})"
+                record = replace(session.blank(check, trial), outcome=Outcome.CRASHED, reason=reason)
+                self._keep(replace(record, reproduce=reproduce(record, command(self.config))))
 
     def _kernels(self) -> "Found":
         if self._found is None:

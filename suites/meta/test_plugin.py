@@ -247,3 +247,50 @@ def test_killed_run_keeps_what_was_judged(stranger: Stranger, pytester: pytest.P
     lines = (pytester.path / "lastbit-report" / "run.jsonl").read_text().splitlines()
     judged = [json.loads(line) for line in lines[1:]]
     assert [r["kernel"] for r in judged if r["outcome"] == "pass"] == ["mine/a"]
+
+
+def test_kernel_that_kills_a_worker_is_crashed_and_the_rest_is_judged(
+    stranger: Stranger, pytester: pytest.Pytester
+) -> None:
+    deadly = "kernel('mine/deadly', lambda case: __import__('os')._exit(9))"
+    result = stranger("-n", "2", kernels=deadly, good="pass")
+    assert result.ret == 1
+    outcomes = {(r["kernel"], r["outcome"]) for r in records(pytester.path / "lastbit-report")}
+    assert {("mine/deadly", "crashed"), ("mine/good", "pass")} <= outcomes
+    result.stdout.fnmatch_lines(["CRASHED mine/deadly*", "*DOES NOT CONFORM: 1 of 2 kernels*"])
+
+
+FINDING = """
+[[finding]]
+id = "odd-first"
+kernel = "mine/*"
+check = "one"
+case = "first/*"
+outcome = "over_budget"
+reason = "known since the spring"
+"""
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status", "said"),
+    [
+        ("over_budget", 0, "odd-first: mine/odd*one, 1 x over_budget"),
+        ("wrong_class", 1, "WRONG_CLASS mine/odd*"),
+        ("pass", 1, "*finding odd-first no longer happens*"),
+    ],
+)
+def test_known_finding_is_listed_and_fails_when_it_changes(
+    stranger: Stranger, pytester: pytest.Pytester, outcome: str, status: int, said: str
+) -> None:
+    pytester.mkdir("suites").joinpath("findings.toml").write_text(FINDING)
+    check_one = f"kernel('mine/odd', lambda case: {outcome!r})"
+    result = stranger("--lastbit-case", "one first/m2-n3-k4", kernels=check_one)
+    assert result.ret == status
+    result.stdout.fnmatch_lines([f"*{said}"])
+
+
+def test_damaged_findings_are_usage_not_a_crash(stranger: Stranger, pytester: pytest.Pytester) -> None:
+    pytester.mkdir("suites").joinpath("findings.toml").write_text("[[finding]]\nid = 3\n")
+    result = stranger(good="pass")
+    assert result.ret == 2
+    result.stdout.fnmatch_lines(["lastbit: *findings.toml: finding 1: *"])
