@@ -61,6 +61,7 @@ def judge_exact(codes: Codes, fmt: "str | Format", truth: "Truth", contract: "Co
     WRONG_CLASS if a mismatch involves a NaN or an infinity, else OVER_BUDGET.
     """
     fmt = Format.of(fmt)
+    stats = measure(codes, fmt, truth).stats
     y = fmt.decode(codes)
     low, high = expected(fmt, truth, contract)
     right = ((y >= low) & (y <= high)) | (np.isnan(y) & (np.isnan(low) | np.isnan(high)))
@@ -71,7 +72,6 @@ def judge_exact(codes: Codes, fmt: "str | Format", truth: "Truth", contract: "Co
     if contract.overflow == "saturate":
         right |= np.isinf(truth.hi) & (y == truth.hi)
     count = int(right.size - np.count_nonzero(right))
-    stats = measure(codes, fmt, truth).stats
     formula = "exact [one rounding]"
     if not count:
         return Verdict(Outcome.PASS, measured=0.0, allowed=0.0, stats=stats, formula=formula, proof=truth.rung)

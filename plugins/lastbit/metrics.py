@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from lastbit.errors import UsageError
 from lastbit.verdict import ErrorStats
 
 if TYPE_CHECKING:
@@ -82,10 +83,14 @@ def measure(
     `allowed` and `sigma` broadcast against the output. An element counts towards the statistics where truth and result
     are finite. The error is |(y - hi) - lo| in float64: the first difference is exact where y is within a factor 2 of
     hi (Sterbenz), else its rounding is relative to a difference that is not small, so the whole is within 2^-51 of
-    itself; budgets are rounded up by more than that (budget_output.ROUND_UP). The ulp is taken at hi, which differs from
-    the ulp at hi + lo only where hi is a power of two and lo points to zero.
+    itself; budgets are rounded up by more than that (budget_output.ROUND_UP). The ulp is taken at hi; it differs from
+    that at hi + lo only where hi is a power of two and lo points to zero.
+
+    Raises UsageError when the output has not the truth's shape.
     """
     shape = codes.shape
+    if shape != truth.hi.shape:
+        raise UsageError(f"the output has shape {shape}, its truth {truth.hi.shape}; judge what the truth was made for")
     rows = _Rows(
         np.ascontiguousarray(codes).reshape(-1),
         _flat(truth.hi, shape),

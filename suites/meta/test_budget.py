@@ -312,6 +312,43 @@ def test_budget_holds_for_flushed_products_and_partial_sums(sizes: tuple[int, in
     assert verdict.outcome is Outcome.PASS, verdict.reason
 
 
+def test_flushed_addend_is_allowed_in_its_own_format() -> None:
+    """A subnormal f16 number is a normal f32 one, and lost nevertheless where f16 operands are flushed."""
+    zeros, c = np.zeros((2, 2)), np.full((2, 2), 2.0**-15)
+    truth = gemm.truth(zeros, zeros, c=c, beta=0.5)
+    operands = {"a": Exact(zeros), "b": Exact(zeros), "c": Exact(c)}
+    formats = {"a": "f16", "b": "f16", "c": "f16", "out": "f32"}
+    for subnormals, outcome in (("flush", Outcome.PASS), ("keep", Outcome.OVER_BUDGET)):
+        contract = Contract(accumulator=F32, subnormals=subnormals)
+        allowed = budget(contract, formats, operands, truth, beta=0.5)
+        assert judge(np.zeros((2, 2), np.uint32), Format.of("f32"), truth, allowed, contract).outcome is outcome
+
+
+@pytest.mark.parametrize("rounding", ["f16", "bf16", "tf32", "bf16x3"])
+def test_operands_below_the_range_they_are_rounded_to_lose_an_absolute_part(rounding: str) -> None:
+    """Numbers of a few steps of the target format's smallest, against numbers near 1."""
+    rng = np.random.default_rng(11)
+    f32, eta = Format.of("f32"), Format.of(INPUT_ROUNDINGS[rounding].format).eta
+    data = Data("f32", f32.round(rng.uniform(1, 9, (30, 3)) * eta), f32.round(rng.uniform(1, 2, (3, 30))))
+    contract = Contract(accumulator=F32, input_rounding=rounding)
+    verdict = data.judge(multiplied(rounding, data.a, data.b, CHAINS[0]), "f32", contract)
+    assert verdict.outcome is Outcome.PASS, verdict.reason
+    assert verdict.measured is not None
+    assert verdict.measured > 0.1
+    assert data.judge(np.zeros((30, 30)), "f32", contract).outcome is Outcome.OVER_BUDGET
+
+
+def test_operands_that_overflow_when_rounded_excuse_their_rows_and_columns() -> None:
+    data = Data("f32", np.array([[1e6, 1.0], [1.0, 1.0]]), np.ones((2, 2)))
+    with np.errstate(over="ignore"):
+        y = multiplied("f16", data.a, data.b, CHAINS[0])
+    assert np.isinf(y[0]).all()
+    assert data.judge(y, "f32", Contract(accumulator=F32, input_rounding="f16")).outcome is Outcome.PASS
+    assert data.judge(y, "f32", Contract(accumulator=F32)).outcome is Outcome.WRONG_CLASS
+    y[1, 1] = np.inf
+    assert data.judge(y, "f32", Contract(accumulator=F32, input_rounding="f16")).where == "(1, 1)"
+
+
 def test_flushed_operands_are_refused_where_subnormals_are_kept() -> None:
     data = Data("f16", np.full((2, 64), 2.0**-16), np.full((64, 2), 1.0))
     assert data.judge(np.zeros((2, 2)), "f16", Contract(accumulator=F32)).outcome is Outcome.OVER_BUDGET

@@ -15,6 +15,7 @@ from lastbit import metrics
 from lastbit.acceptance import OVER, RIGHT, WRONG_CLASS, classify
 from lastbit.budget import Budget
 from lastbit.contract import Contract
+from lastbit.errors import UsageError
 from lastbit.judge import judge, judge_exact
 from lastbit.metrics import PIECE, measure
 from lastbit.references.formats import Format
@@ -131,6 +132,33 @@ def test_directed_rounding_overflows_on_its_own_side(rounding: str, x: float, ri
     budget = budget_of([32.0], overflow_slack=np.zeros(1))
     assert judge(fmt.encode([right]), fmt, truth_of([x]), budget, contract).outcome is Outcome.PASS
     assert judge(fmt.encode([wrong]), fmt, truth_of([x]), budget, contract).outcome is not Outcome.PASS
+
+
+def test_low_part_of_the_truth_decides_at_the_threshold() -> None:
+    """f16 overflows from 65520 on; a truth a hair below may not, one a hair above must."""
+    fmt = Format.of("f16")
+    budget = budget_of([16.0], overflow_slack=np.zeros(1))
+    for sign in (1.0, -1.0):
+        for lo, right, wrong in ((-1e-9, 65504.0, inf), (1e-9, inf, 65504.0)):
+            truth = truth_of([sign * 65520.0], sign * lo)
+            assert judge(fmt.encode([sign * right]), fmt, truth, budget, PLAIN).outcome is Outcome.PASS
+            assert judge(fmt.encode([sign * wrong]), fmt, truth, budget, PLAIN).outcome.failed
+
+
+def test_an_i32_sum_that_may_wrap_may_be_anything() -> None:
+    fmt = Format.of("i32")
+    codes = np.array([0x80000005, 7], np.uint32)
+    budget = budget_of(np.zeros(2), overflow_slack=np.array([inf, 0.0]))
+    assert judge(codes, fmt, truth_of([2.0**31 + 5, 7.0]), budget, PLAIN).outcome is Outcome.PASS
+    assert judge(codes[::-1].copy(), fmt, truth_of([2.0**31 + 5, 7.0]), budget, PLAIN).where == "(1,)"
+
+
+def test_output_of_another_shape_is_refused() -> None:
+    fmt = Format.of("f32")
+    for judged in (lambda: judge(fmt.encode(np.ones((2, 3))), fmt, truth_of(np.ones(3)), budget_of(1.0), PLAIN),
+                   lambda: judge_exact(fmt.encode(np.ones((2, 3))), fmt, truth_of(np.ones(3)), PLAIN)):  # fmt: skip
+        with pytest.raises(UsageError, match=r"shape \(2, 3\), its truth \(3,\)"):
+            judged()
 
 
 def test_unsigned_integer_saturates_at_zero() -> None:

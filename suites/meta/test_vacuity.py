@@ -50,6 +50,18 @@ def test_a_counterfeit_is_accepted_where_the_bound_covers_its_largest_error(shap
         assert {name for name in COUNTERFEITS if name in said} == {n for n, error in sizes.items() if error < limit}
 
 
+def test_counterfeits_are_what_they_are_called() -> None:
+    x, i = np.array([1.0, -2.0, 4.0, 8.0]), np.arange(4)
+    offered = {name: counterfeit(x, i).tolist() for name, counterfeit in COUNTERFEITS.items()}
+    assert offered["2 % too large"] == [1.02, -2.04, 4.08, 8.16]
+    assert offered["the double"] == [2.0, -4.0, 8.0, 16.0]
+    assert offered["the opposite sign"] == [-1.0, 2.0, -4.0, -8.0]
+    assert (offered["zeros"], offered["a constant"]) == ([0.0] * 4, [2.75] * 4)
+    assert sorted(offered["a shuffle"]) == sorted(x)
+    assert all(a != b for a, b in zip(offered["a shuffle"], x, strict=True))
+    assert np.isnan(offered["NaN"]).all()
+
+
 def test_one_refused_element_among_many_is_enough() -> None:
     """The element that refuses is found wherever it is."""
     x = np.random.default_rng(2).standard_normal((300, 40)) + 3
