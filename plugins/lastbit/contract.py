@@ -15,7 +15,8 @@ class Contract:
     """
 
     #: Accumulator of sums of products: "f64", "f32", "f16", "bf16", "i32", "exact", or an Accumulator.
-    #: GEMM default: i32 for integer operands, f64 for f64 operands, else f32.
+    #: GEMM default: i32 for integer operands, f64 for f64 operands, the matrix engine's on a GPU whose engine is known
+    #: and reads the operands, else f32.
     accumulator: "str | Accumulator | None" = None
     #: Rounding of the operands before they are multiplied: None, "tf32", "bf16", "f16", "bf16x2", "bf16x3", "bf16x6".
     input_rounding: str | None = None
@@ -56,8 +57,13 @@ class Contract:
         return ", ".join(parts) or "defaults"
 
 
-def resolved(contract: Contract, formats: dict[str, str]) -> Contract:
-    """`contract` with the op's default accumulator for these operand formats filled in."""
+def resolved(contract: Contract, formats: dict[str, str], engine: str = "") -> Contract:
+    """`contract` with the op's default accumulator for these operand formats filled in.
+
+    `engine` names the matrix engine of the device (a device of references.accumulators), "" if there is none: operands
+    that it reads are summed by its blocks in any order unless the contract says otherwise, for no GPU library promises
+    more than its hardware does.
+    """
     if contract.accumulator is not None:
         return contract
     operands = {fmt for name, fmt in formats.items() if name != "out"}
@@ -66,4 +72,14 @@ def resolved(contract: Contract, formats: dict[str, str]) -> Contract:
         accumulator = "i32"
     elif "f64" in operands:
         accumulator = "f64"
+    elif engine:
+        accumulator = _summed_by(engine, operands) or accumulator
     return replace(contract, accumulator=accumulator)
+
+
+def _summed_by(engine: str, operands: set[str]) -> "Accumulator | None":
+    from lastbit.references.accumulator_table import ENGINES
+    from lastbit.references.accumulators import Accumulator
+
+    read = sorted(fmt for fmt in operands - {"tf32"} if (engine, fmt) in ENGINES)
+    return replace(Accumulator.of(engine, read[0]), order="any") if len(read) == len(operands) else None

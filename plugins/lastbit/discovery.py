@@ -112,6 +112,32 @@ def devices_found(kernels: Iterable[Kernel]) -> tuple[str, ...]:
     return ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
 
 
+#: Matrix engines of references.accumulators by CUDA compute capability and by AMD architecture.
+CAPABILITIES = {
+    (7, 0): "v100",
+    (8, 0): "a100",
+    (8, 6): "a2",
+    (8, 9): "ada",
+    (9, 0): "h100",
+    (10, 0): "b200",
+    (12, 0): "rtxpro6000",
+}
+ARCHITECTURES = {"gfx908": "mi100", "gfx90a": "mi250", "gfx942": "mi300"}
+
+
+def matrix_engine(device: str) -> str:
+    """The matrix engine of `device` ("cpu", "cuda", "cuda:1") by the name of its accumulator model, "" if unknown."""
+    kind, _, index = device.partition(":")
+    if kind != "cuda":
+        return ""
+    import torch
+
+    if torch.version.hip:
+        name: str = torch.cuda.get_device_properties(int(index or 0)).gcnArchName
+        return ARCHITECTURES.get(name.partition(":")[0], "")
+    return CAPABILITIES.get(torch.cuda.get_device_capability(int(index or 0)), "")
+
+
 def _provider(name: str, absent: dict[str, str]) -> tuple[Kernel, ...]:
     try:
         module = importlib.import_module(f"lastbit.providers.{name}")

@@ -217,14 +217,16 @@ def _parts(text: str) -> tuple[str, str, str]:
 
 
 def _trials(kernel: Kernel, case: Case, devices: tuple[str, ...], options: Options, check: Check) -> Iterator[Trial]:
+    from lastbit.discovery import matrix_engine
+
     settings = {"isolate": True} if options.isolate else {}
     for formats in kernel.format_sets:
         asked = {_parts(text)[2] for text in options.case if text.split()[:2] == [check.name, case.id]}
         if asked and "" not in asked and formats_text(formats).replace(" ", ",") not in asked:
             continue
-        contract = resolved(kernel.contract, formats)
         for device in devices:
             if device.partition(":")[0] in kernel.devices:
+                contract = resolved(kernel.contract, formats, matrix_engine(device))
                 yield Trial(kernel, formats, contract, device, case, options.seed, options.tier, settings)
 
 

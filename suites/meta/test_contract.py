@@ -1,0 +1,54 @@
+"""Contracts: what is filled in where a kernel promises nothing, by operands and device."""
+
+import types
+
+import pytest
+
+from lastbit import discovery
+from lastbit.contract import Contract, resolved
+from lastbit.references.accumulators import Accumulator
+
+
+def default(operand: str, out: str = "f32", engine: str = "") -> object:
+    return resolved(Contract(), {"a": operand, "b": operand, "out": out}, engine).accumulator
+
+
+@pytest.mark.parametrize(("operand", "expected"), [("f64", "f64"), ("f32", "f32"), ("bf16", "f32"), ("i8", "i32")])
+def test_default_accumulator_on_a_cpu_follows_the_operands(operand: str, expected: str) -> None:
+    assert default(operand) == expected
+
+
+def test_default_accumulator_on_a_gpu_is_its_matrix_engine_in_any_order() -> None:
+    chosen = default("f16", engine="h100")
+    assert isinstance(chosen, Accumulator)
+    assert (chosen.name, chosen.order, chosen.fraction_bits, chosen.terms) == ("h100/f16", "any", 25, 16)
+    assert chosen.truncates
+
+
+def test_operands_that_no_engine_reads_keep_the_chain() -> None:
+    """f32 operands are summed by ordinary units unless TF32 is declared; i32 and f64 have their own."""
+    assert [default(fmt, engine="h100") for fmt in ("f32", "f64", "i8")] == ["f32", "f64", "i32"]
+
+
+def test_promised_accumulator_is_not_replaced() -> None:
+    formats = {"a": "f16", "b": "f16", "out": "f16"}
+    assert resolved(Contract(accumulator="f16"), formats, "h100").accumulator == "f16"
+
+
+@pytest.mark.parametrize(("capability", "engine"), [((9, 0), "h100"), ((8, 0), "a100"), ((7, 5), "")])
+def test_matrix_engine_is_known_by_compute_capability(
+    capability: tuple[int, int], engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cuda = types.SimpleNamespace(get_device_capability=lambda index: capability)
+    torch = types.SimpleNamespace(cuda=cuda, version=types.SimpleNamespace(hip=None))
+    monkeypatch.setitem(__import__("sys").modules, "torch", torch)
+    assert discovery.matrix_engine("cuda:1") == engine
+    assert discovery.matrix_engine("cpu") == ""
+
+
+def test_matrix_engine_of_an_amd_device_is_known_by_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
+    properties = types.SimpleNamespace(gcnArchName="gfx942:sramecc+:xnack-")
+    cuda = types.SimpleNamespace(get_device_properties=lambda index: properties)
+    torch = types.SimpleNamespace(cuda=cuda, version=types.SimpleNamespace(hip="6.4"))
+    monkeypatch.setitem(__import__("sys").modules, "torch", torch)
+    assert discovery.matrix_engine("cuda") == "mi300"
