@@ -90,7 +90,7 @@ class Walk:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the record of a report into the account."""
-        if not self.is_worker and report.when == "???" and "::test_" in report.nodeid:
+        if not self.is_worker and str(report.when) == "???" and "::test_" in report.nodeid:
             self._bury(report)
         if self.is_worker or not hasattr(report, "lastbit"):
             return
