@@ -219,3 +219,15 @@ def test_integer_results_are_not_tested() -> None:
     truth = gemm.truth(a.values, b.values)
     allowed = budget(Contract(accumulator="i32"), {"a": "i8", "b": "i8", "out": "i32"}, {"a": a, "b": b}, truth)
     assert judge_statistics(Format.of("i32").encode(truth.hi), "i32", truth, allowed).outcome is Outcome.NOT_TESTED
+
+
+def test_elements_that_may_overflow_on_their_way_do_not_count() -> None:
+    """An f16 sum that saturated at a prefix is excused by the judge, and no evidence of bias."""
+    _, _, truth, allowed = case("f16", "f16", 13, "normal")
+    y = truth.hi.copy()
+    y[:8] = np.copysign(65504.0, truth.hi[:8])
+    slack = np.zeros(y.shape)
+    slack[:8] = np.inf
+    excused = replace(allowed, overflow_slack=slack)
+    assert judge_statistics(Format.of("f16").encode(y), "f16", truth, excused).outcome is Outcome.PASS
+    assert judge_statistics(Format.of("f16").encode(y), "f16", truth, allowed).outcome is Outcome.OVER_BUDGET
