@@ -68,8 +68,6 @@ def _bounded(problem: Problem, resolution: float) -> Truth | None:
     ordinary &= (factor >= 2.0**-960) | (abs(problem.alpha) <= 1)
     nothing = (magnitude_a.max(axis=1, initial=0) == 0)[:, None] | (magnitude_b.max(axis=0, initial=0) == 0)[None, :]
     nothing &= weight == 0
-    for _, x in problem.addends:
-        nothing &= x == 0
     if not ((ordinary & (radius <= resolution * weight)) | nothing).all():
         return None
     hi = problem.alpha * product(problem.a, problem.b)

@@ -137,10 +137,10 @@ def test_truth_agrees_with_mpmath():
 
 @pytest.mark.usefixtures("any_rung")
 def test_truth_breaks_a_tie_by_the_least_bit():
-    """1 + 2^-53 is a tie of float64; whatever lies 900 binades below decides it."""
+    """1 + 2^-53 is a tie of float64; whatever lies up to 2140 binades below decides it."""
     for sign in (1.0, -1.0):
-        for least in (2.0**-80, 2.0**-160, 2.0**-900):
-            a, b = np.array([[1.0, 2.0**-53, sign * least]]), np.ones((3, 1))
+        for least, other in ((-80, 0), (-160, 0), (-900, 0), (-700, -700), (-960, -960), (-1070, -1070)):
+            a, b = np.array([[1.0, 2.0**-53, sign * 2.0**least]]), np.array([[1.0], [1.0], [2.0**other]])
             found = truth(a, b)
             assert found.hi[0, 0] == (1 + 2.0**-52 if sign > 0 else 1.0)
             assert faults(found, a, b, [(0, 0)]) == []
@@ -211,22 +211,34 @@ def test_truth_broadcasts_batches_like_matmul(left, right):
         assert faults(alone, a[index], b[index], [(0, 0), (3, 5)], c=c[index], beta=-1.0, bias=bias) == []
 
 
+@pytest.mark.parametrize("full", [False, True])
 @pytest.mark.parametrize("recipe", ["normal", "f16", "integers", "rows", "sparse", "spread", "middle", "huge"])
-def test_truth_within_resolution_holds(recipe):
+def test_truth_within_resolution_holds(recipe, full):
     """A bounded answer is as good as was asked for, and its bound holds."""
     random = np.random.default_rng(7)
     a, b = matrix(random, (12, 64), recipe), matrix(random, (64, 10), recipe)
-    c = matrix(random, (12, 10), recipe)
+    more = {"c": matrix(random, (12, 10), recipe), "beta": 0.3, "alpha": 1.7} if full else {}
+    plain = truth(a, b, **more)
     for resolution in (2.0**-24, 2.0**-46, 2.0**-52):
-        found = truth(a, b, c=c, beta=0.3, alpha=1.7, resolution=resolution)
+        found = truth(a, b, **more, resolution=resolution)
         if found.rung != "fp64 bound":
-            assert faults(found, a, b, sample(found, 5), c=c, beta=0.3, alpha=1.7) == []
+            assert np.array_equal(found.hi, plain.hi)
+            assert np.array_equal(found.lo, plain.lo)
             continue
         assert (found.radius <= resolution * found.weight).all()
-        plain = truth(a, b, c=c, beta=0.3, alpha=1.7)
         error = abs((plain.hi - found.hi) + plain.lo)
         assert (error * (1 - 2.0**-50) <= found.radius).all()
         assert (plain.weight <= found.weight * (1 + 2.0**-44)).all()
+
+
+@pytest.mark.usefixtures("any_rung")
+def test_truth_keeps_an_addend_far_below_huge_operands():
+    a, b = np.array([[2.0**960, -(2.0**960), 1.0]]), np.array([[2.0**960], [2.0**960], [1.0]])
+    for size in (2.0**-53, 2.0**-200, 2.0**-1000):
+        more = {"c": np.array([[size]]), "beta": 1.0}
+        found = truth(a, b, **more)
+        assert (found.hi[0, 0], found.lo[0, 0]) == (1.0, size)
+        assert faults(found, a, b, [(0, 0)], **more) == []
 
 
 def test_truth_within_resolution_takes_the_cheap_rung():
