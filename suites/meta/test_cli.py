@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from lastbit.cli import main
+from lastbit.golden.adopt import CI_VARIABLES
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "my_kernels.py"
@@ -28,7 +29,7 @@ def lastbit(tmp_path: Path) -> Lastbit:
             f"import lastbit; lastbit.__path__.append({str(ROOT)!r})\n"
             "from lastbit.cli import main; sys.exit(main())"
         )
-        environment = {name: value for name, value in os.environ.items() if name != "CI"}
+        environment = {name: value for name, value in os.environ.items() if name not in CI_VARIABLES}
         return subprocess.run(
             [sys.executable, "-c", program, *words],
             cwd=tmp_path,
@@ -110,7 +111,7 @@ def test_mistake_is_one_line_and_status_2(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("CI", "GITHUB_ACTIONS", "BUILD_NUMBER"):
+    for name in CI_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     assert main(words) == 2
     (line,) = capsys.readouterr().err.splitlines()
