@@ -28,7 +28,9 @@ OPTIONS = (
     Option("strict", "a missing or drifted golden baseline and a vacuous check fail", "bool"),
     Option("shard", "run the I-th of N parts, for example 1/4", metavar="I/N"),
     Option("case", "exactly one case, as a failure's command names it: 'CHECK CASE FORMATS'", "args", "CASE"),
-    Option("perf", "judge speed (not built yet: refused)", "bool", refused="lastbit does not judge speed yet; leave it out"),
+    Option(
+        "perf", "judge speed (not built yet: refused)", "bool", refused="lastbit does not judge speed yet; leave it out"
+    ),
     Option("isolate", "run each kernel in a process of its own: one that dies or hangs costs its own verdict", "bool"),
 )
 
