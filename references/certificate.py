@@ -59,12 +59,10 @@ def certified(weight: Array, low_a: Exponents, low_b: Exponents) -> NDArray[np.b
         return np.ones(weight.shape, bool)
     if min(low_a.min(), low_b.min()) >= LEAST // 2 and max(low_a.max(), low_b.max()) < 450:
         limit = np.multiply.outer(np.ldexp(1.0, low_a + PRECISION), np.ldexp(1.0, low_b))
-        exact: NDArray[np.bool_] = weight <= limit
-        return exact
+        return np.asarray(weight <= limit)
     q = low_a[:, None] + low_b[None, :]
     limit = np.ldexp(1.0, np.minimum(q + PRECISION, 1023).astype(np.int32))
-    exact = ((weight <= limit) & (q >= LEAST)) | (weight == 0)
-    return exact
+    return np.asarray(((weight <= limit) & (q >= LEAST)) | (weight == 0))
 
 
 def guaranteed_terms(max_a: float, low_a: float, max_b: float, low_b: float) -> int:

@@ -107,7 +107,7 @@ def truncation(draw: Draw) -> tuple[Array, Array]:
 
 
 def special(draw: Draw) -> tuple[Array, Array]:
-    """N(0, 1) with NaN, infinities of both signs, zeros against infinities, and signed zeros in chosen rows and columns."""
+    """N(0, 1) with NaN, infinities of both signs, zeros against infinities, and signed zeros in chosen places."""
     a, b = normal(draw)
     at = draw.rng.permutation(draw.k)
     marks = [np.nan] * draw.a.has_nan + [np.inf, -np.inf] * draw.a.has_inf + [0.0, -0.0]

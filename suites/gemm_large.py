@@ -122,7 +122,8 @@ def _allowed(trial: Trial, a: Floats, b: Floats, y: Floats) -> Floats:
     out = Format.of(trial.formats["out"])
     step = out.ulp(y) * (0.5 if trial.contract.output_rounding.startswith("nearest") else 1.0)
     least = 2.0**chosen.emin
-    return ((chosen.coefficient(count) + product_error) * weight + 2 * count * least + step) * (1 + 2.0**-48)
+    bound: Floats = (chosen.coefficient(count) + product_error) * weight + 2 * count * least + step
+    return bound * (1 + 2.0**-48)
 
 
 def _one_of_each_band(rng: np.random.Generator, size: int) -> NDArray[np.int64]:

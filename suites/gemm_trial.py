@@ -197,7 +197,7 @@ def has_data(trial: Trial) -> str:
 
 def noted(trial: Trial, verdict: Verdict, got: Obtained) -> Verdict:
     """`verdict` with what the harness noted about the call, and with the result's digest if it is to be repeatable."""
-    digest = sha256(np.ascontiguousarray(got.codes)).hexdigest()[:16] if trial.contract.deterministic else ""
+    digest = sha256(got.codes.tobytes()).hexdigest()[:16] if trial.contract.deterministic else ""
     return replace(verdict, notes={**got.notes, **verdict.notes}, digest=digest)
 
 

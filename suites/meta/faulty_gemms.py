@@ -218,6 +218,9 @@ def varies_with_batch(a: Array, b: Array) -> Array:
     return honest(a, b) if a.shape[-2] > 4 else honest(a[..., ::-1], b[..., ::-1, :])
 
 
+#: Those that remember earlier calls.
+CHEATS = (Yesterday, Remembers, Wavers)
+
 F32 = {"a": "f32", "b": "f32", "out": "f32"}
 F16 = {"a": "f16", "b": "f16", "out": "f16"}
 BF16 = {"a": "bf16", "b": "bf16", "out": "bf16"}
@@ -289,12 +292,7 @@ def column_major(a: Array, b: Array) -> Array:
     return np.asarray(honest(a, b), order="F")
 
 
-#: (id, function, formats, contract); none may be flagged under any seed.
-CORRECT: tuple[tuple[str, Callable[..., Any], dict[str, str], Contract], ...] = tuple(
-    (f"{function.__name__}-{formats['a']}", function, formats, PLAIN)
-    for function in (honest, backward, pairwise, split_k, in_f64, column_major)
-    for formats in (F32, F16, BF16)
-) + (
+DECLARED: tuple[tuple[str, Callable[..., Any], dict[str, str], Contract], ...] = (
     ("tf32-declared", tf32_leak, F32, Contract(input_rounding="tf32")),
     ("bf16-declared", bf16_leak, F32, Contract(input_rounding="bf16")),
     ("f16-accumulator-declared", f16_accumulator, F16, Contract(accumulator="f16")),
@@ -306,6 +304,25 @@ CORRECT: tuple[tuple[str, Callable[..., Any], dict[str, str], Contract], ...] = 
     ("batch-variant-undeclared", varies_with_batch, F32, PLAIN),
 )
 
+#: (id, function, formats, contract); none may be flagged under any seed.
+CORRECT = (
+    *(
+        (f"{function.__name__}-{formats['a']}", function, formats, PLAIN)
+        for function in (honest, backward, pairwise, split_k, in_f64, column_major)
+        for formats in (F32, F16, BF16)
+    ),
+    *DECLARED,
+)
+
 
 def kernel(name: str, run: Callable[..., Any], formats: dict[str, str], contract: Contract) -> Kernel:
-    return Kernel(name=f"zoo/{name}", op="gemm", run=run, formats=formats, contract=contract, framework="numpy", devices=("cpu",), limit=400_000)
+    return Kernel(
+        name=f"zoo/{name}",
+        op="gemm",
+        run=run,
+        formats=formats,
+        contract=contract,
+        framework="numpy",
+        devices=("cpu",),
+        limit=400_000,
+    )
