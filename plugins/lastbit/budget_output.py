@@ -30,7 +30,9 @@ def overflow_window(
     truth: "Truth",
 ) -> Floats | None:
     """Budget.overflow_slack: None if nothing can overflow, infinite where the sum itself may overflow on its way."""
-    high = float((largest + slack).max(initial=0.0))
+    with np.errstate(over="ignore"):
+        reach = largest + slack
+    high = float(reach.max(initial=0.0))
     finite = bool(np.isfinite(truth.hi).all())
     inside = accumulator.engine == "exact" or high < accumulator.max
     if (
@@ -42,7 +44,7 @@ def overflow_window(
         return None
     window = np.broadcast_to(slack, truth.hi.shape).copy()
     if not inside:
-        window[np.broadcast_to(largest + slack, window.shape) >= accumulator.max] = inf
+        window[np.broadcast_to(reach, window.shape) >= accumulator.max] = inf
     if lost is not None:
         window[np.broadcast_to(lost, window.shape)] = inf
     return window

@@ -43,8 +43,9 @@ def diagnose(y: Floats, want: Floats, wrong: NDArray[np.bool_]) -> str:
         return ""
     if y.ndim < 2:
         return _whole(y, want)
-    few = 4 * np.count_nonzero(wrong) <= wrong.size
-    return _whole(y, want) or (_located(wrong) if few else _moved(y, want) or _located(wrong))
+    # Elements that are only rounded wrongly resemble any neighbour that is close to them: they moved nowhere.
+    in_place = 4 * np.count_nonzero(wrong) <= wrong.size or _same(y, want)
+    return _whole(y, want) or ("" if in_place else _moved(y, want)) or _located(wrong)
 
 
 def _same(a: Floats, b: Floats) -> bool:

@@ -65,3 +65,12 @@ def test_parts_of_the_text() -> None:
     assert (share(3, 64), share(1, 1)) == ("3 of 64 elements", "the only element")
     names = [class_name(x) for x in (float("nan"), float("-inf"), -0.0, 2.0)]
     assert names == ["NaN", "infinity", "zero", "a finite value"]
+
+
+def test_wrongly_rounded_elements_are_not_said_to_have_moved() -> None:
+    """Rows that are close to one another look like one another in any order; truncation moves nothing."""
+    want = 16.0 + np.arange(24.0).reshape(4, 6) / 16
+    truncated = np.floor(want * 2) / 2
+    assert diagnose(truncated, want, truncated != want) == ""
+    apart = want * [[1], [8], [64], [512]]
+    assert "rows in another order" in diagnose(apart[[2, 0, 3, 1]], apart, np.ones(want.shape, bool))
