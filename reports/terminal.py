@@ -13,15 +13,19 @@ from lastbit.verdict import Outcome, Record
 WIDTH = 120
 #: Column limits of the table to try until it is no wider than WIDTH.
 LIMITS = (
-    (None, 40, None, 40, None, None, None, 30, None),
-    (None, 32, None, 26, None, None, None, 16, 18),
-    (None, 32, None, 20, None, None, None, 10, 16),
-    (None, 26, 14, 20, None, None, None, 10, 14),
+    (None, 40, None, None, None, None, None, None, None, None),
+    (None, 32, None, 26, None, None, None, None, 16, 18),
+    (None, 32, None, 20, None, None, None, None, 10, 16),
+    (None, 26, 14, 18, None, None, None, None, 8, 14),
 )
 #: Blocks of failures, lines of known findings and of what was not judged; the rest is counted and is in run.jsonl.
 FAILURES, KNOWN, UNJUDGED = 20, 12, 12
 #: What the columns of the table say.
-LEGEND = "util: largest error / allowed; ulp: largest error in ulp, large where sums cancel; bias: -1 is toward zero"
+LEGEND = (
+    "none: not judged; util: largest error / allowed; ulp: largest error, large where sums cancel; bias -1: toward 0"
+)
+#: Outcomes that are counted together in a column of their own: nothing was judged.
+_NONE = (Outcome.NOT_TESTED, Outcome.UNSUPPORTED)
 #: Lines of a reason that are shown.
 REASON_LINES = 6
 
@@ -47,13 +51,14 @@ def lines(records: Sequence[Record], environment: Environment | None = None, not
 def table(records: Sequence[Record], style: str = "simple", escape: Callable[[str], str] = str) -> list[str]:
     """Kernel x formats as a table: outcomes, worst utilisation, ulp and bias, golden state, worst check.
 
+    Kernels of which nothing was judged have no row: they are counted with their reasons below it.
     Style "simple" keeps to WIDTH where the cells allow it; the others are tabulate's. `escape` is applied to each cell.
     """
-    rows = summary.rows(records)
+    rows = [row for row in summary.rows(records) if row.known or any(outcome not in _NONE for outcome, _ in row.counts)]
     several = len({row.device for row in rows}) > 1
     cells = [[escape(cell) for cell in _cells(row, several)] for row in rows]
-    heads = ("", "kernel", "formats", "outcomes", "util", "ulp", "bias", "golden", "worst check")
-    aligned = ("left", "left", "left", "left", "right", "right", "right", "left", "left")
+    heads = ("", "kernel", "formats", "outcomes", "none", "util", "ulp", "bias", "golden", "worst")
+    aligned = ("left", "left", "left", "left", "right", "right", "right", "right", "left", "left")
     made: list[str] = []
     for limits in LIMITS:
         wide = {"maxcolwidths": limits} if style == "simple" else {}
@@ -65,16 +70,17 @@ def table(records: Sequence[Record], style: str = "simple", escape: Callable[[st
 
 
 def _cells(row: summary.Row, several: bool) -> tuple[str, ...]:
-    counts = [f"{count} {outcome.value}" for outcome, count in row.counts]
+    counts = [f"{count} {outcome.value}" for outcome, count in row.counts if outcome not in _NONE]
     return (
         "x" if row.failed else "",
         summary.clean(f"{row.kernel} @{row.device}" if several else row.kernel, 48),
         summary.clean(summary.short_formats(row.formats), 24),
-        ", ".join(counts + ([f"{row.known} known"] if row.known else [])),
-        _figure(row.utilisation, ".3f"),
+        ", ".join(([f"{row.known} known"] if row.known else []) + counts),
+        str(sum(count for outcome, count in row.counts if outcome in _NONE) or ""),
+        _figure(row.utilisation, ".3g"),
         _figure(row.max_ulp, ".3g"),
         _figure(row.bias, "+.2f"),
-        ", ".join(f"{count} {state}" for state, count in row.golden),
+        ", ".join(f"{count} {state}" if len(row.golden) > 1 else state for state, count in row.golden),
         summary.clean(row.worst, 24),
     )
 

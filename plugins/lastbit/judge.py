@@ -137,11 +137,17 @@ def _explain_class(index: NDArray[np.int64], y: Floats, truth: "Truth") -> tuple
     where = place(first, y.shape)
     got, want = float(y.reshape(-1)[first]), float(truth.hi.reshape(-1)[first])
     lines = [
-        element(f"{class_name(got)} instead of {class_name(want)}", where, got, want),
+        element(_mistaken(got, want), where, got, want),
         f"{share(index.size, y.size)} of the wrong class (NaN, infinity, overflow value or finite)",
         diagnose(y, truth.hi, _mask(index, y.shape)),
     ]
     return where, "\n".join(filter(None, lines))
+
+
+def _mistaken(got: float, want: float) -> str:
+    """What is wrong with the class of `got`; a finite `want` of the same class lies beyond the output's range."""
+    wanted = "overflow" if class_name(got) == class_name(want) else class_name(want)
+    return f"{class_name(got)} instead of {wanted}"
 
 
 def _explain_error(

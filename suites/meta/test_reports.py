@@ -44,7 +44,7 @@ def test_row_shows_outcomes_worst_figures_golden_and_worst_check() -> None:
         record(case="b", check="tails", utilisation=0.9, max_ulp=33.0, bias=-0.5, golden="new"),
         record(case="c", golden="drifted: rms 2 was 1"),
     )
-    row = "mine/gemm bf16 -> f32 3 pass 0.900 33 -0.50 1 drifted, 1 new, 1 same tails"
+    row = "mine/gemm bf16 -> f32 3 pass 0.9 33 -0.50 1 drifted, 1 new, 1 same tails"
     assert " ".join(cells(text, "mine/gemm")) == row
     assert "CONFORMS: 1 kernel, 3 checks passed." in text
     assert "golden: 1 drifted, 1 new, 1 same" in text
@@ -85,7 +85,8 @@ def test_every_outcome_that_is_no_pass_is_told_and_never_counted_as_one() -> Non
         if outcome is Outcome.PASS:
             continue
         assert "2 checks passed" not in text
-        assert f"1 {outcome.value}" in text, "in the table"
+        assert f"1 {outcome.value}" in text or outcome in (Outcome.NOT_TESTED, Outcome.UNSUPPORTED), "in the table"
+        assert f"{outcome.value}" in text
         assert "because" in text
         assert ("DOES NOT CONFORM" in text) == outcome.failed
 
@@ -152,7 +153,7 @@ def test_hostile_text_cannot_break_the_markdown() -> None:
     assert "<script" not in outside
     assert "owned" not in outside
     rows = [line for line in text.splitlines() if line.startswith("|")]
-    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {10}, "every row has the same nine cells"
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {11}, "every row has the same ten cells"
 
 
 @pytest.mark.parametrize("count", [1, 12])
