@@ -30,7 +30,7 @@ def text(run: "Run", notes: Sequence[str] = ()) -> str:
     lines += [line for note in notes for line in ("", _plain(note, 1000))]
     lines += _failures(run.records)
     lines += _listed("Moved against golden", [_moved(record) for record in run.records if _moved(record)], MOVED)
-    lines += _listed("Known findings", [_known(group) for group in summary.known(run.records)], KNOWN)
+    lines += _listed("Known findings", [_plain(text) for text in summary.known_lines(run.records)], KNOWN)
     lines += ["", "## Kernels", "", *_table(run.records), "", terminal.LEGEND]
     unjudged = [
         _plain(f"{outcome.value}, {count} in {kernels} kernel{'' if kernels == 1 else 's'}: {reason}")
@@ -64,12 +64,6 @@ def _moved(record: "Record") -> str:
         return ""
     where = f"{record.kernel} [{summary.short_formats(record.formats)}] {record.check} {record.case}"
     return _plain(f"{where}: {record.golden}")
-
-
-def _known(group: summary.Group) -> str:
-    record = group.shown
-    where = f"{record.kernel} [{summary.short_formats(record.formats)}] {record.check}"
-    return _plain(f"{record.known}: {where}, {group.count} x {record.outcome.value}")
 
 
 def _listed(title: str, items: list[str], most: int) -> list[str]:

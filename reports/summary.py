@@ -24,6 +24,8 @@ ORDER = (
     Outcome.UNSUPPORTED,
     Outcome.NOT_TESTED,
 )
+#: Kernels of a known finding that are named.
+SHOWN = 6
 #: Golden states from the one to look at first.
 GOLDEN_STATES = ("drifted", "stale", "better", "new", "same")
 
@@ -76,9 +78,16 @@ def failures(records: Iterable[Record]) -> list[Group]:
     return _groups(record for record in records if record.failed)
 
 
-def known(records: Iterable[Record]) -> list[Group]:
-    """The failures that are known findings, one group a check."""
-    return _groups(record for record in records if record.known and record.outcome.failed)
+def known_lines(records: Iterable[Record]) -> list[str]:
+    """The known findings that happened, by id: how many checks show each, and of which kernels."""
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    for record in records:
+        if record.known and record.outcome.failed:
+            found[record.known][record.kernel] += 1
+    return [
+        f"{name}: {_count(kernels.total(), 'check')} of {_named(list(kernels))}"
+        for name, kernels in sorted(found.items())
+    ]
 
 
 def unjudged(records: Iterable[Record]) -> list[tuple[Outcome, str, int, int]]:
@@ -135,6 +144,10 @@ def _printable(char: str) -> str:
     if char in "\n\t":
         return " "
     return char if unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp") else ascii(char)[1:-1]
+
+
+def _named(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
 def _count(number: int, noun: str) -> str:

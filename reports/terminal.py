@@ -16,7 +16,7 @@ LIMITS = (
     (None, 40, None, None, None, None, None, None, None, None),
     (None, 32, None, 26, None, None, None, None, 16, 18),
     (None, 32, None, 20, None, None, None, None, 10, 16),
-    (None, 26, 14, 18, None, None, None, None, 8, 14),
+    (None, 25, 14, 17, None, None, None, None, 8, 13),
 )
 #: Blocks of failures, lines of known findings and of what was not judged; the rest is counted and is in run.jsonl.
 FAILURES, KNOWN, UNJUDGED = 20, 12, 12
@@ -113,21 +113,11 @@ def _failures(records: Sequence[Record]) -> list[str]:
 
 
 def _known(records: Sequence[Record]) -> list[str]:
-    groups = summary.known(records)
-    text = ["", "known findings (suites/findings.toml; they fail the run if they change):"] if groups else []
-    for group in groups[:KNOWN]:
-        record = group.shown
-        text += textwrap.wrap(
-            summary.clean(
-                f"{record.known}: {record.kernel} [{summary.short_formats(record.formats)}] {record.check}, "
-                f"{group.count} x {record.outcome.value}",
-                300,
-            ),
-            WIDTH,
-            initial_indent="  ",
-            subsequent_indent="    ",
-        )
-    return text + ([f"  … and {len(groups) - KNOWN} more"] if len(groups) > KNOWN else [])
+    found = summary.known_lines(records)
+    text = ["", "known findings (FINDINGS.md; they fail the run if they change):"] if found else []
+    for line in found[:KNOWN]:
+        text += textwrap.wrap(summary.clean(line, 300), WIDTH, initial_indent="  ", subsequent_indent="    ")
+    return text + ([f"  … and {len(found) - KNOWN} more"] if len(found) > KNOWN else [])
 
 
 def _unjudged(records: Sequence[Record]) -> list[str]:

@@ -33,6 +33,11 @@ class Options:
     #: "CHECK CASE FORMATS" texts; empty: every case of the tier.
     case: tuple[str, ...] = ()
 
+    @property
+    def partial(self) -> bool:
+        """Whether only some of the cases of the chosen kernels are run."""
+        return bool(self.case) or self.shard != (1, 1)
+
 
 def options(given: Mapping[str, Any], root: Path) -> Options:
     """`given` (texts and lists by option name; None or absent: the default) checked; folders are relative to `root`.

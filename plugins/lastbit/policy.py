@@ -150,15 +150,25 @@ def annotated(record: Record, findings: Sequence[Known], environment: Environmen
     return replace(record, known=gone.id, reason=f"{reason}end its version range in {FINDINGS}, or remove the row")
 
 
-def unused(findings: Iterable[Known], records: Sequence[Record], environment: Environment) -> list[str]:
-    """One sentence for each finding that judged cases contradict: some pass (`every`), or none fails as recorded."""
+def unused(findings: Sequence[Known], records: Sequence[Record], environment: Environment) -> list[str]:
+    """One sentence for each finding that judged cases contradict: some pass (`every`), or none fails as recorded.
+
+    Rows with `every` = false that share an id are one finding: it is enough that a case of one of them fails.
+    """
+    groups: dict[object, list[Known]] = {}
+    for number, row in enumerate(findings):
+        groups.setdefault(number if row.every else row.id, []).append(row)
     said = []
-    for row in findings:
-        judged = [record for record in records if record.outcome.judged and _about(row, record, environment)]
-        failed = sum(record.outcome is row.outcome for record in judged)
-        if judged and failed < (len(judged) if row.every else 1):
-            share = f"{failed} of {len(judged)} matching cases fail with {row.outcome.value}"
-            said.append(f"finding {row.id} ({row.reason}) no longer happens as recorded: {share}; update {FINDINGS}")
+    for rows in groups.values():
+        matching = [(row, i) for row in rows for i, record in enumerate(records) if _about(row, record, environment)]
+        judged = {i for _, i in matching if records[i].outcome.judged}
+        failed = {i for row, i in matching if records[i].outcome is row.outcome}
+        if judged and len(failed) < (len(judged) if rows[0].every else 1):
+            outcomes = " or ".join(dict.fromkeys(row.outcome.value for row in rows))
+            share = f"{len(failed)} of {len(judged)} matching cases fail with {outcomes}"
+            said.append(
+                f"finding {rows[0].id} ({rows[0].reason}) no longer happens as recorded: {share}; update {FINDINGS}"
+            )
     return said
 
 

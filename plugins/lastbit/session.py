@@ -155,12 +155,18 @@ def policy(options: Options, command: str, plan: Plan) -> Policy:
     return Policy(annotate, settings, command)
 
 
-def remarks(options: Options, records: Sequence[Record], environment: "Environment") -> list[str]:
-    """What the policy files have to say about a finished run: findings that are gone, overrides that ended."""
+def gone(options: Options, records: Sequence[Record], environment: "Environment") -> list[str]:
+    """Known findings that no longer happen; each makes a whole run fail, for a part of one cannot tell."""
     from lastbit import policy as files
 
-    rows = files.load(options.policy)
-    return [*files.expired(rows.overrides), *files.unused(rows.findings, records, environment)]
+    return files.unused(files.load(options.policy).findings, records, environment)
+
+
+def expired(options: Options) -> list[str]:
+    """Budget overrides that have no effect any more."""
+    from lastbit import policy as files
+
+    return files.expired(files.load(options.policy).overrides)
 
 
 def judge(check: Check, trial: Trial, rules: Policy | None = None) -> Record:

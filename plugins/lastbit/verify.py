@@ -100,7 +100,7 @@ def walk(found: "Found", given: Mapping[str, Any], command: str, progress: Progr
     findings = tuple(finding(r) for r in records if r.outcome not in (Outcome.PASS, Outcome.NOT_TESTED))
     here = environment(plan.devices)
     notes = [f"no kernels from {name}: {why}" for name, why in plan.absent.items()]
-    notes += session.remarks(chosen, records, here)
+    notes += session.expired(chosen) + session.gone(chosen, records, here)
     return Report(status == 0, findings, tuple(records), here, tuple(notes), status)
 
 

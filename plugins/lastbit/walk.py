@@ -140,6 +140,8 @@ class Walk:
             failed = any(settles(record, self.options.strict) == "fail" for record in self.records.values())
             if self.problems and not failed and session.exitstatus in _CORRECTED:
                 session.exitstatus = 2
+            elif not self._partial(session) and session.exitstatus == 0 and self._gone():
+                session.exitstatus = 1
         if self._writer is not None:
             self._writer.close(int(session.exitstatus))
             self._write_report(self._writer.path.parent)
@@ -194,12 +196,23 @@ class Walk:
             self.problems.append(f"{folder}/report.md is not written ({error}); try: lastbit report {folder}")
 
     def _notes(self) -> list[str]:
-        from lastbit.session import remarks
+        from lastbit.session import expired
 
         notes = [f"no kernels from {name}: {why}" for name, why in self.absent.items()]
-        if self._writer is not None:
-            notes += remarks(self.options, tuple(self.records.values()), self._writer.header.environment)
-        return notes
+        return notes + expired(self.options) + self._gone()
+
+    def _gone(self) -> list[str]:
+        """Known findings of which no judged case fails any more."""
+        if self._writer is None:
+            return []
+        from lastbit.session import gone
+
+        return gone(self.options, tuple(self.records.values()), self._writer.header.environment)
+
+    def _partial(self, session: pytest.Session) -> bool:
+        """Whether cases were left out, so that a finding that none shows may still happen."""
+        chosen = self.config.option.keyword or any("::" in arg for arg in self.config.args)
+        return bool(self.options.partial or chosen or session.shouldstop or session.shouldfail)
 
     def _hand_over(self, plan: "Plan") -> None:
         import msgspec

@@ -289,6 +289,16 @@ def test_known_finding_is_listed_and_fails_when_it_changes(
     result.stdout.fnmatch_lines([f"*{said}"])
 
 
+@pytest.mark.parametrize(("options", "status"), [((), 1), (("--lastbit-case", "one first/m2-n3-k4"), 0)])
+def test_finding_that_no_case_shows_fails_a_whole_run_and_not_a_part(
+    stranger: Stranger, pytester: pytest.Pytester, options: tuple[str, ...], status: int
+) -> None:
+    pytester.mkdir("suites").joinpath("findings.toml").write_text(FINDING + "every = false\n")
+    result = stranger(*options, kernels="kernel('mine/odd', lambda case: 'pass')")
+    assert result.ret == status
+    result.stdout.fnmatch_lines(["*finding odd-first*no longer happens as recorded: 0 of * matching cases fail*"])
+
+
 def test_damaged_findings_are_usage_not_a_crash(stranger: Stranger, pytester: pytest.Pytester) -> None:
     pytester.mkdir("suites").joinpath("findings.toml").write_text("[[finding]]\nid = 3\n")
     result = stranger(good="pass")

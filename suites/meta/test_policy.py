@@ -220,6 +220,14 @@ def test_finding_of_some_cases_needs_one_of_them_to_fail(tmp_path: Path) -> None
     assert "0 of 1 matching cases" in policy.unused(findings, [passing], environment())[0]
 
 
+def test_rows_of_one_id_are_one_finding_when_it_depends_on_the_data(tmp_path: Path) -> None:
+    other = FINDING.replace('"over_budget"', '"wrong_class"')
+    findings = load(tmp_path, findings=FINDING + "every = false\n" + other + "every = false\n").findings
+    assert len(findings) == len(load(tmp_path / "none").findings) + 2
+    assert policy.unused(findings, [FLUSHED], environment()) == []
+    assert len(policy.unused(findings, [replace(FLUSHED, outcome=Outcome.PASS)], environment())) == 1
+
+
 @pytest.mark.parametrize("outcome", [outcome for outcome in Outcome if not outcome.judged])
 def test_finding_that_was_not_judged_says_nothing(tmp_path: Path, outcome: Outcome) -> None:
     findings = load(tmp_path, findings=FINDING).findings
