@@ -199,7 +199,7 @@ class Walk:
         from lastbit.session import expired
 
         notes = [f"no kernels from {name}: {why}" for name, why in self.absent.items()]
-        return notes + expired(self.options) + self._gone()
+        return notes if self._writer is None else notes + expired(self.options) + self._gone()
 
     def _gone(self) -> list[str]:
         """Known findings of which no judged case fails any more."""

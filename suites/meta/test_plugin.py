@@ -274,7 +274,7 @@ reason = "known since the spring"
 @pytest.mark.parametrize(
     ("outcome", "status", "said"),
     [
-        ("over_budget", 0, "odd-first: mine/odd*one, 1 x over_budget"),
+        ("over_budget", 0, "odd-first: 1 check of mine/odd"),
         ("wrong_class", 1, "WRONG_CLASS mine/odd*"),
         ("pass", 1, "*finding odd-first no longer happens*"),
     ],
