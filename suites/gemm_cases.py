@@ -116,6 +116,7 @@ LARGE = (
     Case("normal", _mnk(200, 260, 384)),
     Case("rank_one", _mnk(300, 290, 310)),
     Case("rank_one", _mnk(700, 600, 500), tier="standard"),
+    Case("normal", _mnk(640, 600, 640), tier="standard"),
     Case("normal", _mnk(2048, 2048, 2048), tier="standard"),
     Case("rank_one", _mnk(2048, 2050, 2049), tier="standard"),
     Case("normal", _mnk(8192, 8192, 8192), tier="full"),

@@ -12,6 +12,8 @@ from lastbit.suites.gemm_trial import has_data
 from lastbit.verdict import Outcome, Verdict
 
 EXAMPLES = {"smoke": 20, "standard": 60, "full": 1000}
+#: A kernel that is left out of the smoke tier is slow to start, for each new shape: it is shown fewer.
+SLOW_SHARE = 4
 #: Largest m*n*k drawn for a kernel without a limit of its own: a sum stays long enough to matter, a call short.
 VOLUME = 200_000
 LARGEST = 130
@@ -56,7 +58,7 @@ def _search(trial: Trial, tally: dict[Outcome, int]) -> None:
     from hypothesis import strategies as st
 
     settings = hypothesis.settings(
-        max_examples=EXAMPLES[trial.tier],
+        max_examples=EXAMPLES[trial.tier] // (1 if trial.kernel.tier == "smoke" else SLOW_SHARE),
         database=None,  # a run depends on its seed alone
         deadline=None,
         print_blob=False,

@@ -40,7 +40,8 @@ def kernels() -> tuple[Kernel, ...]:
         _kernel("torch/addmm", _strict(_addmm), same(*FLOATS), features={"c", "alpha", "beta"}),
         _kernel("torch/addmm-bias", _strict(_addmm_bias), same(*FLOATS), features={"bias"}),
         _kernel("torch/baddbmm", _strict(_baddbmm), same(*FLOATS), features={"batch", "c", "alpha", "beta"}),
-        _kernel("torch/matmul-compiled", _strict(_compiled), same(*FLOATS), features={"batch"}, tier="standard"),
+        # Two formats, for each format, rank, layout and size of 0 or 1 is compiled apart.
+        _kernel("torch/matmul-compiled", _strict(_compiled), same("f32", "bf16"), features={"batch"}, tier="standard"),
         _kernel("torch/_int_mm", _int_mm, (formats("i8", "i8", "i32"), formats("u8", "i8", "i32")), EXACT),
         *(
             _kernel(f"torch/mm-{fmt}", torch.mm, same(fmt), _fp8(fmt, overflow), devices=("cpu",))
@@ -99,8 +100,16 @@ def _kernel(
         contract=contract,
         features=frozenset(features),
         devices=devices,
+        limit=_limit(),
         tier=tier,
     )
+
+
+def _limit() -> dict[str, int] | None:
+    """What a CPU is asked for in formats that it has no instructions for: a second's worth, 0.3 to 1.3 G products/s."""
+    import torch
+
+    return None if torch.cuda.is_available() else dict.fromkeys(("f16", *FP8_OVERFLOW), 2**28)
 
 
 def _fp8(format: str, overflow: str) -> Contract:
@@ -229,6 +238,10 @@ def _int_mm(a: Any, b: Any) -> Any:
     return torch._int_mm(a, b)
 
 
+#: Formats, ranks, layouts and sizes of 0 and 1, which are compiled apart, in the hunt too.
+RECOMPILATIONS = 256
+
+
 @cache
 def _compile() -> Callable[..., Any]:
     """torch.matmul compiled for shapes of any size; on the first call, for importing the compiler takes seconds."""
@@ -239,4 +252,8 @@ def _compile() -> Callable[..., Any]:
 
 
 def _compiled(a: Any, b: Any) -> Any:
-    return _compile()(a, b)
+    from torch._dynamo import config
+
+    # Beyond the limit PyTorch falls back to the eager kernel without a word, and something else would be judged.
+    with config.patch(recompile_limit=RECOMPILATIONS, fail_on_recompile_limit_hit=True):
+        return _compile()(a, b)
