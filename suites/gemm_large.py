@@ -14,16 +14,9 @@ from lastbit.references.data import Operand
 from lastbit.references.formats import Format
 from lastbit.references.large import checksum
 from lastbit.references.truth import Truth
-from lastbit.suites.gemm_trial import (
-    Given,
-    accumulator,
-    inputs,
-    judge_unique,
-    judge_within,
-    noted,
-    obtain,
-    sizes,
-)
+from lastbit.suites.gemm_proof import Given, inputs, sizes
+from lastbit.suites.gemm_trial import judge_unique, judge_within, obtain
+from lastbit.suites.shared import accumulator, noted
 from lastbit.verdict import Outcome, Verdict
 
 #: Products m*n*k up to which the whole result is proved element by element.

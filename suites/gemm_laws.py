@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from lastbit.case import Trial
 from lastbit.references.data import Operand
 from lastbit.references.formats import Format
-from lastbit.suites.gemm_trial import Given, has_data, inputs, judge_rows, judge_within, obtain
+from lastbit.suites.gemm_proof import Given, inputs
+from lastbit.suites.gemm_trial import has_data, judge_rows, judge_within, obtain
 from lastbit.verdict import Outcome, Verdict
 
 REPEATS = 3

@@ -7,15 +7,9 @@ import numpy as np
 from lastbit.case import Trial
 from lastbit.harness import series
 from lastbit.references.data import Operand
-from lastbit.suites.gemm_trial import (
-    Given,
-    has_data,
-    inputs,
-    judge_result,
-    layouts,
-    obtain,
-    scalars,
-)
+from lastbit.suites.gemm_proof import Given, inputs, scalars
+from lastbit.suites.gemm_trial import has_data, judge_result, obtain
+from lastbit.suites.shared import layouts
 from lastbit.verdict import Verdict
 
 

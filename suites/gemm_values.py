@@ -8,7 +8,8 @@ from lastbit.case import Trial
 from lastbit.references.data import Operand
 from lastbit.references.formats import Format
 from lastbit.statistics import judge_statistics
-from lastbit.suites.gemm_trial import Given, has_data, inputs, judge_result, judge_unique, judge_within, obtain, proof
+from lastbit.suites.gemm_proof import Given, inputs, proof
+from lastbit.suites.gemm_trial import has_data, judge_result, judge_unique, judge_within, obtain
 from lastbit.verdict import Verdict
 
 
