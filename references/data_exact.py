@@ -98,8 +98,11 @@ def rank_one(draw: Draw) -> tuple[Array, Array]:
     z_max = min(8, limit // u_max, integer_limit(draw.b, draw.b_bits))
     u = draw.rng.integers(1, u_max + 1, (*draw.lead, draw.m, 1)) * signs(draw, (*draw.lead, draw.m, 1), draw.a)
     z = draw.rng.integers(1, z_max + 1, (*draw.lead, 1, draw.n)) * signs(draw, (*draw.lead, 1, draw.n), draw.b)
-    v, w = signs(draw, (draw.k,), draw.a), signs(draw, (draw.k,), draw.b)
+    v = signs(draw, (draw.k,), draw.a)
+    w = np.where(draw.rng.random(draw.k) < 0.25, -v, v) if draw.b.signed else np.ones(draw.k)
     v[limit // (u_max * z_max) :] = 0.0  # an accumulator of few bits holds no more terms
+    if v @ w == 0:  # zero everywhere would be an answer that anybody can guess
+        v, w = np.abs(v), np.abs(w)
     return shrink(u * v, w[:, None] * z, draw)
 
 

@@ -31,7 +31,7 @@ class Case:
     #: "contiguous", or operand:layout joined by "+", such as "a:transposed+b:strided".
     layout: str = "contiguous"
     #: Options of the op, such as ("alpha", 0.5).
-    options: tuple[tuple[str, Any], ...] = ()
+    options: tuple[tuple[str, float], ...] = ()
     tier: str = "smoke"
 
     @property
@@ -40,7 +40,7 @@ class Case:
         parts = [self.recipe, "-".join(f"{name}{size}" for name, size in self.sizes)]
         if self.layout != "contiguous":
             parts.append(self.layout)
-        parts += [f"{name}={value}" for name, value in self.options]
+        parts += [f"{name}={value:g}" for name, value in self.options]
         return "/".join(parts)
 
     @classmethod
