@@ -125,6 +125,7 @@ def assert_conforms(
     the data could not tell a right answer from a wrong one (all products zero, say). Raises UsageError when the
     arguments do not fit together.
     """
+    __tracebackhide__ = True  # the reader wants the reason, not this function
     if op != "gemm":
         raise UsageError(f"assert_conforms: op is {op!r}; lastbit judges gemm so far")
     if inputs is None or not {"a", "b"} <= set(inputs):
