@@ -33,6 +33,8 @@ class Wanted:
     out: Guarded | None
     #: The tensors that the kernel was called with, by name.
     given: Mapping[str, Any]
+    #: Which of the kernel's results this is.
+    name: str = "out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ def examine(border: Arrays, wanted: Wanted, result: Any) -> tuple[NDArray[Any] |
     misfit = border.misfit(result, wanted.shape, wanted.format, wanted.device)
     if misfit:
         reason = "it returned None" if result is None else f"it returned a wrong thing: {misfit}"
-        return None, [Fault(reason, "out"), *faults]
+        return None, [Fault(reason, wanted.name), *faults]
     codes = border.codes(result, wanted.format)
     faults += _borrowed(border, wanted, result) + _unwritten(wanted, codes) + _overtaken(wanted)
     _keep(wanted, Kept(border, result, wanted.format, wanted.device, codes, border.span(result)))
@@ -114,15 +116,14 @@ def _borrowed(border: Arrays, wanted: Wanted, result: Any) -> list[Fault]:
         return []
     for operand in wanted.operands:
         if _overlap((low, high), border.span(operand.tensor)):
-            return [Fault(f"its result shares memory with operand {operand.name}; it must be memory of its own", "out")]
+            text = f"its result shares memory with operand {operand.name}; it must be memory of its own"
+            return [Fault(text, wanted.name)]
     if wanted.out is not None:
         same = border.span(wanted.out.tensor) == (low, high)
         return [] if same else [Fault("it was given memory for its result (out) and returned another tensor", "out")]
     for kept in _kept.values():
         if kept.device == wanted.device and _overlap((low, high), kept.span):
-            return [
-                Fault("it returned the memory of an earlier result, which is still in use, as its new result", "out")
-            ]
+            return [Fault("it returned the memory of an earlier result, in use still, as its new result", wanted.name)]
     return []
 
 
@@ -156,14 +157,14 @@ def _holds_poison(operand: Guarded) -> bool:
 
 def _overtaken(wanted: Wanted) -> list[Fault]:
     """Whether the kernel's earlier result is no longer what it was when it was returned."""
-    kept = _kept.get((wanted.kernel, wanted.device))
+    kept = _kept.get((f"{wanted.kernel} {wanted.name}", wanted.device))
     if kept is None or np.array_equal(kept.border.codes(kept.tensor, kept.format), kept.codes):
         return []
-    return [Fault("the result of its earlier call has changed since", "out")]
+    return [Fault("the result of its earlier call has changed since", wanted.name)]
 
 
 def _keep(wanted: Wanted, kept: Kept) -> None:
-    key = (wanted.kernel, wanted.device)
+    key = (f"{wanted.kernel} {wanted.name}", wanted.device)
     _kept.pop(key, None)
     _kept[key] = kept
     while len(_kept) > KEPT or (len(_kept) > 1 and sum(entry.codes.nbytes for entry in _kept.values()) > KEPT_BYTES):

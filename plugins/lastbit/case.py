@@ -13,7 +13,7 @@ from lastbit.verdict import Verdict
 TIERS = ("smoke", "standard", "full")
 
 
-_SIZE = re.compile(r"(batch|m|n|k)(\d+|tile|overtile|undertile|long|fair)")
+_SIZE = re.compile(r"(batch|m|n|k|b|hq|hkv|lq|lk|d|dv)(\d+|tile|overtile|undertile|long|fair)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +54,19 @@ class Case:
         dims = [_SIZE.fullmatch(part) for part in sizes.split("-")]
         if not recipe or not all(dims):
             raise UsageError(f"case id {text!r}: expected recipe/m17-n33-k65[/layout][/option=value], sizes by name")
-        options = tuple((name, float(value)) for name, sign, value in (part.partition("=") for part in further) if sign)
+        options = tuple(
+            (name, _option(value)) for name, sign, value in (part.partition("=") for part in further) if sign
+        )
         layouts = [part for part in further if "=" not in part]
         pairs = tuple((dim[1], int(dim[2]) if dim[2].isdigit() else dim[2]) for dim in dims if dim)
         return cls(recipe, pairs, layouts[0] if layouts else "contiguous", options)
+
+
+def _option(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 @dataclass(frozen=True, slots=True)

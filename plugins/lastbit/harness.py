@@ -5,7 +5,7 @@ import io
 import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,6 +43,8 @@ class Obtained:
     fault: Verdict | None = None
     #: What it printed, warned of, or left changed.
     notes: dict[str, str] = field(default_factory=dict)
+    #: Bit patterns of the log-sum-exp, of a kernel with feature "lse".
+    lse: NDArray[Any] | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -75,7 +77,7 @@ def call(
     operands: "Mapping[str, Operand]",
     *,
     layouts: Mapping[str, str] | None = None,
-    scalars: Mapping[str, float] | None = None,
+    scalars: Mapping[str, Any] | None = None,
 ) -> Obtained:
     """What the trial's kernel returns for `operands`, guarded, at fresh addresses.
 
@@ -93,7 +95,7 @@ def series(
     data: "Sequence[Mapping[str, Operand]]",
     *,
     layouts: Mapping[str, str] | None = None,
-    scalars: Mapping[str, float] | None = None,
+    scalars: Mapping[str, Any] | None = None,
 ) -> tuple[Obtained, ...]:
     """`call` for one set of operands after the other, all at the same addresses: shapes and formats are the same.
 
@@ -111,7 +113,7 @@ def series_here(
     data: "Sequence[Mapping[str, Operand]]",
     *,
     layouts: Mapping[str, str] | None = None,
-    scalars: Mapping[str, float] | None = None,
+    scalars: Mapping[str, Any] | None = None,
 ) -> tuple[Obtained, ...]:
     """`series`, in this process whatever the settings say."""
     try:
@@ -160,14 +162,15 @@ def refill(trial: Trial, prepared: Prepared, operands: "Mapping[str, Operand]") 
     )
 
 
-def invoke(trial: Trial, prepared: Prepared, *, scalars: Mapping[str, float] | None = None) -> Obtained:
+def invoke(trial: Trial, prepared: Prepared, *, scalars: Mapping[str, Any] | None = None) -> Obtained:
     """What the trial's kernel returns for prepared operands, guarded.
 
     Raises UnavailableError and UsageError as guards.guard_result, where the kernel takes memory for its result.
     """
     border = arrays.of(trial.kernel.framework)
     format = trial.formats["out"]
-    shape = RESULT[trial.kernel.op]({name: guarded.placement.shape for name, guarded in prepared.operands.items()})
+    shapes = {name: guarded.placement.shape for name, guarded in prepared.operands.items()}
+    shape = RESULT[trial.kernel.op](shapes)
     lent = list(prepared.operands.values())
     out = None
     if "out" in trial.kernel.features:
@@ -181,13 +184,24 @@ def invoke(trial: Trial, prepared: Prepared, *, scalars: Mapping[str, float] | N
     wanted = aftermath.Wanted(
         trial.kernel.name, shape, format, trial.device, tuple(prepared.operands.values()), out, given
     )
+    result, lse, second = ran.result, None, None
+    if "lse" in trial.kernel.features:
+        second = replace(wanted, name="lse", shape=lse_shape(shapes), format=lse_format(trial.formats), out=None)
+        if not (isinstance(result, tuple) and len(result) == 2):
+            fault = Verdict(Outcome.WRONG_STRUCTURE, f"it returned a {type(result).__name__}, expected (out, lse)")
+            return Obtained(_NO_CODES, fault, ran.notes)
+        result, lse = result
+    lse_codes = None
     try:
-        codes, faults = aftermath.examine(border, wanted, ran.result)
+        codes, faults = aftermath.examine(border, wanted, result)
+        if second is not None:
+            lse_codes, more = aftermath.examine(border, second, lse)
+            faults += [fault for fault in more if fault not in faults]
     except RuntimeError as error:
         reason = f"its result could not be read from {trial.device}: {_told(error)}"
         return Obtained(_NO_CODES, Verdict(Outcome.CRASHED, reason), ran.notes)
     faults += [aftermath.Fault(text) for text in ran.changed]
-    return Obtained(_NO_CODES if codes is None else codes, aftermath.verdict(faults), ran.notes)
+    return Obtained(_NO_CODES if codes is None else codes, aftermath.verdict(faults), ran.notes, lse_codes)
 
 
 def gemm_shape(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
@@ -196,8 +210,26 @@ def gemm_shape(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
     return (*np.broadcast_shapes(a[:-2], b[:-2]), a[-2], b[-1])
 
 
+def attention_shape(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+    """(b, hq, lq, dv) for q (b, hq, lq, d) and v (b, hkv, lk, dv)."""
+    return (*shapes["q"][:-1], shapes["v"][-1])
+
+
+def lse_shape(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+    """(b, hq, lq) for q (b, hq, lq, d)."""
+    return shapes["q"][:-1]
+
+
+def lse_format(formats: Mapping[str, str]) -> str:
+    """Format of the log-sum-exp: formats["lse"], f64 of an f64 kernel, else f32."""
+    return formats.get("lse", "f64" if formats["out"] == "f64" else "f32")
+
+
 #: The result's shape from the operands', by op.
-RESULT: dict[str, Callable[[Mapping[str, tuple[int, ...]]], tuple[int, ...]]] = {"gemm": gemm_shape}
+RESULT: dict[str, Callable[[Mapping[str, tuple[int, ...]]], tuple[int, ...]]] = {
+    "gemm": gemm_shape,
+    "attention": attention_shape,
+}
 _NO_CODES: NDArray[Any] = np.empty(0, np.uint8)
 
 
@@ -217,7 +249,7 @@ def _refilled(border: Arrays, old: Guarded, new: "Operand") -> Guarded:
 
 
 def _run(
-    trial: Trial, border: Arrays, given: Mapping[str, Any], scalars: Mapping[str, float], scrub: Callable[[], None]
+    trial: Trial, border: Arrays, given: Mapping[str, Any], scalars: Mapping[str, Any], scrub: Callable[[], None]
 ) -> _Ran:
     keywords: dict[str, Any] = {**given, **scalars}
     positional = [keywords.pop(name) for name in OPERANDS[trial.kernel.op] if name != "out"]

@@ -21,7 +21,7 @@ OPS = (
     "cast",
 )
 FRAMEWORKS = ("torch", "numpy", "jax")
-OPERANDS = {"gemm": ("a", "b", "out")}
+OPERANDS = {"gemm": ("a", "b", "out"), "attention": ("q", "k", "v", "out")}
 _FORMATS = """
     f64 f32 tf32 f16 bf16 e4m3fn e4m3fnuz e4m3b11fnuz e5m2 e5m2fnuz e4m3 e3m4 e8m0fnu e3m2fn e2m3fn e2m1fn nf4
     i8 u8 i4 u4 i32 p3109_8p1uf p3109_8p3se p3109_8p3sf p3109_8p4se p3109_8p4sf p3109_4p2sf
@@ -49,7 +49,8 @@ class Kernel:
     #: What `run` takes and returns: "torch", "numpy" or "jax".
     framework: str = "torch"
     devices: tuple[str, ...] = ("cpu", "cuda")
-    #: Optional parts of the op that it implements: gemm knows "batch", "c", "alpha", "beta", "bias".
+    #: Optional parts of the op that it implements: gemm knows "batch", "c", "alpha", "beta", "bias"; attention "gqa",
+    #: "scale", "causal", "window", "mask", "additive_mask", "bias", "softcap", "sinks", "lse" (in formats["lse"]).
     features: frozenset[str] = frozenset()
     #: For quantized ops: a Scaling or its name.
     scaling: Any = None
