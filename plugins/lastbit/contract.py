@@ -29,7 +29,7 @@ class Contract:
     subnormals: str = "keep"
     #: Format of the probabilities P in attention; None: f32.
     probabilities: str | None = None
-    #: Largest error of exp, in ulp of f32.
+    #: Largest error of exp and log, in ulp of the accumulator's format; exp(0) is 1.
     exp_ulp: float = 2.0
     #: Result of a fully masked row: "zero" or "nan".
     masked_row: str = "zero"

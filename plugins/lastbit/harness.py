@@ -228,6 +228,9 @@ def lse_format(formats: Mapping[str, str]) -> str:
 #: The result's shape from the operands', by op.
 RESULT: dict[str, Callable[[Mapping[str, tuple[int, ...]]], tuple[int, ...]]] = {
     "gemm": gemm_shape,
+    "softmax": lambda shapes: shapes["x"],
+    "log_softmax": lambda shapes: shapes["x"],
+    "logsumexp": lambda shapes: shapes["x"][:-1],
     "attention": attention_shape,
 }
 _NO_CODES: NDArray[Any] = np.empty(0, np.uint8)

@@ -21,7 +21,15 @@ OPS = (
     "cast",
 )
 FRAMEWORKS = ("torch", "numpy", "jax")
-OPERANDS = {"gemm": ("a", "b", "out"), "attention": ("q", "k", "v", "out")}
+OPERANDS = {
+    "gemm": ("a", "b", "out"),
+    "softmax": ("x", "out"),
+    "log_softmax": ("x", "out"),
+    "logsumexp": ("x", "out"),
+    "attention": ("q", "k", "v", "out"),
+}
+#: Ops that sum without multiplying matrices: no matrix engine does it for them.
+REDUCTIONS = ("softmax", "log_softmax", "logsumexp")
 _FORMATS = """
     f64 f32 tf32 f16 bf16 e4m3fn e4m3fnuz e4m3b11fnuz e5m2 e5m2fnuz e4m3 e3m4 e8m0fnu e3m2fn e2m3fn e2m1fn nf4
     i8 u8 i4 u4 i32 p3109_8p1uf p3109_8p3se p3109_8p3sf p3109_8p4se p3109_8p4sf p3109_4p2sf

@@ -11,7 +11,7 @@ from lastbit.case import TIERS, Case, Check, Trial
 from lastbit.choices import Options
 from lastbit.contract import resolved
 from lastbit.errors import UsageError
-from lastbit.kernel import Kernel, formats_text, limit_of
+from lastbit.kernel import REDUCTIONS, Kernel, formats_text, limit_of
 from lastbit.settling import reproduce
 from lastbit.verdict import Outcome, Record, Verdict
 
@@ -226,7 +226,8 @@ def _trials(kernel: Kernel, case: Case, devices: tuple[str, ...], options: Optio
             continue
         for device in devices:
             if device.partition(":")[0] in kernel.devices:
-                contract = resolved(kernel.contract, formats, matrix_engine(device))
+                engine = "" if kernel.op in REDUCTIONS else matrix_engine(device)
+                contract = resolved(kernel.contract, formats, engine)
                 yield Trial(kernel, formats, contract, device, case, options.seed, options.tier, settings)
 
 
