@@ -29,12 +29,17 @@ class Wanted:
     format: str
     device: str
     operands: tuple[Guarded, ...]
-    #: The memory that the result was to be written to, if the kernel takes one.
+    #: The memory that the result was to be written to, if the kernel takes one; an operand, if it is changed in place.
     out: Guarded | None
     #: The tensors that the kernel was called with, by name.
     given: Mapping[str, Any]
     #: Which of the kernel's results this is.
     name: str = "out"
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the result is an operand that was changed: its memory is new data's after the next call."""
+        return self.out is not None and self.out.name != "out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,10 @@ def examine(border: Arrays, wanted: Wanted, result: Any) -> tuple[NDArray[Any] |
         reason = "it returned None" if result is None else f"it returned a wrong thing: {misfit}"
         return None, [Fault(reason, wanted.name), *faults]
     codes = border.codes(result, wanted.format)
-    faults += _borrowed(border, wanted, result) + _unwritten(wanted, codes) + _overtaken(wanted)
+    faults += _borrowed(border, wanted, result) + _unwritten(wanted, codes)
+    if wanted.in_place:
+        return codes, faults
+    faults += _overtaken(wanted)
     _keep(wanted, Kept(border, result, wanted.format, wanted.device, codes, border.span(result)))
     return codes, faults
 
@@ -120,7 +128,8 @@ def _borrowed(border: Arrays, wanted: Wanted, result: Any) -> list[Fault]:
             return [Fault(text, wanted.name)]
     if wanted.out is not None:
         same = border.span(wanted.out.tensor) == (low, high)
-        return [] if same else [Fault("it was given memory for its result (out) and returned another tensor", "out")]
+        text = f"it was given memory for its result ({wanted.out.name}) and returned another tensor"
+        return [] if same else [Fault(text, wanted.name)]
     for kept in _kept.values():
         if kept.device == wanted.device and _overlap((low, high), kept.span):
             return [Fault("it returned the memory of an earlier result, in use still, as its new result", wanted.name)]

@@ -13,7 +13,7 @@ from lastbit.verdict import Verdict
 TIERS = ("smoke", "standard", "full")
 
 
-_SIZE = re.compile(r"(batch|m|n|k|b|hq|hkv|lq|lk|d|dv)(\d+|tile|overtile|undertile|long|fair)")
+_SIZE = re.compile(r"(batch|m|n|k|b|hq|hkv|lq|lk|d|dv|block|len|tokens|pages)(\d+|tile|overtile|undertile|long|fair)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,9 @@ import numpy as np
 from lastbit.arrays import code_dtype
 from lastbit.case import Trial
 from lastbit.errors import LastbitError, UsageError
-from lastbit.harness import Obtained, lse_format
+from lastbit.harness import Obtained
 from lastbit.kernel import Kernel
+from lastbit.results import second_format
 from lastbit.verdict import Outcome, Verdict
 from lastbit.worker import Bits, Request, serve
 
@@ -222,12 +223,13 @@ def _obtained(header: dict[str, Any], worker: Worker, formats: Mapping[str, str]
     content = worker.connection.recv_bytes()
     dtype = code_dtype(formats["out"]) if header["shape"] != [0] else np.dtype(np.uint8)
     codes = np.frombuffer(content, dtype).reshape(header["shape"])
-    lse = None
-    if header["lse"] is not None:
-        lse = np.frombuffer(worker.connection.recv_bytes(), code_dtype(lse_format(formats))).reshape(header["lse"])
+    second = None
+    if header["second"] is not None:
+        dtype = code_dtype(second_format(worker.kernel.op, formats))
+        second = np.frombuffer(worker.connection.recv_bytes(), dtype).reshape(header["second"])
     fault = Verdict(Outcome(header["outcome"]), header["reason"], where=header["where"]) if header["outcome"] else None
     notes = header["notes"] | ({"isolation": "forked from lastbit's process"} if worker.forked else {})
-    return Obtained(codes, fault, notes, lse)
+    return Obtained(codes, fault, notes, second)
 
 
 def _death(worker: Worker) -> str:

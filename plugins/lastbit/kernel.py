@@ -27,7 +27,11 @@ OPERANDS = {
     "log_softmax": ("x", "out"),
     "logsumexp": ("x", "out"),
     "attention": ("q", "k", "v", "out"),
+    "paged_attention": ("q", "k_cache", "v_cache", "block_table", "seq_lens", "out"),
+    "kv_append": ("k", "v", "k_cache", "v_cache", "slots", "out"),
 }
+#: Operands that are integers of i32 whatever the kernel's formats, which need not list them.
+INDICES = ("block_table", "seq_lens", "slots")
 #: Ops that sum without multiplying matrices: no matrix engine does it for them.
 REDUCTIONS = ("softmax", "log_softmax", "logsumexp")
 _FORMATS = """
@@ -58,7 +62,9 @@ class Kernel:
     framework: str = "torch"
     devices: tuple[str, ...] = ("cpu", "cuda")
     #: Optional parts of the op that it implements: gemm knows "batch", "c", "alpha", "beta", "bias"; attention "gqa",
-    #: "scale", "causal", "window", "mask", "additive_mask", "bias", "softcap", "sinks", "lse" (in formats["lse"]).
+    #: "scale", "causal", "window", "mask", "additive_mask", "bias", "softcap", "sinks", "lse" (in formats["lse"]);
+    #: paged_attention "gqa", "causal", "window", "scales", "head_scales"; kv_append "scales", "head_scales", "padding",
+    #: "inplace".
     features: frozenset[str] = frozenset()
     #: For quantized ops: a Scaling or its name.
     scaling: Any = None
@@ -147,7 +153,7 @@ def _origin(kernel: Kernel) -> str:
 
 def _check_formats(name: str, op: str, formats: Mapping[str, str]) -> None:
     wanted: Iterable[str] = OPERANDS.get(op, ())
-    missing = [operand for operand in wanted if operand not in formats]
+    missing = [operand for operand in wanted if operand not in formats and operand not in INDICES]
     if missing:
         raise KernelError(
             f"kernel {name}: formats {dict(formats)} lack {', '.join(missing)}; {op} has {', '.join(wanted)}"

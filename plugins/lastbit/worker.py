@@ -130,8 +130,8 @@ def _answer(connection: Connection, kernel: Kernel, request: Request) -> None:
         _send(connection, {"obtained": [_header(got) for got in obtained]})
         for got in obtained:
             connection.send_bytes(np.ascontiguousarray(got.codes).tobytes())
-            if got.lse is not None:
-                connection.send_bytes(np.ascontiguousarray(got.lse).tobytes())
+            if got.second is not None:
+                connection.send_bytes(np.ascontiguousarray(got.second).tobytes())
 
 
 def _send(connection: Connection, answer: dict[str, Any]) -> None:
@@ -142,7 +142,7 @@ def _header(got: Obtained) -> dict[str, Any]:
     fault = got.fault
     return {
         "shape": got.shape,
-        "lse": None if got.lse is None else got.lse.shape,
+        "second": None if got.second is None else got.second.shape,
         "outcome": fault.outcome if fault else "",
         "reason": fault.reason if fault else "",
         "where": fault.where if fault else "",
