@@ -33,6 +33,8 @@ class Contract:
     exp_ulp: float = 2.0
     #: Result of a fully masked row: "zero" or "nan".
     masked_row: str = "zero"
+    #: Keys that a mask excludes: "ignored", or "computed" with a weight of zero, so that NaN among them may come through.
+    masked_keys: str = "ignored"
     #: "top-left" or "bottom-right".
     causal_alignment: str = "bottom-right"
     #: Scale rule of block formats: "floor", "rceil", "ceil", "even", "amax_over_max".
