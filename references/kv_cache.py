@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +38,8 @@ class Layout:
     def slots(self, sequence: int) -> Indices:
         """The places of a sequence's tokens, in order: page * block + place in the page."""
         tokens = np.arange(int(self.seq_lens[sequence]))
-        return self.block_table[sequence][tokens // self.block] * self.block + tokens % self.block
+        places: Indices = self.block_table[sequence][tokens // self.block] * self.block + tokens % self.block
+        return places
 
     def used(self, pages: int) -> NDArray[np.bool_]:
         """(pages, block): whether the place holds a token of some sequence."""
@@ -47,7 +49,7 @@ class Layout:
         return used.reshape(pages, self.block)
 
 
-def gather(pages: NDArray[np.generic], layout: Layout, sequence: int) -> NDArray[np.generic]:
+def gather(pages: NDArray[Any], layout: Layout, sequence: int) -> NDArray[Any]:
     """The tokens of one sequence, (heads, tokens, size), of `pages` (pages, block, heads, size); any dtype, no rounding.
 
     Raises IndexError when the sequence's table names a page that is not there.

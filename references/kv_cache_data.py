@@ -118,16 +118,34 @@ def paged(
     tokens = lengths(sizes["b"], sizes["len"], sizes["block"], least=sizes["lq"], powers=chosen.powers)
     layout, count = arranged(rng, tokens, sizes["block"], arrangement, pages)
     named = {name: Format.of(formats[name]) for name in ("q", "k_cache", "v_cache", "out")}
-    draw = CacheDraw(rng, layout, count, *(sizes[name] for name in ("hq", "hkv", "lq", "d", "dv")), **named)
+    draw = CacheDraw(
+        rng,
+        layout,
+        count,
+        hq=sizes["hq"],
+        hkv=sizes["hkv"],
+        lq=sizes["lq"],
+        d=sizes["d"],
+        dv=sizes["dv"],
+        q=named["q"],
+        k_cache=named["k_cache"],
+        v_cache=named["v_cache"],
+        out=named["out"],
+    )
     contents = chosen.draw(draw)
     held = {"q": Operand.of(contents.q, formats["q"])}
     originals = {}
     for name, values in (("k", contents.k), ("v", contents.v)):
+        fmt, scale = named[f"{name}_cache"], None
         originals[name] = Operand.of(values, formats["q"]).values if draw.quantized else values
-        scale = None
         if draw.quantized:
-            scale = _scales(draw, originals[name], named[f"{name}_cache"], name, heads=heads, exact=chosen.exact)
-        held |= _stored(draw, name, originals[name], formats[f"{name}_cache"], scale, unused)
+            scale = _scales(draw, originals[name], fmt, name, heads=heads, exact=chosen.exact)
+            held[f"{name}_scale"] = Operand.of(scale, SCALE_FORMAT)
+        # Exact data are meant as codes: what they are worth is whatever the scale makes of them.
+        codes = quantized(originals[name], fmt.name, None if chosen.exact else scale, overflow="saturate")
+        if unused == "nan":
+            codes[draw.positions() < 0] = fmt.encode(np.array(np.nan if fmt.has_nan else fmt.lowest))
+        held[f"{name}_cache"] = Operand(fmt.name, codes, fmt.decode(codes))
     held["block_table"] = integers(layout.block_table)
     held["seq_lens"] = integers(layout.seq_lens)
     return CacheData(held, layout, originals["k"], originals["v"])
@@ -257,7 +275,8 @@ def _codebook(draw: CacheDraw) -> Floats:
     """(hkv, tokens, d) signs: bit c mod bits of the token's number; heads differ by a mask of bits."""
     bits = _address_bits(draw)
     numbers = np.arange(int(draw.layout.seq_lens.max()))[None, :, None] ^ (np.arange(draw.hkv)[:, None, None] % 2**bits)
-    return 1.0 - 2.0 * (numbers >> (np.arange(draw.d) % bits) & 1)
+    signs: Floats = 1.0 - 2.0 * (numbers >> (np.arange(draw.d) % bits) & 1)
+    return signs
 
 
 def _addresses(draw: CacheDraw, position: Indices) -> Floats:
@@ -273,7 +292,8 @@ def _carried(draw: CacheDraw) -> Floats:
     bits = min(fmt.precision, draw.out.precision)
     whole = draw.rng.integers(2 ** (bits - 1), 2**bits, shape) | 1
     exponent = draw.rng.integers(-2, 3, shape)
-    return np.ldexp(whole * draw.rng.choice([-1.0, 1.0], shape), exponent + 1 - bits)
+    values: Floats = np.ldexp(whole * draw.rng.choice([-1.0, 1.0], shape), exponent + 1 - bits)
+    return values
 
 
 def _scales(draw: CacheDraw, values: Floats, fmt: Format, name: str, *, heads: bool, exact: bool) -> Floats:
@@ -284,22 +304,3 @@ def _scales(draw: CacheDraw, values: Floats, fmt: Format, name: str, *, heads: b
     largest = np.abs(values).max(axis=(0, 1, 3))
     largest = largest if heads else largest.max(keepdims=True)
     return Format.of(SCALE_FORMAT).round(largest / fmt.max)
-
-
-def _stored(
-    draw: CacheDraw, name: str, values: Floats, format: str, scale: Floats | None, unused: str
-) -> dict[str, Operand]:
-    """The operands of one cache and its scale, with `unused` where no token lies."""
-    fmt, cache = Format.of(format), f"{name}_cache"
-    exact = scale is not None and bool((np.frexp(scale)[0] == 0.5).all())
-    # Exact data are meant as codes: what they are worth is whatever the scale makes of them.
-    codes = fmt.encode(values, overflow="saturate") if scale is None or exact else quantized(
-        values, format, scale, overflow="saturate"
-    )
-    if unused == "nan":
-        empty = draw.positions() < 0
-        codes[empty] = fmt.encode(np.array(np.nan if fmt.has_nan else fmt.lowest))
-    held = {cache: Operand(format, codes, fmt.decode(codes))}
-    if scale is not None:
-        held[f"{name}_scale"] = Operand.of(scale, SCALE_FORMAT)
-    return held

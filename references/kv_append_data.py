@@ -1,0 +1,175 @@
+"""Test data of KV appends: tokens whose codes are known exactly, and slots in and out of order."""
+
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from lastbit.references.data import Operand
+from lastbit.references.formats import Format
+from lastbit.references.kv_cache import NO_SLOT, SCALE_FORMAT, Codes, Floats, Indices
+from lastbit.references.kv_cache_data import QUANTIZED_BITS, integers
+
+#: Where tokens go: one place after the other, anywhere, the last place of pages and the first of others, some nowhere,
+#: several to one place, the end of the pool.
+SLOTS = ("sequential", "shuffled", "edges", "padding", "duplicates", "top")
+#: Every how many tokens one has no slot, or that of the token before.
+EVERY = 3
+
+
+@dataclass(frozen=True, slots=True)
+class TokenDraw:
+    """One of keys and values: its formats, its scale, and the generator to draw from."""
+
+    rng: np.random.Generator
+    shape: tuple[int, int, int]
+    source: Format
+    cache: Format
+    #: (1,) or (heads,); ones where the cache has no scale.
+    scale: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRecipe:
+    """A way to draw tokens: its name, what it is for, and the function that draws them."""
+
+    name: str
+    why: str
+    draw: Callable[[TokenDraw], Floats]
+    #: Scales are powers of two.
+    exact_scale: bool = True
+    #: For caches with a scale, for those without, or for both (None).
+    scaled: bool | None = None
+
+
+def appends(
+    recipe: str,
+    formats: Mapping[str, str],
+    sizes: Mapping[str, int],
+    seed: int,
+    *,
+    slots: str = "shuffled",
+    heads: bool = True,
+) -> dict[str, Operand]:
+    """Operands k (tokens, hkv, d), v (tokens, hkv, dv), k_cache, v_cache (pages, block, hkv, d and dv), slots (tokens,).
+
+    `sizes` gives tokens, hkv, d, dv, block and pages. Caches of 8 bits come with k_scale and v_scale, one for each head
+    where `heads` is true, else one for all. The caches hold random bit patterns, NaN among them, so that every place
+    tells whether it was kept. The same arguments give the same bits on every machine.
+
+    Raises KeyError for a recipe that RECIPES does not list, ValueError for unknown slots or more tokens than places.
+    """
+    chosen = RECIPES[recipe]
+    text = f"{recipe} {slots} {sorted(formats.items())} {sorted(sizes.items())}"
+    rng = np.random.default_rng([seed, zlib.crc32(text.encode())])
+    held = {}
+    for name, size in (("k", sizes["d"]), ("v", sizes["dv"])):
+        source, cache = Format.of(formats[name]), Format.of(formats[f"{name}_cache"])
+        has_scale = cache.bits <= QUANTIZED_BITS
+        scale = _scale(rng, name, sizes["hkv"] if heads else 1, exact=chosen.exact_scale) if has_scale else np.ones(1)
+        draw = TokenDraw(rng, (sizes["tokens"], sizes["hkv"], size), source, cache, scale)
+        held[name] = Operand.of(chosen.draw(draw), source.name)
+        codes = _any_codes(rng, cache, (sizes["pages"], sizes["block"], sizes["hkv"], size))
+        held[f"{name}_cache"] = Operand(cache.name, codes, cache.decode(codes))
+        if has_scale:
+            held[f"{name}_scale"] = Operand.of(scale, SCALE_FORMAT)
+    held["slots"] = integers(slot_numbers(rng, sizes["tokens"], sizes["pages"], sizes["block"], slots))
+    return held
+
+
+def slot_numbers(rng: np.random.Generator, tokens: int, pages: int, block: int, order: str) -> Indices:
+    """(tokens,) slots of a pool of pages * block places, in an order of SLOTS; all different but for "duplicates".
+
+    Raises ValueError for an unknown order, or when there are fewer places than tokens.
+    """
+    places = pages * block
+    if order not in SLOTS or tokens > places:
+        raise ValueError(f"{tokens} tokens in {places} places, order {order!r}: expected one of {', '.join(SLOTS)}")
+    if order == "sequential":
+        start = (places - tokens) // 2
+        return np.arange(start, start + tokens)
+    if order == "top":
+        return places - 1 - np.arange(tokens)
+    slots = rng.permutation(places)[:tokens]
+    if order == "edges":
+        pairs = np.stack([np.arange(pages) * block + block - 1, np.arange(pages) * block], axis=1).reshape(-1)
+        edges = np.unique(pairs)
+        slots = np.concatenate([rng.permutation(edges), np.setdiff1d(np.arange(places), edges)])[:tokens]
+    elif order == "padding":
+        slots[::EVERY] = NO_SLOT
+    elif order == "duplicates":
+        slots[1::EVERY] = slots[: tokens - 1 : EVERY]
+    return slots
+
+
+def normal(draw: TokenDraw) -> Floats:
+    """Normal numbers over the cache's range and not beyond, or of deviation 1 where nothing is scaled."""
+    x = draw.rng.standard_normal(draw.shape)
+    if draw.cache.bits > QUANTIZED_BITS:
+        return x
+    return np.clip(x / 3, -1.0, 1.0) * (draw.cache.max * (1 - 2.0**-8)) * draw.scale[:, None]
+
+
+def bits(draw: TokenDraw) -> Floats:
+    """Every kind of bit pattern: NaN, infinities, zeros of both signs, subnormals."""
+    return draw.source.decode(_any_codes(draw.rng, draw.source, draw.shape))
+
+
+def ties(draw: TokenDraw) -> Floats:
+    """Quotients half way between two codes, and one step of the source format to either side."""
+    levels = np.unique(draw.cache.decode(np.arange(2**draw.cache.bits).astype(draw.cache.code_dtype)))
+    levels = levels[np.isfinite(levels) & (levels >= -draw.cache.max)]  # some kernels have no -128
+    middle = (levels[1:] + levels[:-1]) / 2
+    x = draw.rng.choice(middle, draw.shape) * draw.scale[:, None]
+    near: Floats = x + draw.source.ulp(x) * draw.rng.integers(-1, 2, draw.shape)
+    return near
+
+
+def extremes(draw: TokenDraw) -> Floats:
+    """Zeros, the smallest and the largest numbers, and quotients up to four times beyond the cache's range.
+
+    Below the range of integers there is nothing, for some kernels stop at -max and some one below.
+    """
+    fmt = draw.cache
+    sizes = np.array(
+        [0.0, -0.0, fmt.eta, fmt.eta / 2, fmt.eta * 0.75, fmt.max, fmt.threshold, fmt.max * 2, fmt.max * 4]
+    )
+    low = sizes if fmt.kind == "integer" else -sizes
+    low = np.where(np.abs(sizes) <= fmt.max, -sizes, low)
+    x: Floats = draw.rng.choice(np.concatenate([sizes, low]), draw.shape) * draw.scale[:, None]
+    return x
+
+
+#: Every recipe by name.
+RECIPES: dict[str, TokenRecipe] = {
+    recipe.name: recipe
+    for recipe in (
+        TokenRecipe("normal", "ordinary tokens and scales", normal, exact_scale=False),
+        TokenRecipe("bits", "copies of every bit pattern", bits, scaled=False),
+        TokenRecipe("ties", "the rounding of codes", ties, scaled=True),
+        TokenRecipe("extremes", "zeros, underflow and saturation", extremes, scaled=True),
+    )
+}
+
+
+def applicable(recipe: str, formats: Mapping[str, str]) -> bool:
+    """Whether the recipe is for such a cache, with a scale or without."""
+    scaled = RECIPES[recipe].scaled
+    return scaled is None or scaled == (Format.of(formats["k_cache"]).bits <= QUANTIZED_BITS)
+
+
+def _scale(rng: np.random.Generator, name: str, count: int, *, exact: bool) -> Floats:
+    """Scales that differ from head to head and between keys and values."""
+    powers = np.ldexp(1.0, np.arange(count) % 3 + 1) if name == "k" else np.ldexp(1.0, -1 - np.arange(count) % 3)
+    return powers if exact else Format.of(SCALE_FORMAT).round(powers * rng.uniform(1.0, 2.0, count) / 64)
+
+
+def _any_codes(rng: np.random.Generator, fmt: Format, shape: tuple[int, ...]) -> Codes:
+    """Random bit patterns of a format; a few of each are zeros, infinities and NaN of every kind."""
+    codes = rng.integers(0, 2**fmt.bits, shape, dtype=np.uint64).astype(fmt.code_dtype)
+    special = fmt.encode(np.array([0.0, np.inf, fmt.eta]) if fmt.has_inf else np.array([0.0, fmt.eta]))
+    sign = fmt.code_dtype.type(1 << (fmt.bits - 1)) if fmt.has_negative_zero else fmt.code_dtype.type(0)
+    chosen = rng.choice(np.concatenate([special, special | sign]), shape)
+    mixed: Codes = np.where(rng.random(shape) < 1 / 8, chosen, codes)
+    return mixed
