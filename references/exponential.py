@@ -29,11 +29,12 @@ _PARTS = 40
 def exp(x: Pair) -> tuple[Array, Array, NDArray[np.int64]]:
     """e^x for pairs x <= 0 as hi, lo and k: (hi + lo) * 2^k, 0.7 < hi < 1.42; exactly 1 for x = 0.
 
-    Error: relative EXP_ERROR. Proof, in units of u^2 = 2^-106: the reduced argument r = x - k ln 2, |r| < 0.36, is within
-    4 (three additions of at most 3 * 0.36 each, and the parts of ln 2); r / 2^9 is exact; the series of expm1 is within
-    20 (its last product and addition 10, the ones before divided by 1500 each time, truncation 2^-127 relatively); each
-    of nine steps expm1(2y) = m (2 + m) adds 10 and multiplies what is there by (2 + 2m) / (2 + m), in all by less
-    than 1.4: 160 of m, |m| < 0.42; adding 1 leaves 70 + 3 + 4 * 1.42 of a value above 0.7: 113, below 2^10.
+    Error: relative EXP_ERROR. Proof, in units of u^2 = 2^-106: the reduced argument r = x - k ln 2, |r| < 0.36, is off
+    by 4 (three additions of at most 3 * 0.36 each, and the parts of ln 2); r / 2^9 is exact; the series of expm1 is
+    within 20 (its last product 7, the addition before it 3, those before divided by 1500 each time, truncation 2^-127
+    relatively); each of nine steps expm1(2y) = m (2 + m) adds 10 and multiplies what is there by (2 + 2m) / (2 + m),
+    in all by less than 1.4: 160 of m, |m| < 0.42; adding 1 leaves 70 + 3 + 4 * 1.42 of a value above 0.7: 113, below
+    2^10.
     """
     hi = np.maximum(x[0], LOWEST)
     lo = np.where(x[0] < LOWEST, 0.0, x[1])
