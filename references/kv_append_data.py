@@ -52,7 +52,7 @@ def appends(
     slots: str = "shuffled",
     heads: bool = True,
 ) -> dict[str, Operand]:
-    """Operands k (tokens, hkv, d), v (tokens, hkv, dv), k_cache, v_cache (pages, block, hkv, d and dv), slots (tokens,).
+    """Operands k (tokens, hkv, d), v (tokens, hkv, dv), k_cache, v_cache (pages, block, hkv, d and dv), slots.
 
     `sizes` gives tokens, hkv, d, dv, block and pages. Caches of 8 bits come with k_scale and v_scale, one for each head
     where `heads` is true, else one for all. The caches hold random bit patterns, NaN among them, so that every place

@@ -50,7 +50,7 @@ class Layout:
 
 
 def gather(pages: NDArray[Any], layout: Layout, sequence: int) -> NDArray[Any]:
-    """The tokens of one sequence, (heads, tokens, size), of `pages` (pages, block, heads, size); any dtype, no rounding.
+    """The tokens of one sequence, (heads, tokens, size), of `pages` (pages, block, heads, size), of any dtype.
 
     Raises IndexError when the sequence's table names a page that is not there.
     """
@@ -95,7 +95,7 @@ def quantized(
 
 
 def appended(cache: Codes, codes: Codes, slots: Indices) -> Codes:
-    """`cache` (pages, block, heads, size) after `codes` (tokens, heads, size) are written at `slots` (tokens,), in order.
+    """`cache` (pages, block, heads, size) after `codes` (tokens, heads, size) are written at `slots`, in order.
 
     A slot is page * block + place; NO_SLOT (any negative one) writes nothing; of several tokens for one slot the last
     one stays. Every other place keeps its bits. `cache` itself is not changed.
@@ -120,7 +120,7 @@ def contenders(slots: Indices) -> dict[int, tuple[int, ...]]:
 
 
 def signal_to_noise_db(original: Floats, stored: Floats) -> float:
-    """10 log10(sum original^2 / sum (stored - original)^2) in dB: what storing in a narrow format costs; inf if nothing.
+    """10 log10(sum original^2 / sum (stored - original)^2): what storing in a narrow format costs; inf if nothing.
 
     A report's number, not a budget's: plain float64 arithmetic. NaN if there is no signal.
     """

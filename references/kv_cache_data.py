@@ -9,14 +9,10 @@ import numpy as np
 from lastbit.references.data import Operand
 from lastbit.references.formats import Format
 from lastbit.references.kv_cache import INDEX_FORMAT, SCALE_FORMAT, Floats, Indices, Layout, quantized
+from lastbit.references.kv_pages import arranged, lengths
 
-#: How pages are handed out: in order; in a random order; from last to first; the first pages of all sequences the same;
-#: at the top of a pool of many pages.
-ARRANGEMENTS = ("ordered", "shuffled", "reversed", "shared", "top")
 #: What lies in places that hold no token: numbers that would win every softmax, or NaN.
 UNUSED = ("numbers", "nan")
-#: Pages that no sequence holds, at least.
-SPARE_PAGES = 3
 #: exp(-x) is 0 in f64 (and in every narrower format) from here on: 2^-1075 = exp(-745.2).
 VANISHING = 750.0
 #: The same in f32: 2^-150 = exp(-103.98); a sum of f32 with 1 no longer sees it long before.
@@ -72,7 +68,7 @@ class CacheData:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a recipe draws: float64 q (b, hq, lq, d), and keys and values (pages, block, hkv, size) times their scales."""
+    """What a recipe draws: float64 q (b, hq, lq, d), and keys and values (pages, block, hkv, size)."""
 
     q: Floats
     k: Floats
@@ -105,8 +101,8 @@ def paged(
 ) -> CacheData:
     """Operands q (b, hq, lq, d), k_cache and v_cache (pages, block, hkv, d and dv), block_table and seq_lens.
 
-    `sizes` gives b, hq, hkv, lq, d, dv, block and len, the tokens of the longest sequence; the others have 1, a page and
-    one more or less, and so on (`lengths`). Formats of 8 bits come with k_scale and v_scale, one for each head where
+    `sizes` gives b, hq, hkv, lq, d, dv, block and len, the tokens of the longest sequence; the others have 1, a page
+    and one more or less, and so on (`kv_pages.lengths`). Formats of 8 bits come with k_scale and v_scale, one for each head where
     `heads` is true, else one for all. `pages`: size of the pool, at least what is needed.
     The same arguments give the same bits on every machine.
 
@@ -156,40 +152,8 @@ def integers(values: Indices) -> Operand:
     return Operand.of(values.astype(np.float64), INDEX_FORMAT)
 
 
-def lengths(count: int, longest: int, block: int, *, least: int = 1, powers: bool = False) -> list[int]:
-    """Tokens of `count` sequences: the longest, 1, a page, one more and one less, and all but one; at least `least`."""
-    wanted = (longest, 1, block, block + 1, block - 1, longest - 1, 2 * block, 2 * block + 1)
-    tokens = [min(longest, max(least, wanted[i % len(wanted)])) for i in range(count)]
-    return [1 << (number.bit_length() - 1) for number in tokens] if powers else tokens
-
-
-def arranged(
-    rng: np.random.Generator, tokens: list[int], block: int, arrangement: str, pages: int | None = None
-) -> tuple[Layout, int]:
-    """Pages for sequences of `tokens`, and the number of pages of the pool; entries past a sequence name spare pages.
-
-    Raises ValueError for an arrangement that ARRANGEMENTS does not list.
-    """
-    if arrangement not in ARRANGEMENTS:
-        raise ValueError(f"arrangement is {arrangement!r}, expected one of {', '.join(ARRANGEMENTS)}")
-    needed = [-(-number // block) for number in tokens]
-    total = max(pages or 0, sum(needed) + SPARE_PAGES)
-    ids = np.arange(total)
-    if arrangement in ("shuffled", "shared"):
-        ids = rng.permutation(total)
-    elif arrangement in ("reversed", "top"):
-        ids = ids[::-1]
-    free = ids.tolist()
-    table = np.full((len(tokens), max(needed) + 1), free[-1], np.int64)
-    for sequence, count in enumerate(needed):
-        shared = min(tokens[0], tokens[sequence]) // block if arrangement == "shared" and sequence else 0
-        table[sequence, :shared] = table[0, :shared]
-        table[sequence, shared:count] = [free.pop(0) for _ in range(count - shared)]
-    return Layout(table, np.array(tokens, np.int64), block), total
-
-
 def one_hot(draw: CacheDraw) -> Contents:
-    """Each query selects one token, every other weight is 0 in any format: attention is a row of the cache, bit for bit."""
+    """Each query selects one token, the others weigh 0 in any format: attention is a row of the cache, bit for bit."""
     position = draw.positions()
     signs = _addresses(draw, np.maximum(position, 0))
     k = np.where(position[..., None, None] >= 0, signs, 8.0 * draw.rng.choice([-1.0, 1.0], draw.shape(draw.d)))
@@ -297,7 +261,7 @@ def _carried(draw: CacheDraw) -> Floats:
 
 
 def _scales(draw: CacheDraw, values: Floats, fmt: Format, name: str, *, heads: bool, exact: bool) -> Floats:
-    """Scales that differ between keys and values and from head to head: powers of two for exact data, else amax / max."""
+    """Scales that differ between keys and values and between heads: powers of two for exact data, else amax / max."""
     count = draw.hkv if heads else 1
     if exact:
         return np.ldexp(1.0, np.arange(count) % 3 + 1) if name == "k" else np.ldexp(1.0, -1 - np.arange(count) % 3)

@@ -6,7 +6,13 @@ from lastbit.case import Check, Trial
 from lastbit.errors import UsageError
 
 #: The module of suites that holds an op's checks, and with "_trial" the one that sizes its cases.
-LAWS = {"gemm": "gemm", "softmax": "softmax", "log_softmax": "softmax", "logsumexp": "softmax"}
+LAWS = {
+    "gemm": "gemm",
+    "softmax": "softmax",
+    "log_softmax": "softmax",
+    "logsumexp": "softmax",
+    "kv_append": "kv_append",
+}
 OPS_WITH_LAW = tuple(LAWS)
 
 
