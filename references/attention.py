@@ -160,7 +160,7 @@ def _rows(problem: Problem, batch: int, head: int, rows: slice) -> Rows:
     top = np.maximum(np.where(keep, logits, -np.inf).max(1, keepdims=True, initial=-np.inf), sink)
     top = np.where(np.isfinite(top), top, 0.0)
     with np.errstate(under="ignore"):
-        weights = np.where(keep, np.exp(logits - top), 0.0)
+        weights = np.exp(np.where(keep, logits - top, -np.inf))
         sink_weight = np.exp(sink - top)
     total = weights.sum(1, keepdims=True) + sink_weight
     some = total > 0
@@ -229,7 +229,9 @@ def _output(problem: Problem, part: Rows) -> tuple[Array, Array, Array]:
 def _touched(part: Rows, values: Array, hi: Array) -> Array:
     """`hi` where NaN or infinite V of kept keys decide a column."""
     count = part.keep.astype(np.float64)
-    nan, up, down = (np.matmul(count, x.astype(np.float64)) > 0 for x in (np.isnan(values), values == np.inf, values == -np.inf))
+    nan, up, down = (
+        np.matmul(count, x.astype(np.float64)) > 0 for x in (np.isnan(values), values == np.inf, values == -np.inf)
+    )
     hi = np.where(up, np.inf, np.where(down, -np.inf, hi)) + part.special
     return np.where(nan | (up & down), np.nan, hi)
 
@@ -249,5 +251,3 @@ def _log_sum_exp(part: Rows) -> tuple[Array, Array, Array, Array]:
     lo, radius = np.where(decided, 0.0, lo), np.where(decided, 0.0, radius)
     weight = (part.weights * part.products).sum(1)
     return hi[:, 0], lo[:, 0], radius[:, 0], weight
-
-

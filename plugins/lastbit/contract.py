@@ -29,6 +29,8 @@ class Contract:
     subnormals: str = "keep"
     #: Format of the probabilities P in attention; None: f32.
     probabilities: str | None = None
+    #: Format that attention's logits are stored in after each operation on them (eager attention: that of q); None: f32.
+    scores: str | None = None
     #: Largest error of exp and log, in ulp of the accumulator's format; exp(0) is 1.
     exp_ulp: float = 2.0
     #: Result of a fully masked row: "zero" or "nan".
