@@ -142,13 +142,15 @@ def _overlap(one: tuple[int, int], other: tuple[int, int]) -> bool:
 
 def _unwritten(wanted: Wanted, codes: NDArray[Any]) -> list[Fault]:
     """What was in memory before the call, in formats where nothing else makes those bit patterns."""
+    given = (*wanted.operands, wanted.out) if wanted.in_place and wanted.out is not None else wanted.operands
     if wanted.format in guards.TELLTALE:
         left = codes == guards.poison(wanted.format)
-        if left.any() and not any(_holds_poison(operand) for operand in wanted.operands):
+        if left.any() and not any(_holds(operand, guards.poison(operand.format)) for operand in given):
             return [_found(left, "lastbit's poison", "they were never written, or it read outside an operand")]
     if wanted.format in guards.WIPED_TELLTALE:
-        left = codes == int.from_bytes(bytes([guards.WIPED]) * codes.itemsize)
-        if left.any():
+        wiped = int.from_bytes(bytes([guards.WIPED]) * codes.itemsize)
+        left = codes == wiped
+        if left.any() and not any(_holds(operand, wiped) for operand in given if operand.format == wanted.format):
             return [_found(left, "uninitialised memory", "they were never written")]
     return []
 
@@ -159,9 +161,9 @@ def _found(left: NDArray[np.bool_], what: str, why: str) -> Fault:
     return Fault(text, str(index))
 
 
-def _holds_poison(operand: Guarded) -> bool:
+def _holds(operand: Guarded, code: int) -> bool:
     dtype = np.dtype(f"u{operand.placement.itemsize}")
-    return bool((operand.placement.view(operand.before, dtype) == guards.poison(operand.format)).any())
+    return bool((operand.placement.view(operand.before, dtype) == code).any())
 
 
 def _overtaken(wanted: Wanted) -> list[Fault]:
