@@ -105,7 +105,7 @@ def blocks(problem: Problem, *, block: int = BLOCK) -> Iterator[Rows]:
 
 
 def attention_referee(problem: Problem, batch: int, head: int, row: int) -> tuple[list[mpmath.mpf], mpmath.mpf]:
-    """One row of the result and its lse in 60 digits, slow and independent of everything above; NaN and inf excluded."""
+    """One row of the result and its lse in 60 digits: slow, and independent of everything above. Operands are finite."""
     where = slice(row, row + 1)
     keep = kept(problem, batch, head, where)[0]
     extra = [x[0] for x in addends(problem, batch, head, where)]
@@ -191,7 +191,7 @@ def _rows(problem: Problem, batch: int, head: int, rows: slice) -> Rows:
 
 
 def _classes(problem: Problem, q: Array, k: Array, keep: Mask) -> tuple[Mask, Array, Array]:
-    """Of NaN and infinite operands: keys still kept, (m, 1) NaN where a row is NaN, and +-softcap where it is reached."""
+    """Of NaN and infinite operands: keys still kept, (m, 1) NaN where a row is NaN, and the softcap where reached."""
     with np.errstate(invalid="ignore"):
         kind = special_product(q, k.T) * np.sign(problem.factor)
     kind = np.where(keep, kind, 0.0)

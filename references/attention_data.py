@@ -189,7 +189,7 @@ def sink(draw: AttentionDraw, mask: Array | None) -> tuple[Array, Array, Array]:
 
 def increasing(draw: AttentionDraw, mask: Array | None) -> tuple[Array, Array, Array]:
     """Logits grow along the keys: the running maximum changes in every block, and every rescale counts."""
-    return _with_logits(draw, np.arange(draw.lk) * min(0.5, 40.0 / max(draw.lk, 1)))
+    return _with_logits(draw, np.arange(draw.lk, dtype=np.float64) * min(0.5, 40.0 / max(draw.lk, 1)))
 
 
 def decreasing(draw: AttentionDraw, mask: Array | None) -> tuple[Array, Array, Array]:
@@ -294,7 +294,8 @@ def _signs(draw: AttentionDraw) -> Array:
     """(lk, d): the key's number in binary, -1 and 1, repeated over the dimensions."""
     bits = max(1, int(draw.lk - 1).bit_length())
     places = np.arange(draw.d) % bits
-    return np.where((np.arange(draw.lk)[:, None] >> places) & 1, 1.0, -1.0)
+    keys = np.arange(draw.lk)[:, None]
+    return np.where(np.bitwise_and(np.right_shift(keys, places), 1) != 0, 1.0, -1.0)
 
 
 def _power_above(x: float) -> float:

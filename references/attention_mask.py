@@ -72,7 +72,7 @@ class Problem:
     @property
     def heads(self) -> int:
         """Query heads."""
-        return self.q.shape[1]
+        return int(self.q.shape[1])
 
     @property
     def scores(self) -> tuple[int, int, int, int]:
@@ -86,7 +86,7 @@ class Problem:
 
     def key_head(self, head: int) -> int:
         """The key head that query head `head` reads."""
-        return head // (self.heads // self.k.shape[1])
+        return head // (self.heads // int(self.k.shape[1]))
 
 
 def fitting(name: str, addend: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[np.generic]:
@@ -139,7 +139,8 @@ def alibi_slopes(heads: int) -> Array:
 
     Source: Press, Smith and Lewis, ICLR 2022.
     """
-    return np.exp2(-8.0 * np.arange(1, heads + 1) / heads)
+    slopes: Array = np.exp2(-8.0 * np.arange(1, heads + 1) / heads)
+    return slopes
 
 
 def alibi(slopes: Array, lq: int, lk: int, *, alignment: str = "bottom-right") -> Array:

@@ -68,7 +68,8 @@ def budget(
 def weigh(work: Working, problem: Problem, truth: AttentionTruth) -> Parts:
     """The error bounds of every element, a block of rows at a time."""
     shape = problem.shape
-    parts = Parts(*(np.zeros(shape) for _ in range(5)), np.zeros(shape, bool), np.zeros(shape[:3]))
+    error, others, cast, size, reach = (np.zeros(shape) for _ in range(5))
+    parts = Parts(error, others, cast, size, reach, np.zeros(shape, bool), np.zeros(shape[:3]))
     for rows in blocks(problem):
         place = (rows.batch, rows.head, rows.rows)
         made = exponents(work, problem, rows)
@@ -119,7 +120,8 @@ def _divided(work: Working, error: Floats, divisor: Floats, level: Floats) -> Fl
     """The error after the division, kept finite."""
     error = error / divisor
     error = error + work.division * (level + error)
-    return np.where(error < LARGEST, error, LARGEST)
+    finite: Floats = np.where(error < LARGEST, error, LARGEST)
+    return finite
 
 
 def _spread(weights: Floats, values: Floats, exact: Floats) -> Floats:
