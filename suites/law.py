@@ -11,6 +11,7 @@ LAWS = {
     "softmax": "softmax",
     "log_softmax": "softmax",
     "logsumexp": "softmax",
+    "attention": "attention",
     "kv_append": "kv_append",
 }
 OPS_WITH_LAW = tuple(LAWS)

@@ -1,0 +1,140 @@
+"""Attention checks of values: unique answers, the derived bound, special values, the log-sum-exp, statistics, size."""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lastbit.case import Trial
+from lastbit.references.attention_mask import Problem, positions
+from lastbit.references.data import Operand
+from lastbit.references.formats import Format
+from lastbit.statistics import judge_statistics
+from lastbit.suites.attention_trial import (
+    Given,
+    has_data,
+    inputs,
+    judge_against,
+    judge_result,
+    judge_within,
+    obtain,
+    problem,
+    proof,
+    prove,
+)
+from lastbit.verdict import Verdict
+
+#: Rows that are proved of a large case: the first and the last, and one of each of as many bands as are left.
+SAMPLED = 16
+
+
+def result(trial: Trial) -> Verdict:
+    """Every bit where one answer is right, else every element within its bound; the log-sum-exp within its own."""
+    given = inputs(trial)
+    return judge_result(trial, given, obtain(trial, given))
+
+
+def special(trial: Trial) -> Verdict:
+    """NaN, infinities and excluded scores in q, k and v: rows and columns that they decide, and no others."""
+    drawn = inputs(trial)
+    given = Given({**drawn.operands, **_planted(drawn)}, drawn.options)
+    return judge_within(trial, given, obtain(trial, given))
+
+
+def statistics(trial: Trial) -> Verdict:
+    """Mean signed error and root mean square within what independent mean-zero roundings give."""
+    given = inputs(trial)
+    got = obtain(trial, given)
+    within = judge_within(trial, given, got)
+    if within.outcome.failed:
+        return within
+    proved = proof(trial, given)
+    verdict = judge_statistics(got.codes, Format.of(trial.formats["out"]), proved.truth.out, proved.out)
+    return replace(verdict, stats=within.stats, digest=within.digest, proof=within.proof)
+
+
+def large(trial: Trial) -> Verdict:
+    """Rows that cross every tile of a result of some size, element by element."""
+    given = inputs(trial)
+    got = obtain(trial, given)
+    if got.fault is not None:
+        return got.fault
+    whole = problem(trial, given)
+    rows = _sample(trial.seed, whole.scores[2])
+    lse = None if got.lse is None else got.lse[:, :, rows]
+    proved = prove(trial.contract, tuple(trial.formats.items()), _rows(whole, rows))
+    verdict = judge_against(trial, proved, replace(got, codes=got.codes[:, :, rows], second=lse))
+    text = f"{rows.size} of {whole.scores[2]} rows of every head, element by element"
+    return replace(verdict, notes={**verdict.notes, "proved": text})
+
+
+def has_lse(trial: Trial) -> str:
+    """Why there is no log-sum-exp to judge, or ""."""
+    return ("" if "lse" in trial.kernel.features else "the kernel has no lse") or has_data(trial)
+
+
+def has_special(trial: Trial) -> str:
+    """Why no special values can be planted, or ""."""
+    names = [name for name in ("q", "k", "v") if not Format.of(trial.formats[name]).has_inf]
+    if names:
+        return f"the formats of {', '.join(names)} have no infinity"
+    return reason_computed(trial) if trial.case.options else has_data(trial)
+
+
+def reason_computed(trial: Trial) -> str:
+    """Why nothing can be said about the values of masked keys, or ""."""
+    if trial.contract.masked_keys == "computed":
+        return "the contract computes with masked keys, so that NaN among them may come through"
+    return has_data(trial)
+
+
+def _planted(given: Given) -> dict[str, Operand]:
+    """q, k and v with one of each kind of special value, at queries, keys and columns of their own.
+
+    A query is NaN; one key's scores are NaN in the second head, and one is infinite in the first. Columns of v hold a
+    NaN, an infinity of each sign, and both.
+    """
+    operands = given.operands
+    q, k, v = (operands[name].values.copy() for name in ("q", "k", "v"))
+    q[0, 0, 0, 0] = np.nan
+    k[0, -1, k.shape[2] // 2, 1] = np.nan
+    # All scores of this key are -inf or +inf by the sign of the query: it is excluded, or makes its row NaN.
+    k[0, 0, 1, 2] = -np.inf
+    middle = v.shape[2] - 3
+    v[0, 0, middle, 0], v[0, 0, middle, 1], v[0, 0, middle, 2] = np.nan, np.inf, -np.inf
+    v[0, 0, middle, 3], v[0, 0, middle + 1, 3] = np.inf, -np.inf
+    return {name: Operand.of(array, operands[name].format) for name, array in zip("qkv", (q, k, v), strict=True)}
+
+
+def _sample(seed: int, size: int) -> NDArray[np.int64]:
+    """Indices of rows: the ends, and a random one of each band between."""
+    rng = np.random.default_rng([seed, size])
+    edges = np.linspace(0, size, SAMPLED - 1).astype(np.int64)
+    found = [
+        0,
+        size - 1,
+        *(int(rng.integers(low, high)) for low, high in zip(edges, edges[1:], strict=False) if high > low),
+    ]
+    return np.unique(np.array(found))
+
+
+def _rows(whole: Problem, rows: NDArray[np.int64]) -> Problem:
+    """The problem of some rows: what causal and window leave of the keys becomes a mask."""
+    at = positions(whole, slice(None))[rows, None]
+    keys = np.arange(whole.scores[3])[None, :]
+    keep = np.ones((rows.size, keys.size), bool)
+    if whole.causal:
+        keep &= keys <= at
+    for side, beyond in zip(whole.window or (), (at - keys, keys - at), strict=False):
+        if side >= 0:
+            keep &= beyond <= side
+    return Problem(
+        whole.q[:, :, rows],
+        whole.k,
+        whole.v,
+        scale=whole.scale,
+        mask=keep,
+        softcap=whole.softcap,
+        sinks=whole.sinks,
+        masked_row=whole.masked_row,
+    )
