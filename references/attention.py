@@ -105,7 +105,7 @@ def blocks(problem: Problem, *, block: int = BLOCK) -> Iterator[Rows]:
 
 
 def attention_referee(problem: Problem, batch: int, head: int, row: int) -> tuple[list[mpmath.mpf], mpmath.mpf]:
-    """One row of the result and its lse in 60 digits: slow, and independent of everything above. Operands are finite."""
+    """One row of the result and its lse in 60 digits: slow, and independent of all above. Operands are finite."""
     where = slice(row, row + 1)
     keep = kept(problem, batch, head, where)[0]
     extra = [x[0] for x in addends(problem, batch, head, where)]

@@ -151,9 +151,8 @@ def reason_not(
     recipe: str,
     formats: Mapping[str, str],
     sizes: Mapping[str, int],
-    *,
-    extras: tuple[str, ...] = (),
     options: Mapping[str, Any] | None = None,
+    extras: tuple[str, ...] = (),
 ) -> str:
     """ "" if the recipe has data of these formats, sizes and options, else why not."""
     return RECIPES[recipe].needs(_draw(recipe, formats, sizes, 0, options, extras))
@@ -277,7 +276,8 @@ def heads(draw: AttentionDraw, mask: Array | None) -> tuple[Array, Array, Array]
 def poison(draw: AttentionDraw, mask: Array | None) -> tuple[Array, Array, Array]:
     """NaN and infinities in K and V at keys that no query of the head group attends to: they must not be read."""
     q, k, v = _sharper(4.0)(draw, mask)
-    unread = ~draw.keep(mask).reshape(draw.batch, draw.hkv, -1, draw.lk).any(2)
+    read = draw.keep(mask).reshape(draw.batch, draw.hkv, -1, draw.lk)
+    unread = np.logical_not(np.logical_or.reduce(read, axis=2))
     marks = draw.rng.choice([np.nan, np.inf, -np.inf], unread.shape)
     return q, np.where(unread[..., None], marks[..., None], k), np.where(unread[..., None], marks[..., None], v)
 

@@ -27,10 +27,10 @@ class Problem:
     v: Array
     #: None: 1 / sqrt(d).
     scale: float | None = None
-    #: Key j is kept if j <= i + shift; shift is lk - lq ("bottom-right": the last query sees every key) or 0 ("top-left").
+    #: Key j is kept if j <= i + shift; shift is lk - lq ("bottom-right": the last query sees all keys) or 0 ("top-left").
     causal: bool = False
     causal_alignment: str = "bottom-right"
-    #: (left, right): keys from i + shift - left to i + shift + right are kept; a negative number: no limit on that side.
+    #: (left, right): keys from i + shift - left to i + shift + right are kept; negative: no limit on that side.
     window: tuple[int, int] | None = None
     #: Broadcasts to (b, hq, lq, lk): boolean, True keeps; or float64, added (-inf removes the key).
     mask: NDArray[np.bool_] | Array | None = None
@@ -147,7 +147,8 @@ def alibi(slopes: Array, lq: int, lk: int, *, alignment: str = "bottom-right") -
     """The bias -slope * |position of the query - j|, (1, heads, lq, lk)."""
     shift = lk - lq if alignment == "bottom-right" else 0
     distance = np.abs(np.arange(lq)[:, None] + shift - np.arange(lk)[None, :])
-    return -slopes[None, :, None, None] * distance
+    bias: Array = -slopes[None, :, None, None] * distance
+    return bias
 
 
 def lengths_mask(lengths: NDArray[np.int64], lk: int) -> Mask:

@@ -141,7 +141,8 @@ def _squares(weights: Floats, values: Floats, exact: Floats) -> Floats:
     squares = np.square(weights)
     plain = np.matmul(squares, np.square(values))
     centred = plain - 2 * exact * np.matmul(squares, values) + np.square(exact) * squares.sum(1, keepdims=True)
-    return np.maximum(plain, centred)
+    larger: Floats = np.maximum(plain, centred)
+    return larger
 
 
 def _underflow(work: Working, rows: Rows, size: Floats) -> Floats:
