@@ -13,6 +13,7 @@ LAWS = {
     "logsumexp": "softmax",
     "attention": "attention",
     "kv_append": "kv_append",
+    "paged_attention": "paged",
 }
 OPS_WITH_LAW = tuple(LAWS)
 
