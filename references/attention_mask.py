@@ -27,7 +27,7 @@ class Problem:
     v: Array
     #: None: 1 / sqrt(d).
     scale: float | None = None
-    #: Key j is kept if j <= i + shift; shift is lk - lq ("bottom-right": the last query sees all keys) or 0 ("top-left").
+    #: Key j is kept if j <= i + shift; shift is lk - lq ("bottom-right": the last query sees all), or 0 ("top-left").
     causal: bool = False
     causal_alignment: str = "bottom-right"
     #: (left, right): keys from i + shift - left to i + shift + right are kept; negative: no limit on that side.
