@@ -75,7 +75,7 @@ def budget(
     with np.errstate(all="ignore"):
         shared = _errors(contract, accumulator, Format.of(formats["x"]), x)
         error, formula = _OPS[op](shared, x, truth, accumulator)
-    terms = Terms(np.minimum(error * OWN_ROUNDING, fmt.max), np.abs(np.nan_to_num(truth.weight)), None)
+    terms = Terms(np.minimum(error * OWN_ROUNDING, fmt.max / 4), np.abs(np.nan_to_num(truth.weight)), None)
     terms.cite(formula, SOURCE)
     terms.no_statistics(SHARED)
     if contract.subnormals == "flush":
@@ -153,7 +153,7 @@ def _underflow(
     below: Floats,
     turns: NDArray[np.int64],
 ) -> tuple[Floats, Floats]:
-    """What each weight and what the sum of a row may lose to underflow; nothing in a row whose range has no room for it.
+    """What each weight and what the sum of a row may lose to underflow, where the row's range has room for that.
 
     A weight loses `tiny`, a rescaling the same of a partial sum of at most n and of the product.
     """
@@ -161,10 +161,11 @@ def _underflow(
     if contract.subnormals != "flush":
         tiny *= max(1.0, contract.exp_ulp) * 2 * accumulator.unit
     reach = below.max(axis=-1, keepdims=True, initial=0.0)
-    tiny_here = np.where(reach > -(accumulator.emin + 2) * log(2.0), tiny, 0.0)
+    tiny_here: Floats = np.where(reach > -(accumulator.emin + 2) * log(2.0), tiny, 0.0)
     count = usable.sum(axis=-1, keepdims=True)
     largest = turns.max(axis=-1, keepdims=True, initial=0)
-    return (1 + turns) * tiny_here, count * tiny_here + largest * (count + 1) * tiny_here
+    weights: Floats = (1 + turns) * tiny_here
+    return weights, count * tiny_here + largest * (count + 1) * tiny_here
 
 
 def _softmax(shared: _Errors, x: Floats, truth: "Truth", accumulator: Accumulator) -> tuple[Floats, str]:
