@@ -24,6 +24,8 @@ LIBM = 8 * U
 BLOCK = 1 << 18
 #: exp of less than this is below float64's normal range; a weight may be lost there.
 TINY = 2.0**-1021
+#: Logarithm of a factor beyond which a bound means nothing; keeps it finite.
+MOST = 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +151,9 @@ def _rows(problem: Problem, batch: int, head: int, rows: slice) -> Rows:
     logits, added = raw, np.zeros(keep.shape)
     if problem.softcap:
         logits = np.where(capped != 0, capped, problem.softcap * np.tanh(raw / problem.softcap))
-        error = error + (LIBM + 4 * U) * np.abs(logits)
+        # The slope of tanh is below 4 exp(-2 z) and 1.
+        far = np.maximum(np.abs(raw) - error, 0.0) / problem.softcap
+        error = error * np.minimum(1.0, 4 * np.exp(-2 * np.minimum(far, 300.0))) + (LIBM + 4 * U) * np.abs(logits)
     for extra in addends(problem, batch, head, rows):
         added = np.maximum(added, np.abs(logits)) + np.abs(extra)
         logits = logits + extra
@@ -168,7 +172,7 @@ def _rows(problem: Problem, batch: int, head: int, rows: slice) -> Rows:
     count = keep.sum(1, keepdims=True) + (sink > -np.inf)
     # Largest |log of (computed weight / exact weight)| of a row, and the sum's: P is off by twice that.
     largest = np.where(keep, error + U * (top - logits), 0.0).max(1, keepdims=True, initial=0.0)
-    doubt = np.exp(2 * (largest + LIBM + 2 * U)) * (1 + 4 * (count + 4) * U)
+    doubt = np.exp(np.minimum(2 * (largest + LIBM + 2 * U), MOST)) * (1 + 4 * (count + 4) * U)
     return Rows(
         batch=batch,
         head=head,
@@ -210,10 +214,8 @@ def _output(problem: Problem, part: Rows) -> tuple[Array, Array, Array]:
     size = np.abs(finite)
     hi = product(part.weights, finite)
     weight = np.matmul(part.weights, size)
-    # docs/attention.md 2: rho of each key, with |V - O| <= |V| + |O|, and the roundings of both sums.
-    gap = np.maximum(part.top - part.logits, 0.0)
-    rho = np.expm1(part.error + U * gap + LIBM + 2 * U)
-    lean = part.weights * rho
+    # docs/attention.md 2, with |V - O| <= |V| + |O|, and the roundings of both sums.
+    lean = part.weights * _relative(part)
     sums = (part.count + 6) * U
     radius = np.matmul(lean, size) + np.abs(hi) * lean.sum(1, keepdims=True) + sums * (2 * weight + np.abs(hi))
     radius = radius * (part.doubt**2 * (1 + 2.0**-20)) + TINY * size.sum(0) + 2.0**-1070
@@ -224,6 +226,13 @@ def _output(problem: Problem, part: Rows) -> tuple[Array, Array, Array]:
         hi = _touched(part, values, hi)
     decided = ~np.isfinite(hi) | empty
     return hi, np.where(decided, 0.0, radius), np.where(empty, 0.0, weight)
+
+
+def _relative(part: Rows) -> Array:
+    """Relative error of exp(logit - top) of each key, as computed here."""
+    gap = np.maximum(part.top - part.logits, 0.0)
+    rho: Array = np.expm1(np.minimum(part.error + U * gap + LIBM + 2 * U, MOST))
+    return rho
 
 
 def _touched(part: Rows, values: Array, hi: Array) -> Array:
@@ -241,8 +250,7 @@ def _log_sum_exp(part: Rows) -> tuple[Array, Array, Array, Array]:
     empty = part.log_sum == -np.inf
     log_sum = np.where(empty, 0.0, part.log_sum)
     hi, lo = two_sum(part.top, log_sum)
-    gap = np.maximum(part.top - part.logits, 0.0)
-    lean = part.weights * np.expm1(part.error + U * gap + LIBM + 2 * U)
+    lean = part.weights * _relative(part)
     sink = part.sink_weight * (LIBM + U * (part.top - np.maximum(part.sink, -1e300)))
     radius = lean.sum(1, keepdims=True) + sink + (part.count + 6) * U + LIBM * np.abs(log_sum) + 2.0**-1070
     radius = radius * (part.doubt**2 * (1 + 2.0**-20))
