@@ -7,14 +7,14 @@ Sizes = tuple[tuple[str, Size], ...]
 
 
 def _sizes(
-    lq: Size, lk: Size, d: int = 16, *, hq: int = 2, hkv: int | None = None, dv: int | None = None, batch: int = 1
+    lq: Size, lk: Size, d: int = 16, *, hq: int = 1, hkv: int | None = None, dv: int | None = None, batch: int = 1
 ) -> Sizes:
     heads = (("batch", batch), ("hq", hq), ("hkv", hq if hkv is None else hkv))
     return (*heads, ("lq", lq), ("lk", lk), ("d", d), ("dv", d if dv is None else dv))
 
 
 #: All sizes differ and none divides a tile, so that a swapped index or a lost remainder cannot hide.
-PLAIN = _sizes(9, 37, 24, hq=3, batch=2)
+PLAIN = _sizes(5, 33, 20, hq=3, batch=2)
 GROUPED = _sizes(5, 19, 16, hq=6, hkv=2, dv=20)
 BOUNDED = _sizes(7, 70)
 
@@ -22,7 +22,7 @@ EXACT = (
     Case("one_hot", PLAIN),
     Case("one_hot", GROUPED),
     Case("uniform", _sizes(5, 64)),
-    Case("uniform", _sizes(3, 16, 40, hq=4, hkv=2)),
+    Case("uniform", _sizes(3, 16, 40, hq=2, hkv=1)),
     Case("one_hot", _sizes(65, 129, 64, hq=4), tier="standard"),
     Case("one_hot", _sizes(33, 257, 64, hq=8, hkv=2), tier="standard"),
     Case("uniform", _sizes(17, 512, 32), tier="standard"),
@@ -49,7 +49,7 @@ TAILS = (
 RECIPES_BOUND = ("sharp", "sharper", "sink", "increasing", "decreasing", "equal_maxima", "near_overflow")
 OFFSETS = ("offset", "far_offset", "low_offset")
 BOUND = (
-    Case("normal", _sizes(7, 40, 24, hq=3, hkv=1, batch=2)),
+    Case("normal", _sizes(7, 40, 24, hq=2, hkv=1, batch=2)),
     *(Case(recipe, BOUNDED) for recipe in (*RECIPES_BOUND, *OFFSETS)),
     Case("sharp", (*_sizes(5, 33),), options=(("scale", 0.3),)),
     *(Case(recipe, _sizes(17, 300, 64), tier="standard") for recipe in (*RECIPES_BOUND, *OFFSETS)),
@@ -58,8 +58,8 @@ BOUND = (
 
 #: Enough outputs that a one-sided rounding stands out, few enough for an interpreter.
 STATISTICS = (
-    Case("sharp", _sizes(30, 60, 16)),
-    Case("equal_maxima", _sizes(30, 60, 16)),
+    Case("sharp", _sizes(32, 60, 32)),
+    Case("equal_maxima", _sizes(32, 60, 32)),
     Case("sharp", _sizes(64, 256, 64, hq=4), tier="standard"),
     Case("equal_maxima", _sizes(64, 256, 64, hq=4), tier="standard"),
 )
@@ -73,7 +73,7 @@ SPECIAL = (
 #: Keys that nobody sees: before a window, or after the last query where the diagonal starts in the corner.
 MASKED_VALUES = (
     Case("poison", _sizes(4, 24), options=(("causal", 1), ("window", "2:0"))),
-    Case("poison", _sizes(4, 13, hq=4, hkv=2), options=(("window", "3:1"),)),
+    Case("poison", _sizes(4, 13, hq=2, hkv=1), options=(("window", "3:1"),)),
     Case("poison", _sizes(33, 100, hq=4, hkv=2), options=(("window", "7:7"),), tier="standard"),
 )
 
@@ -99,11 +99,11 @@ MASKS = (
 )
 
 FEATURES = (
-    Case("sharp", _sizes(5, 21, hq=3), options=(("bias", "heads"),)),
+    Case("sharp", _sizes(5, 21, hq=2), options=(("bias", "heads"),)),
     Case("sharp", _sizes(5, 21), options=(("softcap", 5.0),)),
     Case("sharper", _sizes(5, 40), options=(("softcap", 30.0),)),
-    Case("sharp", _sizes(5, 21, hq=3), options=(("sinks", "heads"),)),
-    Case("normal", _sizes(5, 9, hq=2), options=(("sinks", "heads"), ("causal", 1))),
+    Case("sharp", _sizes(5, 21, hq=2), options=(("sinks", "heads"),)),
+    Case("normal", _sizes(5, 9), options=(("sinks", "heads"), ("causal", 1))),
     Case("heads", _sizes(5, 11, hq=6, hkv=2)),
     Case("one_hot", _sizes(3, 11, hq=6, hkv=2), options=_C),
     *(Case("heads", _sizes(5, 40, hq=3 * g, hkv=3), tier="standard") for g in (2, 3, 5, 7)),
@@ -131,7 +131,7 @@ LAYOUTS = (
 
 SECOND_CALL = (Case("sharp", _sizes(5, 20)), Case("one_hot", _sizes(33, 40), tier="standard"))
 REPEAT = (Case("sharp", _sizes(7, 40)), Case("sharp", _sizes(65, 300, 64, hq=4), tier="standard"))
-SLICES = (Case("sharp", _sizes(9, 40, hq=2, batch=3)), Case("sharp", _sizes(65, 200, 64, batch=5), tier="standard"))
+SLICES = (Case("sharp", _sizes(9, 40, batch=3)), Case("sharp", _sizes(65, 200, 64, batch=5), tier="standard"))
 PERMUTATION = (Case("sharp", _sizes(6, 50)), Case("increasing", _sizes(33, 200, 32), tier="standard"))
 DECODE = (
     Case("sharp", _sizes(6, 21), options=_C),
@@ -140,7 +140,7 @@ DECODE = (
 CHUNKS = (Case("sharp", _sizes(5, 44)), Case("increasing", _sizes(17, 200, 32), tier="standard"))
 
 LARGE = (
-    Case("sharp", _sizes(256, 1024, 64)),
+    Case("sharp", _sizes(128, 1024, 32, hq=2)),
     Case("sharp", _sizes(1024, 1024, 64, hq=4, hkv=2), options=_C, tier="standard"),
     Case("increasing", _sizes(4096, 4096, 64, hq=2), options=_C, tier="full"),
 )

@@ -1,4 +1,4 @@
-"""The attention check that searches: hypothesis draws sizes, options, layouts, data and seed, and shrinks what fails."""
+"""The attention check that searches: hypothesis draws sizes, options, layouts and data, and shrinks what fails."""
 
 from dataclasses import replace
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from lastbit.case import Case, Trial
 from lastbit.kernel import limit_of
 from lastbit.references.attention_data import RECIPES
-from lastbit.suites.attention_trial import has_data, sizes
+from lastbit.suites.attention_trial import UNIQUE, has_data, sizes
 from lastbit.suites.attention_values import reason_computed, result
 from lastbit.suites.hunt import search
 from lastbit.verdict import Verdict
@@ -23,7 +23,7 @@ def hunt(trial: Trial) -> Verdict:
 
 
 def _check(trial: Trial) -> str:
-    return "exact" if RECIPES[trial.case.recipe].exact else "bound"
+    return "exact" if trial.case.recipe in UNIQUE else "bound"
 
 
 def _applies(trial: Trial) -> str:

@@ -1,6 +1,6 @@
 """Attention checks that compare results with one another: repeats, slices, decode steps, chunks and orders of keys."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -78,7 +78,7 @@ def permutation(trial: Trial) -> Verdict:
 
 
 def chunks(trial: Trial) -> Verdict:
-    """Two parts of the keys, combined by their log-sum-exps, give the whole, within the errors that the parts may have."""
+    """Two parts of the keys, combined by their log-sum-exps, give the whole, within what the parts' errors allow."""
     given = inputs(trial)
     keys = given.operands["k"].values.shape[2]
     proofs, outs, lses = [], [], []
@@ -145,7 +145,9 @@ def _parts(trial: Trial, given: Given, law: str, parts: Iterable[Part]) -> Verdi
 def _sequences(given: Given) -> Iterable[Part]:
     """Each sequence of the batch on its own."""
     for b in range(given.operands["q"].values.shape[0]):
-        yield f"sequence {b}", _each(given, lambda operand, b=b: _cut(operand, (slice(b, b + 1),))), slice(b, b + 1)
+        rows = (slice(b, b + 1),)
+        alone = {name: _cut(operand, rows) for name, operand in given.operands.items()}
+        yield f"sequence {b}", Given(alone, given.options), rows
 
 
 def _first_queries(given: Given) -> Iterable[Part]:
@@ -165,10 +167,6 @@ def _steps(trial: Trial, given: Given) -> Iterable[Part]:
         at, keys = (slice(None), slice(None), slice(row, row + 1)), (slice(None), slice(None), slice(row + shift + 1))
         cut = {"q": _cut(given.operands["q"], at), **{name: _cut(given.operands[name], keys) for name in ("k", "v")}}
         yield f"decode step {row}", Given(cut, {**given.options, "causal": False}), at
-
-
-def _each(given: Given, change: Callable[[Operand], Operand]) -> Given:
-    return Given({name: change(operand) for name, operand in given.operands.items()}, given.options)
 
 
 def _cut(operand: Operand, index: Any) -> Operand:

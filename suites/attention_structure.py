@@ -1,4 +1,4 @@
-"""Attention checks of memory: layouts of the operands, and a second call at the same addresses or with another scale."""
+"""Attention checks of memory: layouts of the operands, and a second call with other data or another scale."""
 
 from dataclasses import replace
 

@@ -16,7 +16,7 @@ from lastbit.contract import Contract
 from lastbit.harness import Obtained, call
 from lastbit.judge import judge, judge_exact
 from lastbit.references.attention import AttentionTruth, attention_truth
-from lastbit.references.attention_data import RECIPES, operands, problem_of, reason_not
+from lastbit.references.attention_data import operands, problem_of, reason_not
 from lastbit.references.attention_mask import Problem
 from lastbit.references.data import Operand
 from lastbit.references.formats import Format
@@ -27,6 +27,9 @@ from lastbit.verdict import Outcome, Verdict
 
 #: Truths and operands kept for the next kernel that is judged on the same case.
 KEPT = 48
+#: Recipes of which one answer is right whatever the kernel does. Of equal weights the sums are exact, but keys that are
+#: split and combined by their log-sum-exps are weighted by roundings of 2^-n.
+UNIQUE = frozenset({"one_hot"})
 #: Options of a case that are operands of the call, and the feature that a kernel needs for each of their values.
 EXTRAS = {"mask": {"keep": "mask", "add": "additive_mask"}, "bias": {"heads": "bias"}, "sinks": {"heads": "sinks"}}
 
@@ -155,7 +158,7 @@ def prove(contract: Contract, formats: tuple[tuple[str, str], ...], posed: Probl
 
 
 def judge_within(trial: Trial, given: Given, got: Obtained) -> Verdict:
-    """The verdict on result and log-sum-exp that the derived bounds hold; VACUOUS where they would accept a wrong one."""
+    """The verdict on result and log-sum-exp by the derived bounds; VACUOUS where they would accept a wrong result."""
     if got.fault is not None:
         return got.fault
     return judge_against(trial, proof(trial, given), got)
@@ -190,15 +193,15 @@ def taken(proved: Proof, rows: Any) -> Proof:
         cut: Floats = np.broadcast_to(array, like.shape)[rows]
         return cut
 
+    def some(array: Floats | None, like: Floats) -> Floats | None:
+        return None if array is None else part(array, like)
+
     def truth(of: Truth) -> Truth:
-        return Truth(*(part(array, of.hi) for array in (of.hi, of.lo, of.radius, of.weight)), of.rung)
+        return Truth(of.hi[rows], part(of.lo, of.hi), part(of.radius, of.hi), part(of.weight, of.hi), of.rung)
 
     def budget(of: Budget, like: Floats) -> Budget:
-        optional = {
-            name: None if array is None else part(array, like)
-            for name, array in (("sigma", of.sigma), ("before", of.before), ("overflow_slack", of.overflow_slack))
-        }
-        return replace(of, allowed=part(of.allowed, like), **optional)
+        sigma, before, slack = some(of.sigma, like), some(of.before, like), some(of.overflow_slack, like)
+        return replace(of, allowed=part(of.allowed, like), sigma=sigma, before=before, overflow_slack=slack)
 
     both = AttentionTruth(truth(proved.truth.out), truth(proved.truth.lse))
     out, lse = budget(proved.out, proved.truth.out.hi), budget(proved.lse, proved.truth.lse.hi)
@@ -210,7 +213,7 @@ def judge_unique(trial: Trial, given: Given, got: Obtained) -> Verdict:
     if got.fault is not None:
         return got.fault
     found = proof(trial, given).truth.out
-    # The recipe's weights are exact in FP64 (0, 1, 2^-n), and its sums are short integers or single values.
+    # The recipe's weights are 0 and 1 in FP64, so that its answer is a value of V.
     zero = np.zeros(found.hi.shape)
     exact = Truth(found.hi, zero, zero, found.weight, "closed form")
     verdict = noted(trial, judge_exact(got.codes, Format.of(trial.formats["out"]), exact, trial.contract), got)
@@ -222,7 +225,7 @@ def judge_unique(trial: Trial, given: Given, got: Obtained) -> Verdict:
 
 def judge_result(trial: Trial, given: Given, got: Obtained) -> Verdict:
     """`judge_unique` for a recipe whose answer is unique, else `judge_within`."""
-    return (judge_unique if RECIPES[trial.case.recipe].exact else judge_within)(trial, given, got)
+    return (judge_unique if trial.case.recipe in UNIQUE else judge_within)(trial, given, got)
 
 
 def lse_contract(contract: Contract) -> Contract:
@@ -264,7 +267,7 @@ def wanted(trial: Trial) -> set[str]:
 
 def noted(trial: Trial, verdict: Verdict, got: Obtained) -> Verdict:
     """`verdict` with what the harness noted about the call, and with the result's digest if it is to be repeatable."""
-    digest = sha256(np.ascontiguousarray(got.codes)).hexdigest()[:16] if trial.contract.deterministic else ""
+    digest = sha256(got.codes.tobytes()).hexdigest()[:16] if trial.contract.deterministic else ""
     return replace(verdict, notes={**got.notes, **verdict.notes}, digest=digest)
 
 

@@ -25,7 +25,7 @@ from lastbit.suites.attention_trial import (
 from lastbit.verdict import Verdict
 
 #: Rows that are proved of a large case: the first and the last, and one of each of as many bands as are left.
-SAMPLED = 16
+SAMPLED = 8
 
 
 def result(trial: Trial) -> Verdict:
@@ -38,7 +38,15 @@ def special(trial: Trial) -> Verdict:
     """NaN, infinities and excluded scores in q, k and v: rows and columns that they decide, and no others."""
     drawn = inputs(trial)
     given = Given({**drawn.operands, **_planted(drawn)}, drawn.options)
-    return judge_within(trial, given, obtain(trial, given))
+    verdict = judge_within(trial, given, obtain(trial, given))
+    if verdict.outcome.failed:
+        return verdict
+    given = Given({**drawn.operands, **_infinite(drawn)}, drawn.options)
+    # The log-sum-exp of such a row may be NaN, as its result, or the infinity that it tends to.
+    infinite = judge_within(trial, given, replace(obtain(trial, given), second=None))
+    if infinite.outcome.failed:
+        return replace(infinite, reason=f"a score of +inf: {infinite.reason}")
+    return verdict
 
 
 def statistics(trial: Trial) -> Verdict:
@@ -89,33 +97,41 @@ def reason_computed(trial: Trial) -> str:
 
 
 def _planted(given: Given) -> dict[str, Operand]:
-    """q, k and v with one of each kind of special value, at queries, keys and columns of their own.
+    """q, k and v with special values at queries, keys and columns of their own.
 
-    A query is NaN; one key's scores are NaN in the second head, and one is infinite in the first. Columns of v hold a
-    NaN, an infinity of each sign, and both.
+    A query is NaN; one key's scores are NaN in the last head, and -inf, which excludes it, in the first. Columns of v
+    hold a NaN, an infinity of each sign, and both.
     """
-    operands = given.operands
-    q, k, v = (operands[name].values.copy() for name in ("q", "k", "v"))
+    q, k, v = (given.operands[name].values.copy() for name in ("q", "k", "v"))
+    q[:, 0, :, 2] = np.abs(q[:, 0, :, 2]) + 1
     q[0, 0, 0, 0] = np.nan
-    k[0, -1, k.shape[2] // 2, 1] = np.nan
-    # All scores of this key are -inf or +inf by the sign of the query: it is excluded, or makes its row NaN.
     k[0, 0, 1, 2] = -np.inf
+    k[0, -1, k.shape[2] // 2, 1] = np.nan
     middle = v.shape[2] - 3
     v[0, 0, middle, 0], v[0, 0, middle, 1], v[0, 0, middle, 2] = np.nan, np.inf, -np.inf
     v[0, 0, middle, 3], v[0, 0, middle + 1, 3] = np.inf, -np.inf
-    return {name: Operand.of(array, operands[name].format) for name, array in zip("qkv", (q, k, v), strict=True)}
+    return _as_operands(given, q, k, v)
+
+
+def _infinite(given: Given) -> dict[str, Operand]:
+    """q, k and v where a key's scores are +inf for every other query, whose rows are NaN, and -inf for the others."""
+    q, k, v = (given.operands[name].values.copy() for name in ("q", "k", "v"))
+    q[:, 0, :, 2] = np.copysign(np.abs(q[:, 0, :, 2]) + 1, np.arange(q.shape[2]) % 2 - 0.5)
+    k[0, 0, 1, 2] = np.inf
+    return _as_operands(given, q, k, v)
+
+
+def _as_operands(given: Given, *values: NDArray[np.float64]) -> dict[str, Operand]:
+    names = ("q", "k", "v")
+    return {name: Operand.of(one, given.operands[name].format) for name, one in zip(names, values, strict=True)}
 
 
 def _sample(seed: int, size: int) -> NDArray[np.int64]:
     """Indices of rows: the ends, and a random one of each band between."""
     rng = np.random.default_rng([seed, size])
-    edges = np.linspace(0, size, SAMPLED - 1).astype(np.int64)
-    found = [
-        0,
-        size - 1,
-        *(int(rng.integers(low, high)) for low, high in zip(edges, edges[1:], strict=False) if high > low),
-    ]
-    return np.unique(np.array(found))
+    edges = np.linspace(0, size, min(SAMPLED - 1, size + 1)).astype(np.int64)
+    inside = rng.integers(edges[:-1], edges[1:])
+    return np.unique(np.array([0, *inside, size - 1]))
 
 
 def _rows(whole: Problem, rows: NDArray[np.int64]) -> Problem:

@@ -9,7 +9,8 @@ SOURCE = "plugins/lastbit/providers/numpy_attention.py"
 #: Scores, probabilities and sums in f32 (f64 for f64), one rounding at the end; masked keys are never read.
 PLAIN = Contract(source=f"{SOURCE}: two passes in f32 or f64")
 FEATURES = frozenset(
-    """scale causal window mask additive_mask causal_mask bias softcap sinks gqa dv lse""".split()
+    {"scale", "causal", "window", "mask", "additive_mask", "causal_mask", "mask_bias", "bias", "softcap", "sinks"}
+    | {"gqa", "dv", "lse"}
 )
 
 
@@ -54,7 +55,7 @@ def attention(
     """
     import numpy as np
 
-    working = np.float64 if q.dtype == np.float64 else np.float32
+    working: Any = np.float64 if q.dtype == np.float64 else np.float32
     group = q.shape[1] // k.shape[1]
     wide_q, wide_k, wide_v = (np.asarray(x, working) for x in (q, np.repeat(k, group, 1), np.repeat(v, group, 1)))
     keep = _kept(q.shape, k.shape[2], causal, window)

@@ -1,4 +1,4 @@
-"""PyTorch's attention: scaled_dot_product_attention by backend, and flex_attention, each with what its page promises."""
+"""PyTorch's attention: scaled_dot_product_attention by backend, and flex_attention, with what their pages promise."""
 
 from collections.abc import Callable
 from functools import cache
@@ -36,7 +36,6 @@ def kernels() -> tuple[Kernel, ...]:
         _kernel("torch/sdpa-math", math, (*WIDE, *NARROW), COMMON | {"dv"}, MATH),
         _kernel("torch/sdpa-flash", flash, WIDE, COMMON, _flash(None), devices=("cpu",)),
         *(_kernel(f"torch/sdpa-flash-{fmt}", flash, (fmt,), COMMON, _flash(fmt)) for fmt in NARROW),
-        _kernel("torch/flash-lse", _flash_lse, WIDE, (COMMON | {"lse"}) - {"gqa"}, _flash(None), devices=("cpu",)),
         *(_backend(name, fmt) for name in ("efficient", "cudnn") for fmt in NARROW),
         _kernel("torch/flex", _flex, WIDE, FLEXIBLE, _flexible(None)),
         *(_kernel(f"torch/flex-{fmt}", _flex, (fmt,), FLEXIBLE, _flexible(fmt)) for fmt in NARROW),
@@ -120,8 +119,13 @@ def _sdpa(backend: Any) -> Callable[..., Any]:
             chosen["enable_gqa"] = True
         if backend is None:
             return scaled_dot_product_attention(q, k, v, **chosen)
-        with sdpa_kernel([backend]):
-            return scaled_dot_product_attention(q, k, v, **chosen)
+        try:
+            with sdpa_kernel([backend]):
+                return scaled_dot_product_attention(q, k, v, **chosen)
+        except RuntimeError as error:
+            if "No available kernel" in str(error):
+                raise NotImplementedError(f"{backend} does not take these operands") from error
+            raise
 
     return run
 
@@ -136,21 +140,17 @@ def _arguments(keywords: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _flash_lse(q: Any, k: Any, v: Any, **keywords: Any) -> Any:
-    """The operator behind the CPU's flash attention, which returns the log-sum-exp too; it takes no boolean mask."""
-    import torch
-
-    chosen = _arguments(keywords)
-    mask = chosen["attn_mask"]
-    if mask is not None and mask.dtype == torch.bool:
-        chosen["attn_mask"] = torch.zeros_like(mask, dtype=q.dtype).masked_fill_(~mask, float("-inf"))
-    return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, **chosen)
-
-
 def _flex(q: Any, k: Any, v: Any, **keywords: Any) -> Any:
-    from torch.nn.attention.flex_attention import flex_attention
+    from torch.nn.attention import flex_attention as module
 
-    return _flexed(flex_attention, q, k, v, keywords)
+    # Uncompiled, it still traces itself anew for each shape; PyTorch's switch for debugging runs the same code at once.
+    switch = "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG"
+    before = getattr(module, switch, False)
+    try:
+        setattr(module, switch, True)
+        return _flexed(module.flex_attention, q, k, v, keywords)
+    finally:
+        setattr(module, switch, before)
 
 
 def _flex_compiled(q: Any, k: Any, v: Any, **keywords: Any) -> Any:
@@ -193,7 +193,7 @@ def _score_mod(softcap: float | None, bias: Any) -> Callable[..., Any] | None:
     def modify(score: Any, b: Any, h: Any, i: Any, j: Any) -> Any:
         if softcap is not None:
             score = softcap * torch.tanh(score / softcap)
-        return score if bias is None else score + bias[h, i, j]
+        return score if bias is None else score + bias[0, h, i, j]
 
     return modify
 

@@ -1,4 +1,4 @@
-"""Flash attention of our own in Triton: prefill, and decode split over the keys; compiled, or interpreted on the CPU."""
+"""Flash attention of our own in Triton: prefill, and decode split over the keys; interpreted where there is no GPU."""
 
 from collections.abc import Callable
 from functools import cache
@@ -8,37 +8,44 @@ from lastbit.contract import Contract
 from lastbit.kernel import Kernel
 
 SOURCE = "plugins/lastbit/providers/triton_attention_kernels.py"
-FORMATS = ("f32", "f16", "bf16")
 #: Queries and keys of a tile; head sizes are padded to a power of two of at least 16.
 BM, BN = 32, 32
-#: Largest product of sizes (b, hq, hkv, lq, lk, d, dv) that is interpreted: a few tiles each way.
-INTERPRETED_LIMIT = 3 * 2**22
+#: Largest product of sizes (batch, hq, hkv, lq, lk, d, dv) that is interpreted: a few tiles of each dimension.
+INTERPRETED_LIMIT = 1_200_000
 #: Parts into which decode splits the keys.
-PARTS = 4
+PARTS = 3
+#: Names, parts and formats of the kernels, and the tier from which on they are interpreted.
+OFFERED = (
+    ("flash", 1, "f32", "smoke"),
+    ("flash", 1, "f16", "smoke"),
+    ("flash", 1, "bf16", "standard"),
+    ("split-kv", PARTS, "f32", "smoke"),
+    ("split-kv", PARTS, "f16", "standard"),
+    ("split-kv", PARTS, "bf16", "standard"),
+)
 FEATURES = frozenset({"scale", "causal", "window", "gqa", "dv", "lse"})
 
 
 def kernels(compiled: bool) -> tuple[Kernel, ...]:
-    """The Triton attention kernels, compiled or interpreted; a kernel a format where P is cast to the format of v."""
+    """The Triton attention kernels, compiled or interpreted; one a format, for P is cast to the format of v."""
     return tuple(
         Kernel(
             name=f"triton/{name}" + (f"-{fmt}" if fmt != "f32" else ""),
             op="attention",
-            run=_run(parts, widen=not compiled),
+            run=_run(parts, compiled),
             formats=({"q": fmt, "k": fmt, "v": fmt, "out": fmt, "lse": "f32"},),
             contract=_contract(fmt, compiled),
             devices=("cuda",) if compiled else ("cpu",),
             features=FEATURES,
             limit=None if compiled else INTERPRETED_LIMIT,
+            tier="smoke" if compiled else tier,
             tile={"lq": BM, "lk": BN},
         )
-        for name, parts in (("flash", 1), ("split-kv", PARTS))
-        for fmt in FORMATS
+        for name, parts, fmt, tier in OFFERED
     )
 
 
 def _contract(fmt: str, compiled: bool) -> Contract:
-    """P is cast to the type of v for tl.dot; the interpreter's bf16 is widened to f32, so that P stays f32."""
     narrow = fmt == "f16" or (fmt == "bf16" and compiled)
     return Contract(
         probabilities=fmt if narrow else None,
@@ -47,7 +54,13 @@ def _contract(fmt: str, compiled: bool) -> Contract:
     )
 
 
-def _run(parts: int, *, widen: bool) -> Callable[..., Any]:
+def _run(parts: int, compiled: bool) -> Callable[..., Any]:
+    """`run` with the keys in `parts`; bf16 operands are interpreted as f32, PyTorch converting them.
+
+    The interpreter's own conversions and products of bf16 are wrong (FINDINGS.md, F3 and F4), and its documentation
+    asks for f32: triton-lang.org/main/programming-guide/chapter-3/debugging.html, Limitations.
+    """
+
     def run(
         q: Any,
         k: Any,
@@ -60,6 +73,9 @@ def _run(parts: int, *, widen: bool) -> Callable[..., Any]:
         import torch
 
         (b, hq, lq, d), (hkv, lk), dv = q.shape, k.shape[1:3], v.shape[3]
+        if q.dtype == torch.bfloat16 and not compiled:
+            wide, lse = run(q.float(), k.float(), v.float(), scale=scale, causal=causal, window=window)
+            return wide.bfloat16(), lse
         out = torch.empty((b, hq, lq, dv), dtype=q.dtype, device=q.device)
         lse = torch.empty((b, hq, lq), dtype=torch.float32, device=q.device)
         if not lse.numel():
@@ -78,8 +94,7 @@ def _run(parts: int, *, widen: bool) -> Callable[..., Any]:
         factor = d**-0.5 if scale is None else scale
         forward, combine = _jit()
         grid = (-(-lq // BM), b * hq, parts)
-        widened = widen and q.dtype == torch.bfloat16
-        forward[grid](q, k, v, split_out, split_lse, factor, *strides, *sizes, **blocks, WIDEN=widened)
+        forward[grid](q, k, v, split_out, split_lse, factor, *strides, *sizes, **blocks)
         if parts > 1:
             count = b * hq * lq
             combine[(-(-count // BM),)](split_out, split_lse, out, lse, parts, count, dv, BM=BM, BV=_padded(dv))

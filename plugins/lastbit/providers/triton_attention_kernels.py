@@ -35,7 +35,6 @@ def forward(
     BN: tl.constexpr,
     BD: tl.constexpr,
     BV: tl.constexpr,
-    WIDEN: tl.constexpr,
 ) -> None:
     """One tile of BM queries of one head over one part of the keys, by online softmax.
 
@@ -43,7 +42,7 @@ def forward(
     A query at `place` = its row + lk - lq (bottom-right) sees keys place - left .. place + right. Program 2 takes the
     keys from length * program to that + length; out (parts, b * hq, lq, dv) and lse (parts, b * hq, lq), contiguous,
     hold each part's own mean and log-sum-exp: zero and -inf for a part that a row sees nothing of.
-    Grid: (tiles of lq, b * hq, parts). Sums in f32; P is cast to the type of v unless WIDEN.
+    Grid: (tiles of lq, b * hq, parts). Sums in f32; P is cast to the type of v.
     """
     tile = tl.program_id(0)
     row = tl.program_id(1)
@@ -58,26 +57,23 @@ def forward(
     v += batch * v_b + (head // group) * v_h
     inside = (rows[:, None] < lq) & (depth[None, :] < d)
     x = tl.load(q + rows[:, None] * q_l + depth[None, :] * q_d, mask=inside, other=0.0)
-    if WIDEN:
-        x = x.to(tl.float32)
     top = tl.full((BM,), float("-inf"), tl.float32)
     total = tl.zeros((BM,), tl.float32)
     mean = tl.zeros((BM, BV), tl.float32)
     place = rows + (lk - lq)
-    first = tl.maximum(part * length, tile * BM + (lk - lq) - left)
-    last = tl.minimum(tl.minimum(part * length + length, lk), tile * BM + BM + (lk - lq) + right)
-    first = tl.maximum(first, 0) // BN * BN
+    low = part * length
+    high = tl.minimum(low + length, lk)
+    first = tl.maximum(low, tile * BM + (lk - lq) - left) // BN * BN
+    last = tl.minimum(high, tile * BM + BM + (lk - lq) + right)
     for start in range(first, last, BN):
         keys = start + tl.arange(0, BN)
-        inside = (keys[None, :] < lk) & (depth[:, None] < d)
+        inside = (keys[None, :] >= low) & (keys[None, :] < high) & (depth[:, None] < d)
         y = tl.load(k + keys[None, :] * k_l + depth[:, None] * k_d, mask=inside, other=0.0)
-        inside = (keys[:, None] < lk) & (width[None, :] < dv)
+        # A key of another part is not read: its weight of zero times an infinite value would be NaN.
+        inside = (keys[:, None] >= low) & (keys[:, None] < high) & (width[None, :] < dv)
         z = tl.load(v + keys[:, None] * v_l + width[None, :] * v_d, mask=inside, other=0.0)
-        if WIDEN:
-            y = y.to(tl.float32)
-            z = z.to(tl.float32)
         s = tl.dot(x, y, input_precision="ieee") * scale
-        seen = (keys[None, :] < lk) & (keys[None, :] >= part * length) & (keys[None, :] < part * length + length)
+        seen = (keys[None, :] >= low) & (keys[None, :] < high)
         seen = seen & (place[:, None] - keys[None, :] <= left) & (keys[None, :] - place[:, None] <= right)
         s = tl.where(seen, s, float("-inf"))
         peak = tl.maximum(top, tl.max(s, 1))
@@ -114,12 +110,12 @@ def combine(
     width = tl.arange(0, BV)
     here = (rows[:, None] < count) & (width[None, :] < dv)
     top = tl.full((BM,), float("-inf"), tl.float32)
-    for part in range(0, parts):
+    for part in range(parts):
         top = tl.maximum(top, tl.load(parts_lse + part * count + rows, mask=rows < count, other=0.0))
     base = tl.where(top == float("-inf"), 0.0, top)
     total = tl.zeros((BM,), tl.float32)
     mean = tl.zeros((BM, BV), tl.float32)
-    for part in range(0, parts):
+    for part in range(parts):
         weight = tl.exp(tl.load(parts_lse + part * count + rows, mask=rows < count, other=0.0) - base)
         total += weight
         at = (part * count + rows[:, None]) * dv + width[None, :]
