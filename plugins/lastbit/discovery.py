@@ -21,9 +21,9 @@ GROUP = "lastbit.kernels"
 PROVIDERS = ("torch", "numpy", "triton", "simulated")
 #: Files of a provider whose kernels are of several ops; another has one, of its own name.
 ROOMS = {
-    "torch": ("torch", "torch_softmax"),
-    "numpy": ("numpy", "numpy_softmax"),
-    "triton": ("triton", "triton_softmax"),
+    "torch": ("torch", "torch_softmax", "torch_attention", "torch_paged"),
+    "numpy": ("numpy", "numpy_softmax", "numpy_attention", "numpy_paged"),
+    "triton": ("triton", "triton_softmax", "triton_attention", "triton_paged"),
 }
 
 

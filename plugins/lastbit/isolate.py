@@ -184,10 +184,11 @@ def _hidden_main() -> Iterator[None]:
 def _ways(kernel: Kernel) -> list[tuple[str, Any]]:
     """How a fresh process can get hold of the kernel, surest first."""
     ways: list[tuple[str, Any]] = []
-    provider = f"lastbit.providers.{kernel.name.partition('/')[0]}"
-    if provider in sys.modules:
-        ways.append(("provider", (provider, kernel.name)))
     module = getattr(kernel.run, "__module__", None)
+    # A provider may have several files: the function's own comes first.
+    for provider in (module, f"lastbit.providers.{kernel.name.partition('/')[0]}"):
+        if str(provider).startswith("lastbit.providers.") and provider in sys.modules:
+            ways.append(("provider", (provider, kernel.name)))
     if module == "__main__":
         return ways
     with contextlib.suppress(pickle.PicklingError, AttributeError, TypeError):

@@ -6,6 +6,7 @@ from typing import Any
 
 from lastbit.contract import Contract
 from lastbit.kernel import Kernel
+from lastbit.providers.triton import ready
 
 SOURCE = "plugins/lastbit/providers/triton_attention_kernels.py"
 #: Queries and keys of a tile; head sizes are padded to a power of two of at least 16.
@@ -26,8 +27,12 @@ OFFERED = (
 FEATURES = frozenset({"scale", "causal", "window", "gqa", "dv", "lse"})
 
 
-def kernels(compiled: bool) -> tuple[Kernel, ...]:
-    """The Triton attention kernels, compiled or interpreted; one a format, for P is cast to the format of v."""
+def kernels() -> tuple[Kernel, ...]:
+    """The Triton attention kernels, compiled or interpreted; one a format, for P is cast to the format of v.
+
+    Raises ImportError when PyTorch or Triton is not installed, LastbitError when Triton can run nothing here.
+    """
+    compiled = ready()
     return tuple(
         Kernel(
             name=f"triton/{name}" + (f"-{fmt}" if fmt != "f32" else ""),
