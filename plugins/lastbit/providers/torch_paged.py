@@ -1,21 +1,16 @@
 """Plain PyTorch paged attention (gather, then softmax) and KV appends (index_put_), of our own."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from lastbit.contract import Contract
 from lastbit.kernel import Kernel
+from lastbit.providers.paged_kernels import QUANTIZED, append_kernel, attention_kernel
 
 SOURCE = "plugins/lastbit/providers/torch_paged.py"
 ATTENTION = Contract(source=f"{SOURCE}: gathered keys and values, matmul, softmax, matmul in f32 or f64")
-COPY = Contract(source=f"{SOURCE}: index_put_ of the tokens themselves")
 DIVIDED = Contract(overflow="saturate", scale_arithmetic="divide", source=f"{SOURCE}: x / scale in f32, clamped, cast")
-
-FLOATS = ("f64", "f32", "f16", "bf16")
-#: (format of q, k, v and the result; format of the cache).
-QUANTIZED = (("bf16", "e4m3fn"), ("f16", "e5m2"), ("f32", "e4m3fn"), ("bf16", "i8"))
 
 
 def kernels() -> tuple[Kernel, ...]:
@@ -26,58 +21,12 @@ def kernels() -> tuple[Kernel, ...]:
     import torch  # noqa: F401
 
     reciprocal = replace(DIVIDED, scale_arithmetic="reciprocal", source=f"{SOURCE}: x * (1 / scale) in f32")
+    by_reciprocal = partial(append, inplace=True, reciprocal=True)
     return (
         attention_kernel("torch/paged-gather", attention, ATTENTION),
-        *(
-            append_kernel(f"torch/kv-append{suffix}", partial(append, inplace=inplace), inplace=inplace)
-            for suffix, inplace in (("", False), ("-inplace", True))
-        ),
-        append_kernel(
-            "torch/kv-append-reciprocal",
-            partial(append, inplace=True, reciprocal=True),
-            inplace=True,
-            pairs=QUANTIZED,
-            contract=reciprocal,
-        ),
-    )
-
-
-def attention_kernel(
-    name: str,
-    run: Callable[..., Any],
-    contract: Contract,
-    *,
-    framework: str = "torch",
-    floats: tuple[str, ...] = FLOATS,
-    **fields: Any,
-) -> Kernel:
-    """A paged attention kernel over caches of the formats of q and of 8 bits."""
-    formats = [{"q": x, "k_cache": x, "v_cache": x, "out": x} for x in floats]
-    formats += [{"q": x, "k_cache": y, "v_cache": y, "out": x} for x, y in QUANTIZED if x in floats]
-    fields.setdefault("features", frozenset({"gqa", "causal", "window", "scales", "head_scales"}))
-    fields.setdefault("devices", ("cpu", "cuda") if framework == "torch" else ("cpu",))
-    return Kernel(name, "paged_attention", run, formats, contract, framework, **fields)
-
-
-def append_kernel(
-    name: str,
-    run: Callable[..., Any],
-    *,
-    inplace: bool,
-    pairs: tuple[tuple[str, str], ...] = (*((x, x) for x in FLOATS), *QUANTIZED),
-    contract: Contract = DIVIDED,
-    framework: str = "torch",
-) -> Kernel:
-    """A KV append kernel over caches of the formats of the tokens and of 8 bits."""
-    return Kernel(
-        name,
-        "kv_append",
-        run,
-        [{"k": x, "v": x, "k_cache": y, "v_cache": y, "out": y} for x, y in pairs],
-        contract,
-        framework,
-        devices=("cpu", "cuda") if framework == "torch" else ("cpu",),
-        features=frozenset({"scales", "head_scales", "padding", *(["inplace"] if inplace else [])}),
+        append_kernel("torch/kv-append", append, DIVIDED, inplace=False),
+        append_kernel("torch/kv-append-inplace", partial(append, inplace=True), DIVIDED, inplace=True),
+        append_kernel("torch/kv-append-reciprocal", by_reciprocal, reciprocal, inplace=True, pairs=QUANTIZED),
     )
 
 
