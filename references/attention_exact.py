@@ -31,7 +31,10 @@ def one_hot(draw: AttentionDraw, mask: Array | None) -> Triple:
 
 
 def uniform(draw: AttentionDraw, mask: Array | None) -> Triple:
-    """q . k is exactly 0 for each of 2^n keys: the answer is the mean of V, small integers whose sum is exact."""
+    """q . k is exactly 0 for each of 2^n keys: the answer is the mean of V, small integers whose sum is exact.
+
+    Exact in one pass, in tiles, and in splits of equal 2^m keys; other splits are combined with inexact logarithms.
+    """
     q, k, _ = draw.normals()
     half = draw.d // 2
     q[..., half:], k[..., :half] = 0.0, 0.0
@@ -85,5 +88,11 @@ def _uniform_needs(draw: AttentionDraw) -> str:
 
 RECIPES = (
     AttentionRecipe("one_hot", "each answer is a row of V, bit for bit", one_hot, exact=True, needs=_one_hot_needs),
-    AttentionRecipe("uniform", "uniform attention over 2^n keys", uniform, exact=True, needs=_uniform_needs),
+    AttentionRecipe(
+        "uniform",
+        "uniform attention over 2^n keys (one pass, tiles, splits of equal 2^m)",
+        uniform,
+        exact=True,
+        needs=_uniform_needs,
+    ),
 )

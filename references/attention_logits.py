@@ -12,6 +12,12 @@ def normal(draw: AttentionDraw, mask: Array | None) -> Triple:
     return draw.normals()
 
 
+def one_sided(draw: AttentionDraw, mask: Array | None) -> Triple:
+    """Logits about N(0, 1) and V of one sign: weights whose roundings lean to one side add up."""
+    q, k, v = draw.normals()
+    return q, k, np.abs(v)
+
+
 def _sharper(factor: float) -> Callable[[AttentionDraw, Array | None], Triple]:
     def sharp(draw: AttentionDraw, mask: Array | None) -> Triple:
         q, k, v = draw.normals()
@@ -52,10 +58,9 @@ def equal_maxima(draw: AttentionDraw, mask: Array | None) -> Triple:
     half = max(1, draw.d // 2)
     q[..., :half] = np.where(draw.rng.random(q[..., :half].shape) < 0.5, 0.5, 1.0)
     q[..., half:] = draw.rng.choice([-0.5, 0.5], q[..., half:].shape)
-    top = np.zeros(draw.d)
-    top[:half] = 4.0 / (draw.options["scale"] * half)
+    size = 4.0 / (draw.options["scale"] * half)
     k = k / 4
-    k[..., ::3, :] = 2.0 ** np.round(np.log2(top, where=top > 0, out=np.zeros(draw.d))) * (top > 0)
+    k[..., ::3, :half], k[..., ::3, half:] = np.copysign(2.0 ** np.round(np.log2(abs(size))), size), 0.0
     return q, k, np.abs(v)
 
 
@@ -65,10 +70,10 @@ def _offset(size: float) -> Callable[[AttentionDraw, Array | None], Triple]:
         the following a quarter of it each, so that some rows' bounds still tell a wrong answer."""
         q, k, v = draw.normals()
         largest = min(draw.fmt("q").max, draw.fmt("k").max)
-        shift = 2.0 ** np.round(np.log2(min(abs(size) / draw.options["scale"], largest * 64)))
+        shift = 2.0 ** np.round(np.log2(min(abs(size / draw.options["scale"]), largest * 64)))
         part = 2.0 ** np.floor(np.log2(shift) / 2)
         q[..., 0] = part * 4.0 ** -(np.arange(draw.lq) % 8)
-        k[..., 0] = np.copysign(shift / part, size)
+        k[..., 0] = np.copysign(shift / part, size * draw.options["scale"])
         return q, k, v
 
     return offset
@@ -109,6 +114,7 @@ def _wide(draw: AttentionDraw) -> str:
 
 RECIPES = (
     AttentionRecipe("normal", "logits N(0, 1)", normal),
+    AttentionRecipe("one_sided", "logits N(0, 1), V of one sign: for statistics", one_sided),
     AttentionRecipe("sharp", "logits N(0, 16): the softmax is sharp", _sharper(4.0)),
     AttentionRecipe("sharper", "logits N(0, 900): most weights vanish", _sharper(30.0)),
     AttentionRecipe("sink", "the first key's logit is 20 higher", sink),

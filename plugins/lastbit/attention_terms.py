@@ -214,7 +214,7 @@ def _updates(part: Rows, slack: Floats) -> Floats:
     """
     m, n = part.keep.shape
     logits = np.where(part.keep, part.logits, -np.inf)
-    both = np.concatenate([logits, logits - 2 * slack * (1 + 2.0**-40) - 2.0**-1000], axis=1)
+    both = np.concatenate([logits, np.nextafter(logits - 2 * slack * (1 + 2.0**-40), -np.inf)], axis=1)
     order = np.argsort(both, axis=1, kind="stable")
     below = np.empty((m, 2 * n))
     np.put_along_axis(below, order, np.cumsum(order < n, axis=1).astype(np.float64), axis=1)

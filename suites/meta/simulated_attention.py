@@ -11,6 +11,7 @@ from lastbit.references.formats import Format
 Array = NDArray[np.float64]
 Singles = NDArray[np.float32]
 
+#: Faults that a bound can see; "truncated" weights are for statistics.
 FAULTS = ("last_key", "rescale", "scores_bf16", "out_bf16", "causal", "exp", "head_map", "scale_twice", "split")
 
 
@@ -119,7 +120,8 @@ def _online(
             base = base + np.log(np.where(s > 0, s, np.float32(1)))
         cast = p
         if style.probabilities:
-            cast = Format.of(style.probabilities).round(p.astype(np.float64)).astype(np.float32)
+            mode = "toward-zero" if style.fault == "truncated" else "nearest-even"
+            cast = Format.of(style.probabilities).round(p.astype(np.float64), rounding=mode).astype(np.float32)
         last = start + tile >= keys
         total = total * alpha + (cast if style.rounded_sum else p).sum(1)
         rescaled = summed if style.fault == "rescale" and last else summed * alpha[:, None]

@@ -30,7 +30,7 @@ def seen(p, batch, head, i, j):
     for added in (p.mask, p.bias):
         if added is not None:
             value = np.broadcast_to(added, p.scores)[batch, head, i, j]
-            if value.dtype == bool and not value or value.dtype != bool and value == -np.inf:
+            if not value if value.dtype == bool else value == -np.inf:
                 return False
     return True
 
