@@ -19,6 +19,11 @@ def _case(
     return Case(recipe, tuple(chosen.items()), layout, (("pages", arrangement), *options), tier)
 
 
+def _small(recipe: str, arrangement: str = "shuffled", options: Options = (), *, layout: str = "contiguous") -> Case:
+    """Few enough pages and heads for an interpreter."""
+    return _case(recipe, arrangement, options, layout=layout, b=3, hq=2, hkv=1, **{"len": 19})
+
+
 EXACT_RECIPES = ("one_hot", "average")
 #: One scale for all heads; by default each head has its own.
 TENSOR: Options = (("scale", "tensor"),)
@@ -26,6 +31,8 @@ NAN: Options = (("unused", "nan"),)
 CAUSAL: Options = (("causal", 1),)
 
 EXACT = (
+    *(_small(recipe) for recipe in EXACT_RECIPES),
+    _small("one_hot", options=TENSOR),
     *(_case(recipe) for recipe in EXACT_RECIPES),
     *(_case(recipe, options=TENSOR) for recipe in EXACT_RECIPES),
     *(_case(recipe, block=16, d=64, dv=64, len=131, tier="standard") for recipe in EXACT_RECIPES),
@@ -35,6 +42,7 @@ EXACT = (
 #: Page ids beyond 16 bits under "top".
 MANY_PAGES: Options = (("pool", 66_000),)
 PAGES = (
+    _small("one_hot", "shared"),
     *(_case(recipe, pages) for recipe in EXACT_RECIPES for pages in ("ordered", "reversed", "shared")),
     _case("one_hot", "top", MANY_PAGES, block=2, len=11, hq=2, hkv=1),
 )
@@ -48,17 +56,20 @@ LENGTHS = (
     *(_case("normal", b=8, block=block, len=2 * block + 3, tier="standard") for block in (3, 16, 32)),
 )
 UNUSED = (
+    _small("normal", options=NAN),
     _case("one_hot", options=NAN),
     _case("normal", options=NAN),
     _case("normal", options=NAN, block=16, len=19, b=3),
 )
 HEADS = (
+    _case("one_hot", hq=4, hkv=2, b=1),
     _case("one_hot", hq=6, hkv=2, b=3),
     _case("one_hot", hq=7, hkv=1, b=3),
     _case("one_hot", hq=3, hkv=3, b=3),
     _case("normal", hq=6, hkv=3, b=3),
 )
 BOUND = (
+    *(_small(recipe) for recipe in ("normal", "sharp", "increasing")),
     _case("normal"),
     _case("sharp"),
     _case("increasing"),
@@ -77,7 +88,8 @@ WINDOW = (
     _case("sharp", options=(*CAUSAL, ("window", "7:0")), lq=3),
 )
 LAYOUTS = tuple(
-    _case("one_hot", layout=layout)
+    case("one_hot", layout=layout)
+    for case in (_case, _small)
     for layout in (
         "k_cache:strided_rows+v_cache:strided_rows",
         "k_cache:interleaved+v_cache:interleaved",
@@ -86,7 +98,7 @@ LAYOUTS = tuple(
         "block_table:strided_rows+seq_lens:strided",
     )
 )
-SECOND_CALL = (_case("one_hot"), _case("normal"))
-REPEAT = (_case("normal"), _case("sharp", block=16, len=131, tier="standard"))
-RELOCATE = (_case("normal"), _case("sharp", block=16, len=131, tier="standard"))
-ALONE = (_case("normal"), _case("sharp", block=16, len=131, tier="standard"))
+SECOND_CALL = (_case("one_hot"), _case("normal"), _small("one_hot"))
+REPEAT = (_case("normal"), _small("normal"), _case("sharp", block=16, len=131, tier="standard"))
+RELOCATE = (_case("normal"), _small("normal"), _case("sharp", block=16, len=131, tier="standard"))
+ALONE = (_case("normal"), _small("normal"), _case("sharp", block=16, len=131, tier="standard"))

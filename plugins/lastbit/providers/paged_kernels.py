@@ -20,12 +20,13 @@ def attention_kernel(
     *,
     framework: str = "torch",
     floats: tuple[str, ...] = FLOATS,
+    quantized: tuple[tuple[str, str], ...] = QUANTIZED,
     devices: tuple[str, ...] = ("cpu", "cuda"),
     features: frozenset[str] = FEATURES,
     limit: int | None = None,
 ) -> Kernel:
     """A paged attention kernel over caches of the formats of q and of 8 bits."""
-    pairs = [(fmt, fmt) for fmt in floats] + [pair for pair in QUANTIZED if pair[0] in floats]
+    pairs = [(fmt, fmt) for fmt in floats] + [pair for pair in quantized if pair[0] in floats]
     return Kernel(
         name=name,
         op="paged_attention",
