@@ -37,8 +37,14 @@ def _with_logits(draw: AttentionDraw, target: Array) -> Triple:
 
 
 def sink(draw: AttentionDraw, mask: Array | None) -> Triple:
-    """The first key's logit is 20 above the others, as the attention sinks of language models are."""
-    return _with_logits(draw, np.where(np.arange(draw.lk) == 0, 20.0, 0.0))
+    """The first key's logit is 20 above the others, as the attention sinks of language models are, and its value small.
+
+    In the next row or head it is 10, then 5 and so on, down to 0.6, so that some rows show the other keys in any format.
+    """
+    q, k, v = _with_logits(draw, np.where(np.arange(draw.lk) == 0, 20.0, 0.0))
+    q[..., 0] *= 2.0 ** -((np.arange(draw.hq)[:, None] + np.arange(draw.lq)) % 6)
+    v[..., 0, :] /= 64
+    return q, k, v
 
 
 def increasing(draw: AttentionDraw, mask: Array | None) -> Triple:
@@ -117,7 +123,7 @@ RECIPES = (
     AttentionRecipe("one_sided", "logits N(0, 1), V of one sign: for statistics", one_sided),
     AttentionRecipe("sharp", "logits N(0, 16): the softmax is sharp", _sharper(4.0)),
     AttentionRecipe("sharper", "logits N(0, 900): most weights vanish", _sharper(30.0)),
-    AttentionRecipe("sink", "the first key's logit is 20 higher", sink),
+    AttentionRecipe("sink", "the first key's logit is up to 20 higher", sink),
     AttentionRecipe("increasing", "the running maximum changes in every block", increasing),
     AttentionRecipe("decreasing", "the same from the other end", decreasing),
     AttentionRecipe("equal_maxima", "several equal maxima, V of one sign", equal_maxima),
