@@ -8,7 +8,7 @@ import numpy as np
 
 from lastbit.references.data import Operand
 from lastbit.references.formats import Format
-from lastbit.references.kv_cache import NO_SLOT, SCALE_FORMAT, Codes, Floats, Indices
+from lastbit.references.kv_cache import NO_SLOT, SCALE_FORMAT, Codes, Floats, Indices, quantized
 from lastbit.references.kv_cache_data import QUANTIZED_BITS, integers
 
 #: Where tokens go: one place after the other, anywhere, the last place of pages and the first of others, some nowhere,
@@ -16,6 +16,8 @@ from lastbit.references.kv_cache_data import QUANTIZED_BITS, integers
 SLOTS = ("sequential", "shuffled", "edges", "padding", "duplicates", "top")
 #: Every how many tokens one has no slot, or that of the token before.
 EVERY = 3
+#: Scales tried for one whose quotient and product with the reciprocal round to different codes; one in three does.
+CANDIDATES = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,8 @@ class TokenDraw:
     cache: Format
     #: (1,) or (heads,); ones where the cache has no scale.
     scale: Floats
+    #: (1,) or (heads,), points half way between two codes: a number of the source format lies at middle * scale.
+    middle: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +41,8 @@ class TokenRecipe:
     name: str
     why: str
     draw: Callable[[TokenDraw], Floats]
-    #: Scales are powers of two.
-    exact_scale: bool = True
+    #: Scales: powers of two; any number; or such that a token's quotient is as close to `middle` as can be.
+    scale: str = "power"
     #: For caches with a scale, for those without, or for both (None).
     scaled: bool | None = None
 
@@ -67,8 +71,10 @@ def appends(
     for name, size in (("k", sizes["d"]), ("v", sizes["dv"])):
         source, cache = Format.of(formats[name]), Format.of(formats[f"{name}_cache"])
         has_scale = cache.bits <= QUANTIZED_BITS
-        scale = _scale(rng, name, sizes["hkv"] if heads else 1, exact=chosen.exact_scale) if has_scale else np.ones(1)
-        draw = TokenDraw(rng, (sizes["tokens"], sizes["hkv"], size), source, cache, scale)
+        scale, middle = np.ones(1), np.ones(1)
+        if has_scale:
+            scale, middle = _scale(rng, name, sizes["hkv"] if heads else 1, chosen.scale, source, cache)
+        draw = TokenDraw(rng, (sizes["tokens"], sizes["hkv"], size), source, cache, scale, middle)
         held[name] = Operand.of(chosen.draw(draw), source.name)
         codes = _any_codes(rng, cache, (sizes["pages"], sizes["block"], sizes["hkv"], size))
         held[f"{name}_cache"] = Operand(cache.name, codes, cache.decode(codes))
@@ -118,12 +124,17 @@ def bits(draw: TokenDraw) -> Floats:
 
 def ties(draw: TokenDraw) -> Floats:
     """Quotients half way between two codes, and one step of the source format to either side."""
-    levels = np.unique(draw.cache.decode(np.arange(2**draw.cache.bits).astype(draw.cache.code_dtype)))
-    levels = levels[np.isfinite(levels) & (levels >= -draw.cache.max)]  # some kernels have no -128
-    middle = (levels[1:] + levels[:-1]) / 2
-    x = draw.rng.choice(middle, draw.shape) * draw.scale[:, None]
+    x = draw.rng.choice(_middles(draw.cache), draw.shape) * draw.scale[:, None]
     near: Floats = x + draw.source.ulp(x) * draw.rng.integers(-1, 2, draw.shape)
     return near
+
+
+def near_ties(draw: TokenDraw) -> Floats:
+    """Quotients that round to a tie or to one step beside it: x / scale and x * (1 / scale) give different codes."""
+    power = draw.rng.integers(-2, 3, draw.shape) if draw.cache.kind == "float" else np.zeros(draw.shape, np.int64)
+    at = draw.source.round(draw.middle * draw.scale)[:, None]
+    x: Floats = np.ldexp(at, power) * draw.rng.choice([-1.0, 1.0], draw.shape)
+    return np.where(draw.rng.random(draw.shape) < 1 / 4, normal(draw), x)
 
 
 def extremes(draw: TokenDraw) -> Floats:
@@ -145,9 +156,10 @@ def extremes(draw: TokenDraw) -> Floats:
 RECIPES: dict[str, TokenRecipe] = {
     recipe.name: recipe
     for recipe in (
-        TokenRecipe("normal", "ordinary tokens and scales", normal, exact_scale=False),
+        TokenRecipe("normal", "ordinary tokens and scales", normal, scale="any"),
         TokenRecipe("bits", "copies of every bit pattern", bits, scaled=False),
         TokenRecipe("ties", "the rounding of codes", ties, scaled=True),
+        TokenRecipe("near_ties", "dividing or multiplying", near_ties, scale="near", scaled=True),
         TokenRecipe("extremes", "zeros, underflow and saturation", extremes, scaled=True),
     )
 }
@@ -159,10 +171,39 @@ def applicable(recipe: str, formats: Mapping[str, str]) -> bool:
     return scaled is None or scaled == (Format.of(formats["k_cache"]).bits <= QUANTIZED_BITS)
 
 
-def _scale(rng: np.random.Generator, name: str, count: int, *, exact: bool) -> Floats:
-    """Scales that differ from head to head and between keys and values."""
+def _middles(fmt: Format) -> Floats:
+    """The points half way between two neighbouring values."""
+    levels = np.unique(fmt.decode(np.arange(2**fmt.bits).astype(fmt.code_dtype)))
+    levels = levels[np.isfinite(levels) & (levels >= -fmt.max)]  # some kernels have no -128
+    middles: Floats = (levels[1:] + levels[:-1]) / 2
+    return middles
+
+
+def _scale(
+    rng: np.random.Generator, name: str, count: int, kind: str, source: Format, cache: Format
+) -> tuple[Floats, Floats]:
+    """Scales that differ from head to head and between keys and values, and the middles that go with them."""
     powers = np.ldexp(1.0, np.arange(count) % 3 + 1) if name == "k" else np.ldexp(1.0, -1 - np.arange(count) % 3)
-    return powers if exact else Format.of(SCALE_FORMAT).round(powers * rng.uniform(1.0, 2.0, count) / 64)
+    working = Format.of(SCALE_FORMAT)
+    middles = _middles(cache)
+    # Away from subnormal codes, and with room for the powers of two that near_ties puts on top.
+    inside = middles[(middles >= max(cache.eta, 64 * cache.min_normal if cache.kind == "float" else 0.0))]
+    inside = inside[inside <= cache.max / 8] if cache.kind == "float" else inside
+    middle = rng.choice(inside, count)
+    if kind == "power":
+        return powers, middle
+    if kind == "any":
+        return working.round(powers * rng.uniform(1.0, 2.0, count) / 64), middle
+    scales = np.zeros(count)
+    for head in range(count):
+        for _ in range(CANDIDATES):
+            middle[head], token = rng.choice(inside), source.round(powers[head] * rng.uniform(1.0, 2.0, 1))
+            scale = working.round(token / middle[head])
+            scales[head] = scale[0]
+            ways = [quantized(token, cache.name, scale, arithmetic=way) for way in ("divide", "reciprocal")]
+            if ways[0][0, 0] != ways[1][0, 0]:
+                break
+    return scales, middle
 
 
 def _any_codes(rng: np.random.Generator, fmt: Format, shape: tuple[int, ...]) -> Codes:

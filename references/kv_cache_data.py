@@ -102,8 +102,8 @@ def paged(
     """Operands q (b, hq, lq, d), k_cache and v_cache (pages, block, hkv, d and dv), block_table and seq_lens.
 
     `sizes` gives b, hq, hkv, lq, d, dv, block and len, the tokens of the longest sequence; the others have 1, a page
-    and one more or less, and so on (`kv_pages.lengths`). Formats of 8 bits come with k_scale and v_scale, one for each head where
-    `heads` is true, else one for all. `pages`: size of the pool, at least what is needed.
+    and one more or less, and so on (`kv_pages.lengths`). Formats of 8 bits come with k_scale and v_scale,
+    one for each head where `heads` is true, else one for all. `pages`: size of the pool, at least what is needed.
     The same arguments give the same bits on every machine.
 
     Raises KeyError for a recipe that RECIPES does not list, ValueError for an unknown arrangement.
@@ -227,8 +227,8 @@ def applicable(recipe: str, formats: Mapping[str, str], sizes: Mapping[str, int]
     if recipe != "one_hot":
         return True
     bits = max(1, int(sizes["len"] - 1).bit_length())
-    reach = Format.of(formats["q"]).max / np.sqrt(sizes["d"])
-    return sizes["d"] >= bits and 2 * (sizes["d"] // bits) * reach >= 2 * VANISHING_F32
+    reach = min(Format.of(formats["q"]).max, 2.0**64) / np.sqrt(sizes["d"])
+    return bool(sizes["d"] >= bits and 2 * (sizes["d"] // bits) * reach >= 2 * VANISHING_F32)
 
 
 def _address_bits(draw: CacheDraw) -> int:

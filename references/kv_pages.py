@@ -1,4 +1,4 @@
-"""Handing out the pages of a KV cache: arrangements for test data, and a pool with forks, eviction and copy on write."""
+"""Handing out the pages of a KV cache: arrangements for test data, and a pool with forks and copy on write."""
 
 from dataclasses import dataclass, field
 
@@ -28,7 +28,7 @@ class Placed:
 
 @dataclass(slots=True)
 class Pool:
-    """Which pages each sequence holds. Forks share pages, the last one too; who appends to a shared page gets a copy."""
+    """Which pages each sequence holds; forks share all of them, and who appends to a shared page gets a copy."""
 
     pages: int
     block: int

@@ -45,7 +45,7 @@ def problems(
     window: tuple[int, int] | None = None,
     masked_row: str = "zero",
 ) -> tuple[Problem, ...]:
-    """What each sequence computes: q (1, hq, lq, d) over its own tokens k and v (1, hkv, tokens, d), dequantized exactly.
+    """What each sequence computes: q (1, hq, lq, d) over its own tokens (1, hkv, tokens, d and dv), dequantized.
 
     Queries are the last lq tokens of their sequence: causal and window count from there. Pages and places that hold no
     token of the sequence do not exist.
@@ -80,10 +80,10 @@ def joined(parts: Sequence[Truth]) -> Truth:
 
 
 def unique(problem: Problem, *, gap: float) -> Truth:
-    """The answer of a problem whose weights are 0 or equal in every arithmetic: the mean of the values that share the top.
+    """The answer of a problem whose weights are 0 or equal in every arithmetic: the mean of the values at the top.
 
-    The logits of all other keys lie at least `gap` below; exp(-gap) is 0 in the kernel's format. The number of values is
-    a power of two, and they are multiples of GRID, so that every order of summation is exact.
+    The logits of all other keys lie at least `gap` below; exp(-gap) is 0 in the kernel's format. The number of values
+    is a power of two, and they are multiples of GRID, so that every order of summation is exact.
 
     Raises ValueError where the data are not of that kind.
     """
@@ -110,10 +110,10 @@ def unique(problem: Problem, *, gap: float) -> Truth:
 
 
 def format_error_db(posed: Sequence[Problem], operands: Mapping[str, Stored], k: Floats, v: Floats) -> float:
-    """Signal to noise of the exact result over the cache as it is stored, against that over the original k and v, in dB.
+    """Signal to noise, in dB, of the exact result over the stored cache against that over the original k and v.
 
-    k and v (pages, block, hkv, d and dv) are what the cache held before it was quantized. What the format costs, whatever
-    the kernel: a number for the report.
+    k and v (pages, block, hkv, d and dv) are what the cache held before it was quantized. What the format costs,
+    whatever the kernel: a number for the report.
     """
     places = layout(operands)
     originals = [

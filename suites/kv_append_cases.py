@@ -11,7 +11,7 @@ def _case(recipe: str, slots: str, tokens: int, *, tier: str = "smoke", options:
     return Case(recipe, tuple(chosen.items()), options=(("slots", slots), *options), tier=tier)
 
 
-RECIPES = ("normal", "bits", "ties", "extremes")
+RECIPES = ("normal", "bits", "ties", "near_ties", "extremes")
 #: One scale for all heads; by default each head has its own.
 TENSOR: Options = (("scale", "tensor"),)
 

@@ -21,7 +21,7 @@ def _case(
 
 def _small(recipe: str, arrangement: str = "shuffled", options: Options = (), *, layout: str = "contiguous") -> Case:
     """Few enough pages and heads for an interpreter."""
-    return _case(recipe, arrangement, options, layout=layout, b=3, hq=2, hkv=1, **{"len": 19})
+    return _case(recipe, arrangement, options, layout=layout, b=3, hq=2, hkv=1, len=19)
 
 
 EXACT_RECIPES = ("one_hot", "average")

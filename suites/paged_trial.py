@@ -121,10 +121,7 @@ def exact_truth(trial: Trial, given: Given) -> Truth:
 def proof(trial: Trial, given: Given) -> Proof:
     """Truth, budget and vacuity of the case on `given`."""
     key = (trial.contract, tuple(trial.formats.items()), tuple(call_options(trial).items()))
-    if given.drawn is None:
-        proved = _prove(given.operands, *key)
-    else:
-        proved = _kept_proof(given.drawn, *key)
+    proved = _prove(given.operands, *key) if given.drawn is None else _kept_proof(given.drawn, *key)
     return _widened(proved, trial) if "budget_factor" in trial.settings else proved
 
 
@@ -186,7 +183,7 @@ def has_data(trial: Trial) -> str:
         return f"the formats have no {trial.case.recipe} data"
     if options.get("scale") == "tensor" and not scaled:
         return "the cache has no scales"
-    wanted = {name for name in ("causal", "window") if name in options}
+    wanted: set[str] = {"causal", "window"} & set(options)
     if extent["hq"] != extent["hkv"]:
         wanted.add("gqa")
     if scaled:

@@ -67,7 +67,7 @@ def _dequantizing(
 
 
 def _perturbation(problem: "Problem", truth: AttentionTruth) -> tuple[Floats, float]:
-    """How far keys and values that are DEQUANTIZED off, relatively, move the exact result, and the budget of the rest."""
+    """How far keys and values that are off by DEQUANTIZED move the exact result, and the factor for other errors."""
     moved, most = np.zeros(problem.shape), 0.0
     for part in blocks(problem):
         values = problem.v[part.batch, problem.key_head(part.head)]

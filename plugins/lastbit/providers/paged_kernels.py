@@ -9,6 +9,8 @@ from lastbit.kernel import Kernel
 FLOATS = ("f64", "f32", "f16", "bf16")
 #: (format of q, k, v and the result; format of the cache).
 QUANTIZED = (("bf16", "e4m3fn"), ("f16", "e5m2"), ("f32", "e4m3fn"), ("bf16", "i8"))
+#: Those of an append: copies and codes.
+PAIRS = (("f64", "f64"), ("f32", "f32"), ("f16", "f16"), ("bf16", "bf16"), *QUANTIZED)
 #: What the plain attentions offer beyond one query a sequence and as many heads of keys as of queries.
 FEATURES = frozenset({"gqa", "causal", "window", "scales", "head_scales"})
 
@@ -46,7 +48,7 @@ def append_kernel(
     contract: Contract,
     *,
     inplace: bool,
-    pairs: tuple[tuple[str, str], ...] = (*((fmt, fmt) for fmt in FLOATS), *QUANTIZED),
+    pairs: tuple[tuple[str, str], ...] = PAIRS,
     framework: str = "torch",
 ) -> Kernel:
     """A KV append kernel over caches of the formats of the tokens and of 8 bits."""
