@@ -76,6 +76,8 @@ def _search(
         phases=(hypothesis.Phase.generate, hypothesis.Phase.shrink),
     )
 
+    failures: list[_CaughtError] = []
+
     @hypothesis.seed(trial.seed)
     @settings
     @hypothesis.given(st.data())
@@ -85,6 +87,10 @@ def _search(
         verdict = judge(drawn)
         tally[verdict.outcome] = tally.get(verdict.outcome, 0) + 1
         if verdict.outcome.failed:
-            raise _CaughtError(drawn, verdict)
+            failures.append(_CaughtError(drawn, verdict))
+            raise failures[-1]
 
-    walk()
+    try:
+        walk()
+    except hypothesis.errors.Flaky:  # the same case passes when it is tried again: the failure that was seen counts
+        raise failures[0] from None

@@ -22,8 +22,8 @@ from lastbit.suites.gemm_trial import accumulator, layouts, noted, unless_vacuou
 from lastbit.vacuity import vacuity
 from lastbit.verdict import Verdict
 
-#: Truths and operands kept for the next kernel that is judged on the same case.
-KEPT = 48
+#: Truths and operands kept for the next kernel that is judged on the same case: one format's smoke tier, some 20 MB.
+KEPT = 96
 #: A row is "long" as far as the rounding of its sum stays below this share, as for gemm.
 LONG_SHARE = 0.005
 FAIR, SHORTEST = 129, 4
