@@ -82,10 +82,8 @@ class CacheRecipe:
     name: str
     why: str
     draw: Callable[[CacheDraw], Contents]
-    #: The answer is unique: attention picks one value, or averages 2^n integers.
+    #: The answer is unique: attention picks one token's values.
     exact: bool = False
-    #: Tokens of a sequence are a power of two.
-    powers: bool = False
 
 
 def paged(
@@ -111,7 +109,7 @@ def paged(
     chosen = RECIPES[recipe]
     text = f"{recipe} {sorted(formats.items())} {sorted(sizes.items())} {arrangement}"
     rng = np.random.default_rng([seed, zlib.crc32(text.encode())])
-    tokens = lengths(sizes["b"], sizes["len"], sizes["block"], least=sizes["lq"], powers=chosen.powers)
+    tokens = lengths(sizes["b"], sizes["len"], sizes["block"], least=sizes["lq"])
     layout, count = arranged(rng, tokens, sizes["block"], arrangement, pages)
     named = {name: Format.of(formats[name]) for name in ("q", "k_cache", "v_cache", "out")}
     draw = CacheDraw(
@@ -166,7 +164,7 @@ def one_hot(draw: CacheDraw) -> Contents:
 
 
 def average(draw: CacheDraw) -> Contents:
-    """All weights equal over 2^n tokens of integers: attention is their mean, exact in every order of summation."""
+    """All weights equal over integers: attention is their mean, and each token counts the same."""
     q = np.zeros((draw.layout.seq_lens.size, draw.hq, draw.lq, draw.d))
     k = draw.rng.integers(-4, 5, draw.shape(draw.d)).astype(np.float64)
     return Contents(q, k, draw.rng.integers(-7, 8, draw.shape(draw.dv)).astype(np.float64))
@@ -199,7 +197,7 @@ RECIPES: dict[str, CacheRecipe] = {
     recipe.name: recipe
     for recipe in (
         CacheRecipe("one_hot", "a row of the cache through every page arrangement", one_hot, exact=True),
-        CacheRecipe("average", "the count of tokens and equal weights", average, exact=True, powers=True),
+        CacheRecipe("average", "the count of tokens and equal weights", average),
         CacheRecipe("normal", "ordinary weights", normal),
         CacheRecipe("sharp", "errors of logits", sharp),
         CacheRecipe("increasing", "rescaling in every page", increasing),

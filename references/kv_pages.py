@@ -99,11 +99,10 @@ class Pool:
         return page
 
 
-def lengths(count: int, longest: int, block: int, *, least: int = 1, powers: bool = False) -> list[int]:
+def lengths(count: int, longest: int, block: int, *, least: int = 1) -> list[int]:
     """Tokens of `count` sequences: the longest, 1, a page, one more and one less, and all but one; at least `least`."""
     wanted = (longest, 1, block, block + 1, block - 1, longest - 1, 2 * block, 2 * block + 1)
-    tokens = [min(longest, max(least, wanted[i % len(wanted)])) for i in range(count)]
-    return [1 << (number.bit_length() - 1) for number in tokens] if powers else tokens
+    return [min(longest, max(least, wanted[i % len(wanted)])) for i in range(count)]
 
 
 def arranged(

@@ -11,10 +11,6 @@ from lastbit.references.attention_mask import Problem
 from lastbit.references.kv_cache import Codes, Floats, Layout, dequantized, gather, layout_of, signal_to_noise_db
 from lastbit.references.truth import Truth
 
-#: Values of exact data are multiples of this: a sum of them below 2^33 is exact in float64 in every order.
-GRID = 2.0**-20
-EXACT_SUM = 2.0**33
-
 
 class Stored(Protocol):
     """An operand: its format, bit patterns and exact values."""
@@ -79,34 +75,26 @@ def joined(parts: Sequence[Truth]) -> Truth:
     return Truth(hi, lo, radius, weight, "+".join(dict.fromkeys(part.rung for part in parts)))
 
 
-def unique(problem: Problem, *, gap: float) -> Truth:
-    """The answer of a problem whose weights are 0 or equal in every arithmetic: the mean of the values at the top.
+def selected(problem: Problem, *, gap: float) -> Truth:
+    """The answer of a problem whose every query selects one key: its values, as they are.
 
-    The logits of all other keys lie at least `gap` below; exp(-gap) is 0 in the kernel's format. The number of values
-    is a power of two, and they are multiples of GRID, so that every order of summation is exact.
+    The logits of all other keys lie at least `gap` below the largest; exp(-gap) is 0 in the kernel's arithmetic, and so
+    are the weights, in one pass, online or combined from splits. What is left out of the exact answer is below
+    lk * exp(-gap) * max |V|.
 
-    Raises ValueError where the data are not of that kind.
+    Raises ValueError where a query does not select one key.
     """
-    hi, weight = np.zeros(problem.shape), np.zeros(problem.shape)
+    hi = np.zeros(problem.shape)
     for part in blocks(problem):
+        near = part.keep & (part.logits > part.top - gap - 2 * part.error.max(initial=0.0))
+        if not (near.sum(1) == 1).all():
+            raise ValueError(
+                f"keys within {gap:g} of the largest logit: {near.sum(1).tolist()}, expected 1 of each row"
+            )
         values = problem.v[part.batch, problem.key_head(part.head)]
-        if part.error.max(initial=0.0) > gap / 4:
-            raise ValueError("the logits are not known well enough to tell equal ones")
-        top = part.keep & (part.logits == part.top)
-        near = part.keep & ~top & (part.logits > part.top - gap)
-        count = top.sum(1, keepdims=True)
-        if near.any() or not ((count & (count - 1) == 0) & (count > 0)).all():
-            raise ValueError(f"weights are neither 0 nor equal: {int(near.sum())} keys near the top, counts {count.T}")
-        chosen = np.where(top.any(0)[:, None], values, 0.0)
-        several = bool((count > 1).any())
-        if several and (np.any(chosen % GRID) or np.abs(chosen).sum() > EXACT_SUM):
-            raise ValueError(f"values are not multiples of {GRID} whose sum is exact")
-        place = (part.batch, part.head, part.rows)
-        # One key: its value as it is; several: sums of multiples of GRID, no step of which rounds.
-        hi[place] = np.where(count == 1, values[top.argmax(1)], top.astype(np.float64) @ chosen / count)
-        weight[place] = top.astype(np.float64) @ np.abs(chosen) / count
+        hi[part.batch, part.head, part.rows] = values[near.argmax(1)]
     zero = np.zeros(problem.shape)
-    return Truth(hi, zero, zero, weight, "unique")
+    return Truth(hi, zero, zero, np.abs(hi), "one key")
 
 
 def format_error_db(posed: Sequence[Problem], operands: Mapping[str, Stored], k: Floats, v: Floats) -> float:

@@ -12,7 +12,7 @@ CHECKS: tuple[Check, ...] = (
         cases.EXACT,
         checks.result,
         has_data,
-        "A row of the cache, or the mean of 2^n rows, does not come back bit for bit: a token, head or scale is wrong.",
+        "A row of the cache does not come back bit for bit: a token, a head or a scale is wrong.",
     ),
     Check(
         "pages",

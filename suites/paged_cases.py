@@ -24,31 +24,31 @@ def _small(recipe: str, arrangement: str = "shuffled", options: Options = (), *,
     return _case(recipe, arrangement, options, layout=layout, b=3, hq=2, hkv=1, len=19)
 
 
-EXACT_RECIPES = ("one_hot", "average")
 #: One scale for all heads; by default each head has its own.
 TENSOR: Options = (("scale", "tensor"),)
 NAN: Options = (("unused", "nan"),)
 CAUSAL: Options = (("causal", 1),)
 
 EXACT = (
-    *(_small(recipe) for recipe in EXACT_RECIPES),
+    _small("one_hot"),
     _small("one_hot", options=TENSOR),
-    *(_case(recipe) for recipe in EXACT_RECIPES),
-    *(_case(recipe, options=TENSOR) for recipe in EXACT_RECIPES),
-    *(_case(recipe, block=16, d=64, dv=64, len=131, tier="standard") for recipe in EXACT_RECIPES),
-    *(_case(recipe, block=1, len=33, tier="standard") for recipe in EXACT_RECIPES),
-    *(_case(recipe, block=5, len=64, tier="standard") for recipe in EXACT_RECIPES),
+    _case("one_hot"),
+    _case("one_hot", options=TENSOR),
+    _case("one_hot", block=16, d=64, dv=64, len=131, tier="standard"),
+    _case("one_hot", block=1, len=33, tier="standard"),
+    _case("one_hot", block=5, len=64, tier="standard"),
 )
 #: Page ids beyond 16 bits under "top".
 MANY_PAGES: Options = (("pool", 66_000),)
 PAGES = (
     _small("one_hot", "shared"),
-    *(_case(recipe, pages) for recipe in EXACT_RECIPES for pages in ("ordered", "reversed", "shared")),
-    _case("one_hot", "top", MANY_PAGES, block=2, len=11, hq=2, hkv=1),
+    *(_case("one_hot", pages) for pages in ("ordered", "reversed", "shared")),
+    _case("normal", "shared"),
+    _case("one_hot", "top", MANY_PAGES, block=2, len=11, hq=2, hkv=1, d=4, dv=4),
 )
 LENGTHS = (
     _case("one_hot", b=8, block=8, len=17),
-    _case("average", b=8, block=4, len=32),
+    _case("average", b=8, block=8, len=17),
     _case("one_hot", b=1, len=1),
     _case("one_hot", b=1, len=8),
     _case("one_hot", b=2, len=9),
@@ -73,6 +73,7 @@ BOUND = (
     _case("normal"),
     _case("sharp"),
     _case("increasing"),
+    _case("average"),
     _case("normal", options=TENSOR),
     _case("sharp", d=80, dv=80, b=3, len=21),
     *(_case(recipe, block=16, d=64, dv=64, len=200, tier="standard") for recipe in ("normal", "sharp", "increasing")),

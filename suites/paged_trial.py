@@ -113,9 +113,9 @@ def problems(trial: Trial, given: Given) -> tuple[Problem, ...]:
 
 
 def exact_truth(trial: Trial, given: Given) -> Truth:
-    """The exact result of exact data: rows of the cache, or means."""
+    """The exact result of exact data: rows of the cache."""
     gap = VANISHING if trial.formats["q"] == "f64" else VANISHING_F32
-    return paged.joined([paged.unique(problem, gap=gap) for problem in problems(trial, given)])
+    return paged.joined([paged.selected(problem, gap=gap) for problem in problems(trial, given)])
 
 
 def proof(trial: Trial, given: Given) -> Proof:
