@@ -24,6 +24,8 @@ LIBM = 8 * U
 BLOCK = 1 << 18
 #: exp of less than this is below float64's normal range; a weight may be lost there.
 TINY = 2.0**-1021
+#: Difference of logits beyond which a weight is below 2^-1021 with any rounding, and counted as nothing.
+GONE = 4000.0
 #: Logarithm of a factor beyond which a bound means nothing; keeps it finite.
 MOST = 100.0
 
@@ -45,7 +47,7 @@ class Rows:
     batch: int
     head: int
     rows: slice
-    #: Keys that take part: kept, and not at a logit of -inf. (m, n) like all that follows but where said.
+    #: Keys that take part: kept, not at a logit of -inf, nor far below the largest. (m, n) like all that follows.
     keep: Mask
     #: q . k * scale before softcap and addends, and scale * |q| |k|, not less than the exact one; removed keys: 0.
     raw: Array
@@ -163,6 +165,8 @@ def _rows(problem: Problem, batch: int, head: int, rows: slice) -> Rows:
     sink = np.full((q.shape[0], 1), -np.inf if problem.sinks is None else problem.sinks[head])
     top = np.maximum(np.where(keep, logits, -np.inf).max(1, keepdims=True, initial=-np.inf), sink)
     top = np.where(np.isfinite(top), top, 0.0)
+    # A key this far below (a mask of -1e30) has no weight in any arithmetic; its error must not become the row's.
+    keep = keep & (top - logits - 2 * error <= GONE)
     with np.errstate(under="ignore"):
         weights = np.exp(np.where(keep, logits - top, -np.inf))
         sink_weight = np.exp(sink - top)

@@ -39,7 +39,7 @@ def _with_logits(draw: AttentionDraw, target: Array) -> Triple:
 def sink(draw: AttentionDraw, mask: Array | None) -> Triple:
     """The first key's logit is 20 above the others, as the attention sinks of language models are, and its value small.
 
-    In the next row or head it is 10, then 5 and so on, down to 0.6, so that some rows show the other keys in any format.
+    In the next row or head it is 10, then 5, down to 0.6, so that some rows show the other keys in any format.
     """
     q, k, v = _with_logits(draw, np.where(np.arange(draw.lk) == 0, 20.0, 0.0))
     q[..., 0] *= 2.0 ** -((np.arange(draw.hq)[:, None] + np.arange(draw.lq)) % 6)

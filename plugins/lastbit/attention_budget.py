@@ -96,7 +96,7 @@ def _weigh_rows(
     error = _spread(weights * made.rho, values, exact) + level * (sink * made.sink_rho)
     error += np.matmul(grown * made.tau, size)
     height = (grown * made.phi).sum(1, keepdims=True) + grown_sink * made.phi.max(1, keepdims=True, initial=0.0)
-    error += level * height + (made.common + height) * (heavy + level)
+    error += level * height
     missing = lost_weights(work, grown)
     error += np.matmul(missing, size) + level * missing.sum(1, keepdims=True) + _underflow(work, rows, size)
     # The denominator is at least exp(-sum_j P_j log_j), by Jensen, but for its own roundings.
@@ -107,19 +107,19 @@ def _weigh_rows(
     if work.u_p:  # the denominator may be the sum of the rounded weights, or of those before they were rounded
         cast = work.u_p * through * np.maximum(heavy, _spread(grown, values, exact) + level * grown_sink)
         divisor = divisor * (1 - work.u_p)
-    others = _divided(work, error, divisor, level)
-    parts.error[place] = _divided(work, error + cast, divisor, level)
-    parts.without_cast[place] = others
+    last = work.division + made.common * (1 + work.division)
+    parts.error[place] = _divided(error + cast, divisor, level, last)
+    parts.without_cast[place] = _divided(error, divisor, level, last)
     parts.cast[place] = np.square(work.u_p * through / divisor) * _squares(grown, values, exact)
     parts.size[place] = heavy
     parts.reach[place] = heavy * np.exp(np.clip(rows.log_sum, 0.0, 300.0))
     parts.lost[place] = made.lost
 
 
-def _divided(work: Working, error: Floats, divisor: Floats, level: Floats) -> Floats:
-    """The error after the division, kept finite."""
+def _divided(error: Floats, divisor: Floats, level: Floats, last: Floats) -> Floats:
+    """The error after the division and the relative error `last`, kept finite."""
     error = error / divisor
-    error = error + work.division * (level + error)
+    error = error + last * (level + error)
     finite: Floats = np.where(error < LARGEST, error, LARGEST)
     return finite
 
@@ -155,6 +155,8 @@ def _underflow(work: Working, rows: Rows, size: Floats) -> Floats:
     if model.engine != "chain" and work.probabilities is not None:
         # An engine aligns a subnormal P by the exponent of the smallest normal one.
         lost = lost + model.coefficient(rows.keep.shape[1]) * work.probabilities.min_normal * size.sum(0)
+    if work.rounding is not None:  # V below the normal range of what it is rounded to
+        lost = lost + work.rounding.growth * Format.of(work.rounding.format).eta
     return lost + work.flushed[2] * np.ones((1, size.shape[1]))
 
 
@@ -163,11 +165,10 @@ def _lse_error(work: Working, rows: Rows, made: Exponents) -> Floats:
     weights, sink = rows.weights * rows.doubt, rows.sink_weight * rows.doubt
     grown, grown_sink = weights * (1 + made.rho), sink * (1 + made.sink_rho)
     height = (grown * made.phi).sum(1, keepdims=True) + grown_sink * made.phi.max(1, keepdims=True, initial=0.0)
-    missing = lost_weights(work, np.minimum(grown, 2 * work.least)).sum(1, keepdims=True) if work.u_p else 0.0
     lean = (weights * made.rho).sum(1, keepdims=True) + sink * made.sink_rho
     logs = np.abs(np.where(np.isfinite(rows.log_sum), rows.log_sum, 0.0))
     ends = 6 * work.u * (np.abs(rows.top) + logs + made.logit) + (work.exp + 3 * work.u) * (1 + logs)
-    total = lean - np.log1p(-np.minimum(height + missing + 2 * work.least * rows.count, 0.5)) + ends
+    total = lean - np.log1p(-np.minimum(height + 2 * work.least * rows.count, 0.5)) + ends
     return np.where(rows.count > 0, np.minimum(total, LARGEST), 0.0)[:, 0]
 
 

@@ -141,6 +141,9 @@ def exponents(work: Working, problem: Problem, part: Rows) -> Exponents:
 def lost_weights(work: Working, weights: Floats) -> Floats:
     """How much of each weight (at most `weights`) may be missing because P, or exp, is below the normal range."""
     missing = np.minimum(weights, 2 * work.least)
+    if work.rounding is not None:
+        fmt = Format.of(work.rounding.format)
+        missing = missing + np.where(weights < 2 * fmt.min_normal, np.minimum(weights, fmt.eta), 0.0)
     if work.probabilities is not None:
         fmt = work.probabilities
         step = fmt.min_normal if work.flush else fmt.eta / 2
@@ -160,6 +163,10 @@ def _logit_error(work: Working, problem: Problem, part: Rows) -> tuple[Floats, N
     error = error + _power(5, u) * (part.products + error)
     reach = weight.max(1, keepdims=True, initial=0.0)
     lost = reach >= work.accumulator.max if work.accumulator.engine != "exact" else np.zeros(reach.shape, bool)
+    if work.rounding is not None:
+        most = Format.of(work.rounding.format).max
+        values = finite_part(problem.v[part.batch, problem.key_head(part.head)])
+        lost = lost | bool(max(np.abs(x).max(initial=0.0) for x in (q, k, values)) > most)
     if work.scores is not None:
         error = error + _power(2, work.u_s) * (np.abs(part.raw) + error) + work.scores.eta * (1 + factor)
         lost = lost | (reach >= work.scores.max)

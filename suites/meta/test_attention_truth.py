@@ -194,3 +194,13 @@ def test_memory_is_bounded_at_4096():
     out, lse = attention_referee(Problem(q[:, :, -40:], k[:, :, :], v, causal=True), 0, 0, 7)
     assert abs(float(out[0] - mpmath.mpf(truth.out.hi[0, 0, 4063, 0]))) <= truth.out.radius[0, 0, 4063, 0]
     assert abs(float(lse - mpmath.mpf(truth.lse.hi[0, 0, 4063]))) <= truth.lse.radius[0, 0, 4063] + 1e-300
+
+
+@pytest.mark.parametrize("least", [-1e4, -1e30, -3.4028234663852886e38])
+def test_a_finite_mask_removes_its_keys_and_their_errors(least):
+    keep = np.array([True, False, True, True, False])
+    problem = drawn(8, mask=np.where(keep, 0.0, least))
+    truth, gone = attention_truth(problem), attention_truth(replace(problem, mask=keep))
+    assert utilisation(problem, truth) <= 1
+    assert (np.abs(truth.out.hi - gone.out.hi) <= truth.out.radius + gone.out.radius).all()
+    assert (truth.out.radius <= 1e-10).all()
