@@ -24,6 +24,7 @@ EXACT = (
     *(_case(recipe, "shuffled", 19, tier="standard", hkv=1, d=8, dv=8, block=1, pages=40) for recipe in RECIPES),
 )
 UNTOUCHED = (
+    *(_case(recipe, "shuffled", tokens) for recipe in ("bits", "normal") for tokens in (1, 5)),
     _case("bits", "shuffled", 13),
     _case("normal", "edges", 12),
     _case("bits", "edges", 12),
