@@ -76,16 +76,20 @@ def sizes(trial: Trial) -> dict[str, int]:
 
 def inputs(trial: Trial, *, shift: int = 0) -> Given:
     """The trial's operands and options; another `shift` draws other data of the same recipe and sizes."""
-    options = call_options(trial)
-    drawn = Drawn(
+    drawn = drawing(trial, shift=shift)
+    return Given(_operands(drawn), call_options(trial), drawn)
+
+
+def drawing(trial: Trial, *, shift: int = 0) -> Drawn:
+    """What the trial's operands are drawn by."""
+    return Drawn(
         trial.case.recipe,
         tuple(drawn_formats(trial).items()),
         tuple(sizes(trial).items()),
         trial.seed + 7919 * shift,
         tuple(name for name, _ in trial.case.options if name in EXTRAS),
-        (*options.items(), ("causal_alignment", trial.contract.causal_alignment)),
+        (*call_options(trial).items(), ("causal_alignment", trial.contract.causal_alignment)),
     )
-    return Given(_operands(drawn), options, drawn)
 
 
 def call_options(trial: Trial) -> dict[str, Any]:
@@ -137,6 +141,11 @@ def as_called(given: Mapping[str, Operand]) -> dict[str, Operand]:
 def problem(trial: Trial, given: Given) -> Problem:
     """The problem that the call poses under the contract's alignment and masked rows."""
     return problem_of(given.operands, given.options, trial.contract)
+
+
+def posed_by(drawn: Drawn, options: tuple[tuple[str, Any], ...], contract: Contract) -> Problem:
+    """`problem` of drawn operands."""
+    return problem_of(_operands(drawn), dict(options), contract)
 
 
 def proof(trial: Trial, given: Given) -> Proof:
@@ -306,14 +315,14 @@ def _operands(drawn: Drawn) -> Mapping[str, Operand]:
 @lru_cache(maxsize=KEPT)
 def _kept_truth(drawn: Drawn, options: tuple[tuple[str, Any], ...], alignment: str, masked_row: str) -> AttentionTruth:
     policies = Contract(causal_alignment=alignment, masked_row=masked_row)
-    return attention_truth(problem_of(_operands(drawn), dict(options), policies))
+    return attention_truth(posed_by(drawn, options, policies))
 
 
 @lru_cache(maxsize=KEPT)
 def _kept_proof(
     contract: Contract, formats: tuple[tuple[str, str], ...], drawn: Drawn, options: tuple[tuple[str, Any], ...]
 ) -> Proof:
-    posed = problem_of(_operands(drawn), dict(options), contract)
+    posed = posed_by(drawn, options, contract)
     truth = _kept_truth(drawn, options, contract.causal_alignment, contract.masked_row)
     out, lse = attention_budget(contract, dict(formats), posed, truth)
     return Proof(posed, truth, out, lse, vacuity(Format.of(dict(formats)["out"]), truth.out, out, contract))

@@ -1,24 +1,30 @@
 """Attention checks of values: unique answers, the derived bound, special values, the log-sum-exp, statistics, size."""
 
 from dataclasses import replace
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lastbit.case import Trial
+from lastbit.contract import Contract
 from lastbit.references.attention_mask import Problem, positions
 from lastbit.references.data import Operand
 from lastbit.references.formats import Format
 from lastbit.statistics import judge_statistics
 from lastbit.suites.attention_trial import (
+    Drawn,
     Given,
+    Proof,
+    drawing,
     has_data,
     inputs,
     judge_against,
     judge_result,
     judge_within,
     obtain,
-    problem,
+    posed_by,
     proof,
     prove,
 )
@@ -67,13 +73,27 @@ def large(trial: Trial) -> Verdict:
     got = obtain(trial, given)
     if got.fault is not None:
         return got.fault
-    whole = problem(trial, given)
-    rows = _sample(trial.seed, whole.scores[2])
+    count = got.codes.shape[2]
+    rows = _sample(trial.seed, count)
     lse = None if got.lse is None else got.lse[:, :, rows]
-    proved = prove(trial.contract, tuple(trial.formats.items()), _rows(whole, rows))
+    options = tuple(given.options.items())
+    proved = _proved_rows(trial.contract, tuple(trial.formats.items()), drawing(trial), options, trial.seed)
     verdict = judge_against(trial, proved, replace(got, codes=got.codes[:, :, rows], second=lse))
-    text = f"{rows.size} of {whole.scores[2]} rows of every head, element by element"
+    text = f"{rows.size} of {count} rows of every head, element by element"
     return replace(verdict, notes={**verdict.notes, "proved": text})
+
+
+@lru_cache(maxsize=4)
+def _proved_rows(
+    contract: Contract,
+    formats: tuple[tuple[str, str], ...],
+    drawn: Drawn,
+    options: tuple[tuple[str, Any], ...],
+    seed: int,
+) -> Proof:
+    """The proof of the sampled rows, kept for the next kernel."""
+    whole = posed_by(drawn, options, contract)
+    return prove(contract, formats, _rows(whole, _sample(seed, whole.scores[2])))
 
 
 def has_lse(trial: Trial) -> str:
