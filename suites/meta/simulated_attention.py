@@ -25,6 +25,12 @@ class Style:
     reverse: bool = False
     #: exp2 of logits times log2(e), less the maximum times it, each rounded.
     exp2: bool = False
+    #: exp2(fma(x, c, -RN(m c))), also for rescales: each maximum is rounded where it is used.
+    fma: bool = False
+    #: Weigh splits by exp(lse_s - lse) and do not divide again.
+    lse_scale: bool = False
+    #: All errors of exp have one sign.
+    biased: bool = False
     #: Scale by its root on q and k.
     root_scale: bool = False
     #: Divide the weights by their sum before they meet V.
@@ -141,20 +147,25 @@ def _combined(
     top = np.where(np.isfinite(top), top, np.float32(0))
     if style.fault == "split":
         lse = np.stack([m for m, _, _ in parts])
+    if style.lse_scale:
+        top = top + np.log(_exp(style, lse, top[None], random).sum(0))
     weights = _exp(style, lse, top[None], random)
     summed = np.zeros_like(parts[0][2])
     for weight, (_, total, part) in zip(weights, parts, strict=True):
         summed = summed + weight[:, None] * (part / np.where(total > 0, total, np.float32(1))[:, None])
-    return top, weights.sum(0), summed
+    return top, np.ones_like(top) if style.lse_scale else weights.sum(0), summed
 
 
 def _exp(style: Style, x: Singles, base: Singles, random: np.random.Generator) -> Singles:
     """exp(x - base) in f32 with errors of up to `exp_ulp`; 0 at -inf and exact at 0."""
-    if style.exp2:
+    if style.fma:
+        c = np.float32(1.4426950408889634)
+        exact = np.exp2((x.astype(np.float64) * c - base * c).astype(np.float32).astype(np.float64))
+    elif style.exp2:
         c = np.float32(1.4426950408889634)
         exact = np.exp2((x * c - base * c).astype(np.float64))
     else:
         exact = np.exp((x - base).astype(np.float64))
     size = 2.0**-6 if style.fault == "exp" else (style.exp_ulp - 0.5) * 2.0**-24
-    noise = 1 + size * random.uniform(-1, 1, exact.shape)
+    noise = 1 + size * (1.0 if style.biased else random.uniform(-1, 1, exact.shape))
     return np.where(exact == 1.0, 1.0, exact * noise).astype(np.float32)

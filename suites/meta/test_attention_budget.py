@@ -34,6 +34,8 @@ STYLES = (
     Style(tile=16, splits=4),
     Style(tile=32, splits=3, exp2=True),
     Style(tile=32, rounded_sum=True),
+    Style(tile=8, fma=True),
+    Style(tile=16, splits=5, lse_scale=True, exp_ulp=2.0, biased=True),
 )
 OPTIONS = {
     "plain": ({}, ()),
@@ -180,6 +182,71 @@ def test_a_narrow_accumulator_is_allowed_where_promised(carried):
         assert (np.abs(y - truth.out.hi) <= loose.allowed).all()
 
 
+def custom(logits, values, **options):
+    """A problem with one head, d = 1 and the given logits (lk,) in row 0, multiples of them in others."""
+    q = np.array([1.0, 0.5, 2.0, 0.25, 1.5])[:, None]
+    return Problem(q[None, None], np.asarray(logits)[None, None, :, None], values[None, None], scale=1.0, **options)
+
+
+def largest_share(problem, style, **fields):
+    """The largest error / budget of a simulated kernel in f32, of result and log-sum-exp."""
+    formats = FORMATS["f32"]
+    truth = attention_truth(problem)
+    out, lse = budget(contract_of(formats, **fields), formats, problem, truth)
+    y, z = simulate(problem, style, "f32")
+    return np.max(np.abs(y - truth.out.hi) / out.allowed), np.max(np.abs(z - truth.lse.hi) / lse.allowed)
+
+
+def test_many_updates_with_a_coarse_exp_are_allowed_for():
+    """exp is 2000 ulp off in one direction, and every key raises the maximum: errors multiply along the keys."""
+    random = np.random.default_rng(0)
+    logits = np.float32(np.arange(200) * 0.02).astype(np.float64)
+    values = np.sign(np.arange(200) - 100.5)[:, None] * random.uniform(0.5, 1, (200, 4)).astype(np.float32)
+    style = Style(tile=1, exp_ulp=2000.0, biased=True)
+    shares = largest_share(custom(logits, values), style, exp_ulp=2000.0)
+    assert 0.2 < shares[0] < 1
+    assert 0.2 < shares[1] < 1
+    assert min(largest_share(custom(logits, values), style, exp_ulp=100.0)) > 1
+
+
+def test_maxima_rounded_where_they_are_used_are_allowed_for():
+    logits = np.float32(3e4 + np.arange(300) * 0.125).astype(np.float64)
+    values = np.float32(np.random.default_rng(0).standard_normal((300, 4))).astype(np.float64)
+    for style in (Style(tile=1, fma=True), Style(tile=16, fma=True), Style(tile=8, exp2=True)):
+        assert max(largest_share(custom(logits, values), style)) < 1
+
+
+def test_splits_weighed_by_a_large_log_sum_are_allowed_for():
+    """Values are nearly equal, so that only what a whole row shares is left of the error."""
+    random = np.random.default_rng(0)
+    logits = np.float32(2e4 + random.standard_normal(256)).astype(np.float64)
+    values = np.float32(1 + 2.0**-12 * random.standard_normal((256, 4))).astype(np.float64)
+    shares = largest_share(custom(logits, values), Style(tile=16, splits=6, lse_scale=True))
+    assert 0.05 < shares[0] < 1
+    assert shares[1] < 1
+
+
+@pytest.mark.parametrize("carried", ["bf16", "f16"])
+def test_a_narrow_chain_for_both_products_is_allowed_where_promised(carried):
+    """Terms of one sign, so that the narrow sums of logits and of values are far off."""
+    formats = FORMATS["bf16-f32"]
+    sizes = {"lq": 9, "lk": 33, "d": 48, "dv": 8}
+    drawn = operands("one_sided", formats, sizes, 0)
+    problem = problem_of(drawn, {}, None)
+    problem = replace(problem, q=np.abs(problem.q), k=np.abs(problem.k))
+    truth, chain = attention_truth(problem), Accumulator.of(carried)
+    out, lse = budget(contract_of(formats, accumulator=carried), formats, problem, truth)
+    scores = chain.matmul(problem.q, problem.k.swapaxes(-1, -2)) * problem.factor
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    y = chain.matmul(Format.of("bf16").round(weights), problem.v) / weights.sum(-1, keepdims=True)
+    z = scores.max(-1) + np.log(weights.sum(-1))
+    assert (np.abs(y - truth.out.hi) <= out.allowed).all()
+    assert (np.abs(z - truth.lse.hi) <= lse.allowed).all()
+    strict = budget(contract_of(formats), formats, problem, truth)
+    assert (np.abs(y - truth.out.hi) > strict[0].allowed).any() or carried == "f16"  # finer than P
+    assert (np.abs(z - truth.lse.hi) > strict[1].allowed).any()
+
+
 @pytest.mark.parametrize("device", ["h100", "v100", "mi300"])
 @pytest.mark.parametrize("recipe", ["sharp", "equal_maxima"])
 def test_matrix_engines_are_within_budget(device, recipe):
@@ -199,11 +266,12 @@ def test_matrix_engines_are_within_budget(device, recipe):
     assert (np.abs(y * (1 + 2.0**-7) - truth.out.hi) > out.allowed).any()
 
 
-def test_the_derivation_holds_at_its_corners():
+@pytest.mark.parametrize("kind", ["bf16-f32", "f32"])
+def test_the_derivation_holds_at_its_corners(kind):
     """Every weight, product and sum off by all that is allowed, in the worst direction: within, and nearly at, it."""
     for option in ("plain", "window"):
-        problem, truth, _, contract = given("sharp", "bf16-f32", option)
-        work = working(contract, FORMATS["bf16-f32"])
+        problem, truth, _, contract = given("sharp", kind, option)
+        work = working(contract, FORMATS[kind])
         parts = weigh(work, problem, truth)
         nearest = 0.0
         for rows in blocks(problem):
@@ -218,6 +286,8 @@ def test_the_derivation_holds_at_its_corners():
                     down = 1 - side * np.sign(o) * made.phi
                     sink = rows.sink_weight * np.exp(-side * np.sign(o) * made.sink_log)
                     got = (weights * up * v).sum(1) / ((weights * down).sum(1) + sink[:, 0])
+                    last = (1 + work.division) * (1 + made.common[:, 0]) - 1
+                    got = got * (1 + side * np.sign(o[:, 0]) * last)
                     ratio = np.abs(got - o[:, 0]) / np.maximum(parts.error[place][:, column], 1e-300)
                     assert ratio.max() <= 1
                     nearest = max(nearest, float(ratio.max()))
