@@ -263,7 +263,7 @@ def wanted(trial: Trial) -> set[str]:
     features = {EXTRAS.get(name, {}).get(str(value), name) for name, value in options.items()}
     if "causal" in options and not options["causal"]:
         features.discard("causal")
-    if "mask" in options and ("causal" in options or "window" in options):
+    if ("mask" in options or "bias" in options) and ("causal" in options or "window" in options):
         features.add("causal_mask")
     if "mask" in options and "bias" in options:
         features.add("mask_bias")
