@@ -9,7 +9,7 @@ from lastbit.kernel import Kernel
 
 DOCS = "docs.pytorch.org/docs/stable/generated/torch"
 NUMERICS = "docs.pytorch.org/docs/stable/notes/numerical_accuracy.html: batched or slice computations"
-FLOATS = ("f64", "f32", "f16", "bf16")
+FORMATS = tuple({"x": fmt, "out": fmt} for fmt in ("f64", "f32", "f16", "bf16"))
 
 
 def kernels() -> tuple[Kernel, ...]:
@@ -35,7 +35,7 @@ def _kernel(
     name: str,
     op: str,
     run: Callable[..., Any],
-    formats: tuple[dict[str, str], ...] = tuple({"x": fmt, "out": fmt} for fmt in FLOATS),
+    formats: tuple[dict[str, str], ...] = FORMATS,
     features: set[str] | frozenset[str] = frozenset({"batch"}),
     tier: str = "smoke",
 ) -> Kernel:

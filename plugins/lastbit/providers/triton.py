@@ -60,7 +60,7 @@ def ready() -> bool:
     """
     import torch
 
-    compiled = torch.cuda.is_available()
+    compiled: bool = torch.cuda.is_available()
     if not compiled and "triton" not in sys.modules and importlib.util.find_spec("triton"):
         # Triton reads this once, when its own library is imported; with a CUDA device nothing is ever set.
         os.environ.setdefault("TRITON_INTERPRET", "1")
