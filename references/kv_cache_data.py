@@ -166,8 +166,9 @@ def one_hot(draw: CacheDraw) -> Contents:
 def average(draw: CacheDraw) -> Contents:
     """All weights equal over integers: attention is their mean, and each token counts the same."""
     q = np.zeros((draw.layout.seq_lens.size, draw.hq, draw.lq, draw.d))
-    k = draw.rng.integers(-4, 5, draw.shape(draw.d)).astype(np.float64)
-    return Contents(q, k, draw.rng.integers(-7, 8, draw.shape(draw.dv)).astype(np.float64))
+    heads = np.arange(1.0, draw.hkv + 1)[:, None]
+    k, v = (draw.rng.integers(-most, most + 1, draw.shape(size)) for most, size in ((4, draw.d), (7, draw.dv)))
+    return Contents(q, k * heads, v * heads)
 
 
 def normal(draw: CacheDraw) -> Contents:
