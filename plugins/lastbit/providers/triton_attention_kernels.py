@@ -83,8 +83,9 @@ def forward(
         total = total * shrink + tl.sum(p, 1)
         mean = mean * shrink[:, None] + tl.dot(p.to(z.dtype), z, input_precision="ieee")
         top = peak
-    mean = mean / tl.where(total == 0.0, 1.0, total)[:, None]
-    log = tl.where(total == 0.0, float("-inf"), top + tl.log(total))
+    divisor = tl.where(total == 0.0, 1.0, total)
+    mean = mean / divisor[:, None]
+    log = tl.where(total == 0.0, float("-inf"), top + tl.log(divisor))
     at = (part * tl.num_programs(1) + row).to(tl.int64) * lq + rows
     inside = (rows[:, None] < lq) & (width[None, :] < dv)
     tl.store(out + at[:, None] * dv + width[None, :], mean.to(out.dtype.element_ty), mask=inside)
@@ -120,7 +121,8 @@ def combine(
         total += weight
         at = (part * count + rows[:, None]) * dv + width[None, :]
         mean += weight[:, None] * tl.load(parts_out + at, mask=here, other=0.0)
-    mean = mean / tl.where(total == 0.0, 1.0, total)[:, None]
-    log = tl.where(total == 0.0, float("-inf"), base + tl.log(total))
+    divisor = tl.where(total == 0.0, 1.0, total)
+    mean = mean / divisor[:, None]
+    log = tl.where(total == 0.0, float("-inf"), base + tl.log(divisor))
     tl.store(out + rows[:, None] * dv + width[None, :], mean.to(out.dtype.element_ty), mask=here)
     tl.store(lse + rows, log, mask=rows < count)
