@@ -70,7 +70,8 @@ def resolved(contract: Contract, formats: dict[str, str], engine: str = "") -> C
     """
     if contract.accumulator is not None:
         return contract
-    operands = {fmt for name, fmt in formats.items() if name != "out"}
+    # A cache is dequantized before it is multiplied: what q is multiplied as, so is it.
+    operands = {fmt for name, fmt in formats.items() if name not in ("out", "k_cache", "v_cache", "block_table")}
     accumulator: Any = "f32"
     if operands <= {"i8", "u8", "i4", "u4", "i32"}:
         accumulator = "i32"
