@@ -71,10 +71,8 @@ HEADS = (
 BOUND = (
     *(_small(recipe) for recipe in ("normal", "sharp", "increasing")),
     _case("normal"),
-    _case("sharp"),
-    _case("increasing"),
     _case("average"),
-    _case("normal", options=TENSOR),
+    _small("normal", options=TENSOR),
     _case("sharp", d=80, dv=80, b=3, len=21),
     *(_case(recipe, block=16, d=64, dv=64, len=200, tier="standard") for recipe in ("normal", "sharp", "increasing")),
 )
@@ -89,8 +87,7 @@ WINDOW = (
     _case("sharp", options=(*CAUSAL, ("window", "7:0")), lq=3),
 )
 LAYOUTS = tuple(
-    case("one_hot", layout=layout)
-    for case in (_case, _small)
+    _small("one_hot", layout=layout)
     for layout in (
         "k_cache:strided_rows+v_cache:strided_rows",
         "k_cache:interleaved+v_cache:interleaved",
@@ -99,7 +96,7 @@ LAYOUTS = tuple(
         "block_table:strided_rows+seq_lens:strided",
     )
 )
-SECOND_CALL = (_case("one_hot"), _case("normal"), _small("one_hot"))
-REPEAT = (_case("normal"), _small("normal"), _case("sharp", block=16, len=131, tier="standard"))
-RELOCATE = (_case("normal"), _small("normal"), _case("sharp", block=16, len=131, tier="standard"))
-ALONE = (_case("normal"), _small("normal"), _case("sharp", block=16, len=131, tier="standard"))
+SECOND_CALL = (_case("normal"), _small("one_hot"))
+REPEAT = (_small("normal"), _case("sharp", block=16, len=131, tier="standard"))
+RELOCATE = (_small("normal"), _case("sharp", block=16, len=131, tier="standard"))
+ALONE = (_small("normal"), _case("sharp", block=16, len=131, tier="standard"))
