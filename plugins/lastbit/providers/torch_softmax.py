@@ -10,6 +10,10 @@ from lastbit.kernel import Kernel
 DOCS = "docs.pytorch.org/docs/stable/generated/torch"
 NUMERICS = "docs.pytorch.org/docs/stable/notes/numerical_accuracy.html: batched or slice computations"
 FORMATS = tuple({"x": fmt, "out": fmt} for fmt in ("f64", "f32", "f16", "bf16"))
+#: Each format, number of dimensions and kind of strides is compiled anew, for some seconds.
+COMPILED = tuple({"x": fmt, "out": fmt} for fmt in ("f32", "bf16"))
+#: More than that; PyTorch's own limit is 8, beyond which it runs the function uncompiled.
+RECOMPILES = 64
 
 
 def kernels() -> tuple[Kernel, ...]:
@@ -23,11 +27,11 @@ def kernels() -> tuple[Kernel, ...]:
         _kernel("torch/softmax", "softmax", _last(torch.softmax)),
         _kernel("torch/softmax-f32", "softmax", _wide, tuple({"x": fmt, "out": "f32"} for fmt in ("f16", "bf16"))),
         _kernel("torch/softmax-out", "softmax", _softmax_out, features={"batch", "out"}),
-        _kernel("torch/softmax-compiled", "softmax", _compiled("softmax"), tier="standard"),
+        _kernel("torch/softmax-compiled", "softmax", _compiled("softmax"), COMPILED, tier="standard"),
         _kernel("torch/log_softmax", "log_softmax", _last(torch.log_softmax)),
-        _kernel("torch/log_softmax-compiled", "log_softmax", _compiled("log_softmax"), tier="standard"),
+        _kernel("torch/log_softmax-compiled", "log_softmax", _compiled("log_softmax"), COMPILED, tier="standard"),
         _kernel("torch/logsumexp", "logsumexp", _last(torch.logsumexp)),
-        _kernel("torch/logsumexp-compiled", "logsumexp", _compiled("logsumexp"), tier="standard"),
+        _kernel("torch/logsumexp-compiled", "logsumexp", _compiled("logsumexp"), COMPILED, tier="standard"),
     )
 
 
@@ -71,7 +75,10 @@ def _compiled(name: str) -> Callable[..., Any]:
     """The function of that name, compiled for shapes of any size on the first call."""
 
     def run(x: Any) -> Any:
-        return _compile(name)(x)
+        import torch._dynamo
+
+        with torch._dynamo.config.patch(recompile_limit=RECOMPILES):
+            return _compile(name)(x)
 
     return run
 

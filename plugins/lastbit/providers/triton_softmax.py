@@ -12,7 +12,7 @@ from lastbit.providers.triton import interpreting, ready
 SOURCE = "plugins/lastbit/providers/triton_rows.py"
 #: Triton's exp of f32 is ex2.approx, of 2 ulp, on the scaled argument; NumPy's, where interpreted, of up to 4.
 PLAIN = Contract(exp_ulp=4.0, masked_row="nan", source=f"{SOURCE}: online, in f32 or the operands' f64")
-TILE = {"m": 16, "n": 128}
+TILE = {"m": 32, "n": 128}
 #: Largest m*n that is interpreted: a tile takes a millisecond.
 INTERPRETED_LIMIT = 8_000
 FORMATS = ("f64", "f32", "f16", "bf16")
