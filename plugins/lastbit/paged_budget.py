@@ -53,7 +53,7 @@ def _dequantizing(
     """The budget of one sequence with the roundings of its keys and values."""
     extra, growth = _perturbation(problem, truth)
     slack = base.allowed if base.before is None else base.before
-    # Twice: what the kernel's own errors, at most 100 %, make of these.
+    # Twice, for the kernel's own errors (at most 100 %) of what these roundings move.
     terms = Terms(slack * growth + 2 * extra, truth.out.weight, None)
     slack = terms.error * ROUND_UP
     fmt = Format.of(formats["out"])
@@ -79,7 +79,7 @@ def _perturbation(problem: "Problem", truth: AttentionTruth) -> tuple[Floats, fl
         moved[place] = np.einsum("mn,mnd->md", lean, away) * np.exp(largest)
         moved[place] += DEQUANTIZED * np.exp(2 * largest) * truth.out.weight[place]
         most = max(most, largest)
-    return moved, float(np.exp(4 * (most + DEQUANTIZED)))
+    return moved, float(np.exp(16 * (most + DEQUANTIZED)))
 
 
 def _joined(parts: list[Budget], shapes: list[tuple[int, ...]]) -> Budget:
@@ -97,4 +97,11 @@ def _joined(parts: list[Budget], shapes: list[tuple[int, ...]]) -> Budget:
     allowed = whole("allowed")
     assert allowed is not None
     before = None if any(part.before is None for part in parts) else whole("before")
-    return replace(longest, allowed=allowed, before=before, overflow_slack=whole("overflow_slack"))
+    return replace(
+        longest,
+        allowed=allowed,
+        before=before,
+        overflow_slack=whole("overflow_slack"),
+        sigma=None,
+        unstatistical="sequences of different lengths have no common scale",
+    )
