@@ -19,6 +19,8 @@ NARROW = ("f16", "bf16")
 #: Parts of attention that every backend of scaled_dot_product_attention has.
 COMMON = frozenset({"scale", "causal", "mask", "additive_mask", "bias", "gqa"})
 FLEXIBLE = frozenset({"scale", "causal", "window", "mask", "causal_mask", "bias", "softcap", "gqa", "dv", "lse"})
+#: Each combination of options is compiled anew, which takes seconds: they are run in tier full.
+COMPILED = FLEXIBLE - {"lse"}
 
 
 def kernels() -> tuple[Kernel, ...]:
@@ -39,9 +41,9 @@ def kernels() -> tuple[Kernel, ...]:
         *(_backend(name, fmt) for name in ("efficient", "cudnn") for fmt in NARROW),
         _kernel("torch/flex", _flex, WIDE, FLEXIBLE, _flexible(None)),
         *(_kernel(f"torch/flex-{fmt}", _flex, (fmt,), FLEXIBLE, _flexible(fmt)) for fmt in NARROW),
-        _kernel("torch/flex-compiled", _flex_compiled, WIDE[1:], FLEXIBLE, _flexible(None), tier="standard"),
+        _kernel("torch/flex-compiled", _flex_compiled, WIDE[1:], COMPILED, _flexible(None), tier="full"),
         *(
-            _kernel(f"torch/flex-compiled-{fmt}", _flex_compiled, (fmt,), FLEXIBLE, _flexible(fmt), tier="standard")
+            _kernel(f"torch/flex-compiled-{fmt}", _flex_compiled, (fmt,), COMPILED, _flexible(fmt), tier="full")
             for fmt in NARROW
         ),
     )
@@ -148,39 +150,40 @@ def _flex(q: Any, k: Any, v: Any, **keywords: Any) -> Any:
     before = getattr(module, switch, False)
     try:
         setattr(module, switch, True)
-        return _flexed(module.flex_attention, q, k, v, keywords)
+        chosen = _flexed(q, k, keywords)
+        out, aux = module.flex_attention(q, k, v, return_aux=module.AuxRequest(lse=True), **chosen)
+        return out, aux.lse
     finally:
         setattr(module, switch, before)
 
 
 def _flex_compiled(q: Any, k: Any, v: Any, **keywords: Any) -> Any:
-    return _flexed(_compile(), q, k, v, keywords)
+    """Without the log-sum-exp, which the compiler does not support on the CPU."""
+    import torch
+
+    # One compilation for each case: beyond its limit PyTorch would run the next ones uncompiled.
+    with torch._dynamo.config.patch(recompile_limit=100_000, accumulated_recompile_limit=100_000):
+        return _compile()(q, k, v, **_flexed(q, k, keywords))
 
 
 @cache
 def _compile() -> Callable[..., Any]:
-    """flex_attention compiled for shapes of any size; on the first call, for importing the compiler takes seconds."""
+    """flex_attention compiled whole and for one shape at a time; on the first call, for importing it takes seconds."""
     import torch
     from torch.nn.attention.flex_attention import flex_attention
 
-    compiled: Callable[..., Any] = torch.compile(flex_attention, dynamic=True)
+    compiled: Callable[..., Any] = torch.compile(flex_attention, dynamic=False, fullgraph=True)
     return compiled
 
 
-def _flexed(attention: Callable[..., Any], q: Any, k: Any, v: Any, keywords: dict[str, Any]) -> Any:
-    from torch.nn.attention.flex_attention import AuxRequest
-
-    out, aux = attention(
-        q,
-        k,
-        v,
-        score_mod=_score_mod(keywords.get("softcap"), keywords.get("bias")),
-        block_mask=_block_mask(q, k, keywords),
-        scale=keywords.get("scale"),
-        enable_gqa=q.shape[1] != k.shape[1],
-        return_aux=AuxRequest(lse=True),
-    )
-    return out, aux.lse
+def _flexed(q: Any, k: Any, keywords: dict[str, Any]) -> dict[str, Any]:
+    """The keywords of flex_attention."""
+    return {
+        "score_mod": _score_mod(keywords.get("softcap"), keywords.get("bias")),
+        "block_mask": _block_mask(q, k, keywords),
+        "scale": keywords.get("scale"),
+        "enable_gqa": q.shape[1] != k.shape[1],
+    }
 
 
 def _score_mod(softcap: float | None, bias: Any) -> Callable[..., Any] | None:
