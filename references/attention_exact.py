@@ -13,38 +13,39 @@ GONE_F64 = 1000.0
 def one_hot(draw: AttentionDraw, mask: Array | None) -> Triple:
     """Each query selects one kept key, all others' weights being zero in f32: the answer is a row of V, bit for bit.
 
-    Key j is its number in bits, as signs; a query is the same signs. Which key a query selects differs by row, and the
-    rows of V by key head.
+    Key j is its number in bits, as signs; a query is the same signs, and one more dimension subtracts their number: the
+    selected logit is exactly 0 and all others are far below, so that no kernel rounds a maximum. Which key a query
+    selects differs by row, and the rows of V by key head.
     """
     q, k, v = np.zeros((draw.batch, draw.hq, draw.lq, draw.d)), draw.normals()[1], _distinct(draw)
-    codes = _signs(draw)
-    size = _power_above((GONE_F64 if draw.formats["out"] == "f64" else GONE) / (2 * abs(draw.options["scale"])))
-    part = 2.0 ** np.floor(np.log2(size) / 2)
-    k[...] = codes * (size / part)
+    count, q_size, k_size = _plan(draw)
+    codes = _signs(draw, count)
+    k[...] = 0.0
+    k[..., :count], k[..., -1] = codes * k_size, -k_size * count
     keep = draw.keep(mask)
     for b, h, i in np.ndindex(draw.batch, draw.hq, draw.lq):
         choices = np.flatnonzero(keep[b, h, i])
         if choices.size:
             chosen = choices[(7 * i + 3 * h + b) % choices.size]
-            q[b, h, i] = codes[chosen] * (part * np.sign(draw.options["scale"]))
+            q[b, h, i, :count], q[b, h, i, -1] = codes[chosen] * q_size, q_size
     return q, k, v
 
 
 def uniform(draw: AttentionDraw, mask: Array | None) -> Triple:
     """q . k is exactly 0 for each of 2^n keys: the answer is the mean of V, small integers whose sum is exact.
 
-    Exact in one pass, in tiles, and in splits of equal 2^m keys; other splits are combined with inexact logarithms.
+    V is c + w_j and c - w_j in the two halves of the keys, so that the mean is an integer again. Exact in one pass, in
+    tiles, and in splits of equal 2^m keys; other splits, or weights exp(lse_s - lse), are not exact.
     """
     q, k, _ = draw.normals()
     half = draw.d // 2
     q[..., half:], k[..., :half] = 0.0, 0.0
-    # The sum of lk integers below 2^t needs t + log2(lk) bits; the mean is to be representable in the output.
-    bits = max(1, min(draw.fmt("out").precision, 24) - int(np.log2(draw.lk)) - 1)
-    limit = 2 ** min(bits, draw.fmt("v").precision, 6) - 1
-    v = draw.rng.integers(-limit, limit + 1, (draw.batch, draw.hkv, draw.lk, draw.dv)).astype(np.float64)
-    if bits == 1:  # too many keys for the sum of any integers: the mean must be an integer itself
-        v[...] = v[..., :1, :]
-    return q, k, v
+    limit = 2 ** (min(draw.fmt("v").precision, draw.fmt("out").precision, 5) - 1) - 1
+    shape, some = (draw.batch, draw.hkv, 1, draw.dv), draw.lk // 2
+    mean = draw.rng.integers(1, limit + 1, shape) * draw.rng.choice([-1, 1], shape)
+    away = draw.rng.integers(-limit - 1, limit + 2, (*shape[:2], some, draw.dv))
+    away = np.concatenate([away, np.zeros((*shape[:2], draw.lk % 2, draw.dv), np.int64), -away], axis=2)
+    return q, k, (mean + away).astype(np.float64)
 
 
 def _distinct(draw: AttentionDraw) -> Array:
@@ -55,29 +56,39 @@ def _distinct(draw: AttentionDraw) -> Array:
     return values
 
 
-def _signs(draw: AttentionDraw) -> Array:
-    """(lk, d): the key's number in binary, -1 and 1, repeated over the dimensions."""
+def _plan(draw: AttentionDraw) -> tuple[int, float, float]:
+    """Dimensions that carry signs, and the sizes of q and k: one sign more or less is worth GONE.
+
+    Their number times a power of two must be a value of k's format.
+    """
+    scale = draw.options["scale"]
+    gone = GONE_F64 if draw.formats["out"] == "f64" else GONE
+    size = 2.0 ** np.ceil(np.log2(gone / (2 * abs(scale))))
+    part = 2.0 ** np.floor(np.log2(size) / 2)
+    count = draw.d - 1
+    while count > 2 ** draw.fmt("k").precision:
+        count -= 1
+    return count, float(part * np.sign(scale)), float(size / part)
+
+
+def _signs(draw: AttentionDraw, count: int) -> Array:
+    """(lk, count): the key's number in binary, -1 and 1, repeated over the dimensions."""
     bits = max(1, int(draw.lk - 1).bit_length())
-    places = np.arange(draw.d) % bits
+    places = np.arange(count) % bits
     keys = np.arange(draw.lk)[:, None]
     return np.where(np.bitwise_and(np.right_shift(keys, places), 1) != 0, 1.0, -1.0)
 
 
-def _power_above(x: float) -> float:
-    return float(2.0 ** np.ceil(np.log2(x)))
-
-
 def _one_hot_needs(draw: AttentionDraw) -> str:
-    if draw.d < int(draw.lk - 1).bit_length():
-        return f"{draw.d} dimensions cannot tell {draw.lk} keys apart"
-    gone = GONE_F64 if draw.formats["out"] == "f64" else GONE
     if draw.options.get("softcap") or not draw.options["scale"]:
         return "a softcap, or a scale of 0, keeps every key's weight"
-    size = _power_above(gone / (2 * abs(draw.options["scale"])))
-    part = 2.0 ** np.floor(np.log2(size) / 2)
-    return (
-        "" if size / part <= draw.fmt("k").max and part <= draw.fmt("q").max else "the formats cannot hold such logits"
-    )
+    if {"bias", "sinks"} & set(draw.extras) or ("mask" in draw.extras and draw.formats.get("mask", "u8") != "u8"):
+        return "addends and sinks move the logits"
+    count, q_size, k_size = _plan(draw)
+    if count < max(1, int(draw.lk - 1).bit_length()):
+        return f"{draw.d} dimensions cannot tell {draw.lk} keys apart"
+    held = k_size * count <= draw.fmt("k").max and abs(q_size) <= draw.fmt("q").max
+    return "" if held else "the formats cannot hold such logits"
 
 
 def _uniform_needs(draw: AttentionDraw) -> str:

@@ -83,8 +83,8 @@ def _scores(problem: Problem, style: Style, batch: int, head: int, group: int) -
     k = np.nan_to_num(problem.k[batch, group].astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
     factor = np.float32(problem.factor)
     if style.root_scale:
-        root = np.sqrt(factor)
-        scores = (q * root) @ (k * root).T
+        root = np.sqrt(np.abs(factor))
+        scores = (q * np.copysign(root, factor)) @ (k * root).T
     else:
         scores = (q @ k.T) * factor
     if style.fault == "scale_twice":
@@ -148,12 +148,14 @@ def _combined(
     if style.fault == "split":
         lse = np.stack([m for m, _, _ in parts])
     if style.lse_scale:
-        top = top + np.log(_exp(style, lse, top[None], random).sum(0))
+        some = _exp(style, lse, top[None], random).sum(0)
+        top = top + np.log(np.where(some > 0, some, np.float32(1)))
     weights = _exp(style, lse, top[None], random)
     summed = np.zeros_like(parts[0][2])
     for weight, (_, total, part) in zip(weights, parts, strict=True):
         summed = summed + weight[:, None] * (part / np.where(total > 0, total, np.float32(1))[:, None])
-    return top, np.ones_like(top) if style.lse_scale else weights.sum(0), summed
+    total = weights.sum(0)
+    return top, np.where(total > 0, np.float32(1), total) if style.lse_scale else total, summed
 
 
 def _exp(style: Style, x: Singles, base: Singles, random: np.random.Generator) -> Singles:
