@@ -96,7 +96,7 @@ def offset_1e7(rows: Rows) -> Array:
 
 def increasing(rows: Rows) -> Array:
     """From -20 to 20 with noise: the running maximum changes in every block."""
-    return np.linspace(-20, 20, rows.shape[-1]) * rows.by_row([1.0, -1.0, 0.25]) + 0.1 * rows.normal()
+    return np.linspace(-20, 20, rows.shape[-1]) * rows.by_row([1.0, -0.75, 0.25]) + 0.1 * rows.normal()
 
 
 def low(rows: Rows) -> Array:
@@ -119,14 +119,18 @@ def sink(rows: Rows) -> Array:
 
 
 def spread(rows: Rows) -> Array:
-    """From -88 to 88 in every row: the widest range that exp of f32 has without a maximum."""
-    return rows.rng.permuted(np.broadcast_to(np.linspace(-88, 88, rows.shape[-1]), rows.shape), axis=-1)
+    """From -88 to 88, and a little lower in most rows: the widest range that exp of f32 has without a maximum."""
+    return rows.by_row([0.0, -4.0, -11.0]) + rows.rng.permuted(
+        np.broadcast_to(np.linspace(-88, 88, rows.shape[-1]), rows.shape), axis=-1
+    )
 
 
 def tails(rows: Rows) -> Array:
     """Logits down to where the weights leave the output's smallest subnormal number: flushed tails show."""
     depth = -log(max(rows.out.eta, 2.0**-1074)) + 3
-    return -rows.rng.permuted(np.broadcast_to(np.linspace(0, depth, rows.shape[-1]), rows.shape), axis=-1)
+    return rows.by_row([0.0, 2.0, -5.0]) - rows.rng.permuted(
+        np.broadcast_to(np.linspace(0, depth, rows.shape[-1]), rows.shape), axis=-1
+    )
 
 
 def near_overflow(rows: Rows) -> Array:

@@ -60,7 +60,7 @@ BOUND = (
     Case("increasing", _mn(2, "long")),
     *(Case(recipe, _mn(33, 1000), tier="standard") for recipe in BOUND_RECIPES),
     *(Case(recipe, _mn(64, 17), tier="standard") for recipe in BOUND_RECIPES),
-    Case("normal", _mn(2, "long"), tier="standard"),
+    Case("low", _mn(2, "long"), tier="standard"),
     Case("repeated", _mn(2, "long"), tier="standard"),
 )
 

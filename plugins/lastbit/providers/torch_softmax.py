@@ -10,10 +10,9 @@ from lastbit.kernel import Kernel
 DOCS = "docs.pytorch.org/docs/stable/generated/torch"
 NUMERICS = "docs.pytorch.org/docs/stable/notes/numerical_accuracy.html: batched or slice computations"
 FORMATS = tuple({"x": fmt, "out": fmt} for fmt in ("f64", "f32", "f16", "bf16"))
-#: Each format, number of dimensions and kind of strides is compiled anew, for some seconds.
-COMPILED = tuple({"x": fmt, "out": fmt} for fmt in ("f32", "bf16"))
-#: More than that; PyTorch's own limit is 8, beyond which it runs the function uncompiled.
-RECOMPILES = 64
+#: More than the kinds of operands (formats; one row, one column) that functions are compiled for; PyTorch's own limit
+#: is 8, beyond which it runs a function uncompiled.
+RECOMPILES = 256
 
 
 def kernels() -> tuple[Kernel, ...]:
@@ -27,11 +26,11 @@ def kernels() -> tuple[Kernel, ...]:
         _kernel("torch/softmax", "softmax", _last(torch.softmax)),
         _kernel("torch/softmax-f32", "softmax", _wide, tuple({"x": fmt, "out": "f32"} for fmt in ("f16", "bf16"))),
         _kernel("torch/softmax-out", "softmax", _softmax_out, features={"batch", "out"}),
-        _kernel("torch/softmax-compiled", "softmax", _compiled("softmax"), COMPILED, tier="standard"),
+        _kernel("torch/softmax-compiled", "softmax", _compiled("softmax"), tier="standard"),
         _kernel("torch/log_softmax", "log_softmax", _last(torch.log_softmax)),
-        _kernel("torch/log_softmax-compiled", "log_softmax", _compiled("log_softmax"), COMPILED, tier="standard"),
+        _kernel("torch/log_softmax-compiled", "log_softmax", _compiled("log_softmax"), tier="standard"),
         _kernel("torch/logsumexp", "logsumexp", _last(torch.logsumexp)),
-        _kernel("torch/logsumexp-compiled", "logsumexp", _compiled("logsumexp"), COMPILED, tier="standard"),
+        _kernel("torch/logsumexp-compiled", "logsumexp", _compiled("logsumexp"), tier="standard"),
     )
 
 
@@ -72,13 +71,16 @@ def _softmax_out(x: Any, *, out: Any = None) -> Any:
 
 
 def _compiled(name: str) -> Callable[..., Any]:
-    """The function of that name, compiled for shapes of any size on the first call."""
+    """The function of that name, compiled on the first call for contiguous rows of any number and length."""
 
     def run(x: Any) -> Any:
         import torch._dynamo
 
+        # Strides and dimensions would each be compiled for anew, for seconds: they are not what is looked at here.
+        rows = x.reshape(-1, x.shape[-1]).contiguous()
         with torch._dynamo.config.patch(recompile_limit=RECOMPILES):
-            return _compile(name)(x)
+            found = _compile(name)(rows)
+        return found.reshape(x.shape[:-1] if name == "logsumexp" else x.shape)
 
     return run
 
