@@ -70,15 +70,17 @@ def equal_maxima(draw: AttentionDraw, mask: Array | None) -> Triple:
     return q, k, np.abs(v)
 
 
-def _offset(size: float) -> Callable[[AttentionDraw, Array | None], Triple]:
+def _offset(size: float, fade: float) -> Callable[[AttentionDraw, Array | None], Triple]:
     def offset(draw: AttentionDraw, mask: Array | None) -> Triple:
-        """All logits of a row are shifted by one number: only their differences may matter. Row 0 has the full shift,
-        the following a quarter of it each, so that some rows' bounds still tell a wrong answer."""
+        """All logits of a row are shifted by one number: only their differences may matter.
+
+        Row 0 has the full shift, each of the next seven `fade` of the one before, so that some rows' bounds tell.
+        """
         q, k, v = draw.normals()
         largest = min(draw.fmt("q").max, draw.fmt("k").max)
         shift = 2.0 ** np.round(np.log2(min(abs(size / draw.options["scale"]), largest * 64)))
         part = 2.0 ** np.floor(np.log2(shift) / 2)
-        q[..., 0] = part * 4.0 ** -(np.arange(draw.lq) % 8)
+        q[..., 0] = part * fade ** (np.arange(draw.lq) % 8)
         k[..., 0] = np.copysign(shift / part, size * draw.options["scale"])
         return q, k, v
 
@@ -86,10 +88,10 @@ def _offset(size: float) -> Callable[[AttentionDraw, Array | None], Triple]:
 
 
 def near_overflow(draw: AttentionDraw, mask: Array | None) -> Triple:
-    """q . k passes the largest f16 number, 65504, before scaling; the logits differ by little."""
+    """q . k of every other row passes the largest f16 number, 65504, before scaling; the logits differ by little."""
     q, k, v = draw.normals()
-    part = 2.0 ** np.ceil(np.log2(np.sqrt(2.0**17 / draw.d)))
-    return q / 8 + part, k / 8 + part, v
+    q[..., 0], k[..., 0] = np.where(np.arange(draw.lq) % 2, 0.0, 256.0), 512.0
+    return q, k, v
 
 
 def heads(draw: AttentionDraw, mask: Array | None) -> Triple:
@@ -127,9 +129,9 @@ RECIPES = (
     AttentionRecipe("increasing", "the running maximum changes in every block", increasing),
     AttentionRecipe("decreasing", "the same from the other end", decreasing),
     AttentionRecipe("equal_maxima", "several equal maxima, V of one sign", equal_maxima),
-    AttentionRecipe("offset", "all logits shifted by about 1e4", _offset(1e4), needs=_wide),
-    AttentionRecipe("far_offset", "all logits shifted by about 1e7", _offset(1e7), needs=_wide),
-    AttentionRecipe("low_offset", "all logits below -5e4", _offset(-6e4), needs=_wide),
+    AttentionRecipe("offset", "all logits shifted by about 1e4", _offset(1e4, 1 / 4), needs=_wide),
+    AttentionRecipe("far_offset", "all logits shifted by about 1e7", _offset(1e7, 1 / 16), needs=_wide),
+    AttentionRecipe("low_offset", "all logits below -5e4", _offset(-6e4, 1 / 4), needs=_wide),
     AttentionRecipe("near_overflow", "q . k passes 65504 before scaling", near_overflow, needs=_wide),
     AttentionRecipe("heads", "each head of K and V has a place of its own", heads),
     AttentionRecipe("poison", "NaN and infinities at keys that nobody attends to", poison, needs=_poison_needs),
