@@ -193,20 +193,34 @@ def judge(check: Check, trial: Trial, rules: Policy | None = None) -> Record:
 def _cases(law: tuple[Check, ...], options: Options) -> Iterator[tuple[Check, Case]]:
     if options.case:
         for text in options.case:
-            yield _one_case(law, text)
+            yield from _one_case(law, text)
         return
     tier = TIERS.index(options.tier)
     for check in law:
         yield from ((check, case) for case in check.cases if TIERS.index(case.tier) <= tier)
 
 
-def _one_case(law: tuple[Check, ...], text: str) -> tuple[Check, Case]:
+def _one_case(law: tuple[Check, ...], text: str) -> Iterator[tuple[Check, Case]]:
+    """The check and the case that `text` names, if it is one of this law and not of another op's."""
+    from lastbit.suites.law import OPS_WITH_LAW, checks
+
     name, case_id, _ = _parts(text)
     for check in law:
         if check.name == name:
             known = (case for case in check.cases if case.id == case_id)
-            return check, next(known, None) or Case.parse(case_id)
-    raise UsageError(f"--lastbit-case names check {name!r}, expected one of {', '.join(check.name for check in law)}")
+            case = next(known, None) or Case.parse(case_id)
+            if _has_sizes(law, case):
+                yield check, case
+            return
+    if not any(check.name == name for op in OPS_WITH_LAW for check in checks(op)):
+        expected = ", ".join(check.name for check in law)
+        raise UsageError(f"--lastbit-case names check {name!r}, expected one of {expected}")
+
+
+def _has_sizes(law: tuple[Check, ...], case: Case) -> bool:
+    """Whether the case has the sizes that all cases of the law have, and none that no case has."""
+    known = [{name for name, _ in one.sizes} for check in law for one in check.cases]
+    return set.intersection(*known) <= {name for name, _ in case.sizes} <= set.union(*known)
 
 
 def _parts(text: str) -> tuple[str, str, str]:
