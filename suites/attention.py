@@ -78,7 +78,8 @@ CHECKS: tuple[Check, ...] = (
         "statistics",
         cases.STATISTICS,
         attention_values.statistics,
-        "The errors lean to one side or are too large on the whole: roundings are not to nearest.",
+        "The errors lean to one side or are too large on the whole: P is not rounded to nearest.",
+        attention_values.has_rounded_weights,
     ),
     _check("layout", cases.LAYOUTS, _result, "Strides or offsets of an operand are ignored."),
     _check(

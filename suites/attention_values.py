@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lastbit.attention_statistics import sample
 from lastbit.case import Trial
 from lastbit.contract import Contract
 from lastbit.references.attention_mask import Problem, positions
@@ -28,7 +29,7 @@ from lastbit.suites.attention_trial import (
     proof,
     prove,
 )
-from lastbit.verdict import Verdict
+from lastbit.verdict import Outcome, Verdict
 
 #: Rows that are proved of a large case: the first and the last, and one of each of as many bands as are left.
 SAMPLED = 8
@@ -56,15 +57,27 @@ def special(trial: Trial) -> Verdict:
 
 
 def statistics(trial: Trial) -> Verdict:
-    """Mean signed error and root mean square within what independent mean-zero roundings give."""
+    """Mean signed error and root mean square within what independent mean-zero roundings of P give."""
     given = inputs(trial)
     got = obtain(trial, given)
     within = judge_within(trial, given, got)
     if within.outcome.failed:
         return within
     proved = proof(trial, given)
-    verdict = judge_statistics(got.codes, Format.of(trial.formats["out"]), proved.truth.out, proved.out)
+    found = sample(trial.contract, trial.formats, proved.problem, proved.truth, proved.out)
+    if found is None:
+        return replace(within, outcome=Outcome.NOT_TESTED, reason="P is not rounded to nearest, or not at all")
+    out = Format.of(trial.formats["out"])
+    verdict = judge_statistics(got.codes[found.index], out, found.truth, found.budget)
     return replace(verdict, stats=within.stats, digest=within.digest, proof=within.proof)
+
+
+def has_rounded_weights(trial: Trial) -> str:
+    """Why the errors have no statistical model, or ""."""
+    cast = trial.contract.probabilities
+    if cast is None or Format.of(cast).precision >= Format.of("f32").precision:
+        return "the probabilities are not rounded to a narrower format"
+    return has_data(trial)
 
 
 def large(trial: Trial) -> Verdict:

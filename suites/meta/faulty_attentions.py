@@ -309,6 +309,7 @@ FAULTS: tuple[Fault, ...] = (
     _fault("last_rescale_skipped", turned(tile=TILE, rescale=lambda a, tile: a if tile < 4 else a * 0 + 1), "bound"),
     _fault("weights_bf16", turned(weight=bf16), "bound"),
     _fault("weights_truncated", turned(weight=truncated), "bound"),
+    _fault("weights_truncated_declared", turned(weight=truncated), "statistics", probabilities="bf16"),
     _fault("weights_e4m3", turned(weight=through(ml_dtypes.float8_e4m3fn)), "bound", BF16, probabilities="bf16"),
     _fault("scores_bf16", turned(score=bf16), "bound"),
     _fault("scores_bf16_out_bf16", turned(score=bf16), "bound", BF16, probabilities="bf16"),

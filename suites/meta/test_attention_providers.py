@@ -121,7 +121,7 @@ def test_kernels_cite_their_promises() -> None:
 
 def test_backend_that_refuses_is_unsupported() -> None:
     """PyTorch's flash attention takes no operand whose last dimension is strided; its dispatcher falls back."""
-    case = "layout one_hot/batch2-hq3-hkv3-lq5-lk33-d20-dv20/k:transposed+v:transposed"
+    case = "layout one_hot/batch2-hq2-hkv2-lq5-lk33-d20-dv20/k:transposed+v:transposed"
     outcomes = {}
     for name in ("torch/sdpa", "torch/sdpa-flash"):
         report = verify(next(kernel for kernel in KERNELS if kernel.name == name), tier="smoke", case=case)

@@ -14,11 +14,11 @@ BM, BN = 32, 32
 #: Largest product of sizes (batch, hq, hkv, lq, lk, d, dv) that is interpreted: a few tiles of each dimension.
 INTERPRETED_LIMIT = 1_200_000
 #: Parts into which decode splits the keys.
-PARTS = 3
+PARTS = 2
 #: Names, parts and formats of the kernels, and the tier from which on they are interpreted.
 OFFERED = (
     ("flash", 1, "f32", "smoke"),
-    ("flash", 1, "f16", "smoke"),
+    ("flash", 1, "f16", "standard"),
     ("flash", 1, "bf16", "standard"),
     ("split-kv", PARTS, "f32", "smoke"),
     ("split-kv", PARTS, "f16", "standard"),
