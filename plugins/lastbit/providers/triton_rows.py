@@ -47,5 +47,11 @@ def rows(
             column = (start + tl.arange(0, BN).to(tl.int64))[None, :]
             here = (row[:, None] < m) & (column < n)
             logits = tl.load(x + column * x_n, mask=here, other=-float("inf")).to(WORK)
-            found = tl.exp(logits - base) / total if OP == "softmax" else (logits - base) - tl.log(total)
+            found = logits - base
+            if OP == "log_softmax":
+                found = found - tl.log(total)
+            elif tl.float64 == WORK:
+                found = tl.exp(found) / total
+            else:  # "/" of f32 is an approximation on a GPU
+                found = tl.div_rn(tl.exp(found), total)
             tl.store(out + column * out_n, found.to(out.dtype.element_ty), mask=here)
