@@ -204,3 +204,43 @@ def test_a_finite_mask_removes_its_keys_and_their_errors(least):
     assert utilisation(problem, truth) <= 1
     assert (np.abs(truth.out.hi - gone.out.hi) <= truth.out.radius + gone.out.radius).all()
     assert (truth.out.radius <= 1e-10).all()
+
+
+@pytest.mark.parametrize("options", [{}, {"softcap": 2.0}, {"sinks": np.array([1.0, -2.0])}, {"scale": 0.9}])
+def test_radius_is_the_documented_formula(options):
+    """docs/attention.md 2, in scalars."""
+    u, libm = 2.0**-53, 2.0**-50
+    problem = drawn(9, bias=3 * np.random.default_rng(9).standard_normal((1, 2, 3, 5)), **options)
+    truth = attention_truth(problem)
+    for head, row in ((0, 0), (1, 2)):
+        q, k, v = problem.q[0, head, row], problem.k[0, 0], problem.v[0, 0]
+        s, e = np.zeros(5), np.zeros(5)
+        for j in range(5):
+            x = problem.factor * float(q @ k[j])
+            e[j] = (4 + 4) * u * abs(problem.factor) * float(np.abs(q) @ np.abs(k[j]))
+            if problem.softcap:
+                z = (abs(x) - e[j]) / problem.softcap
+                x = problem.softcap * np.tanh(x / problem.softcap)
+                e[j] = e[j] * min(1, 4 * np.exp(-2 * z)) + (libm + 4 * u) * abs(x)
+            bias = float(problem.bias[0, head, row, j])
+            e[j] += u * (abs(x) + abs(bias))
+            s[j] = x + bias
+        sink = -np.inf if problem.sinks is None else problem.sinks[head]
+        n = 5 + (problem.sinks is not None)
+        top = max(s.max(), sink)
+        total = np.exp(s - top).sum() + np.exp(sink - top)
+        p, own = np.exp(s - top) / total, np.exp(sink - top) / total
+        rho = np.expm1(e + u * (top - s) + libm + 2 * u)
+        off = own * (libm + u * (top - sink)) if problem.sinks is not None else 0.0
+        out = p @ v
+        radius = (p * rho) @ np.abs(v) + np.abs(out) * (p @ rho)
+        radius += (n + 6) * u * (2 * p @ np.abs(v) + np.abs(out)) + np.abs(out) * off
+        assert np.allclose(truth.out.radius[0, head, row], radius, rtol=1e-5)
+        lse = p @ rho + off + (n + 6) * u + libm * abs(np.log(total))
+        assert truth.lse.radius[0, head, row] == pytest.approx(lse, rel=1e-5)
+
+
+def test_adding_the_maximum_to_the_logarithm_loses_nothing():
+    truth = attention_truth(drawn(10, lq=9, bias=np.full((1, 1, 1, 5), 1e7)))
+    assert (truth.lse.lo != 0).any()
+    assert (np.abs(truth.lse.lo) <= np.spacing(truth.lse.hi) / 2).all()
