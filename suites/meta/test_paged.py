@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
 import mpmath
@@ -12,6 +13,7 @@ from lastbit import paged_budget
 from lastbit.attention_budget import budget as attention_budget
 from lastbit.case import Case, Trial
 from lastbit.contract import Contract, resolved
+from lastbit.errors import UsageError
 from lastbit.harness import call
 from lastbit.kernel import Kernel, KernelError
 from lastbit.references import paged
@@ -165,6 +167,19 @@ def test_cases_can_be_named_and_their_recipes_exist(check: Any) -> None:
             assert dict(case.options)["pages"] in ARRANGEMENTS
 
 
+def test_case_of_another_op_is_left_to_it() -> None:
+    """ "bound" is a check of gemm's law, too, and "epilogue" of that alone."""
+    from lastbit.providers.numpy_paged import kernels
+
+    kernel = replace(kernels()[0], formats=F32)
+    for case in ("bound normal/m24-n40-k129", "epilogue normal/m24-n40-k129"):
+        assert verify(kernel, case=case).records == ()
+    own = next(check for check in law.CHECKS if check.name == "bound").cases[0].id
+    assert [record.outcome for record in verify(kernel, case=f"bound {own}").records] == [Outcome.PASS]
+    with pytest.raises(UsageError, match="names check 'nine'"):
+        verify(kernel, case="nine normal/m24-n40-k129")
+
+
 def test_kernels_need_not_list_the_formats_of_indices() -> None:
     Kernel("x/y", "paged_attention", print, FP8, CONTRACT, "numpy")
     with pytest.raises(KernelError, match="lack v_cache"):
@@ -180,6 +195,29 @@ def test_default_accumulator_is_that_of_the_dequantized_cache() -> None:
     formats = {"q": "f16", "k_cache": "e5m2", "v_cache": "e5m2", "out": "f16"}
     promised = resolved(Contract(), formats, "h100").accumulator
     assert promised == replace(Accumulator.of("h100", "f16"), order="any")
+
+
+# Providers ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("provider", ["torch", "numpy", "triton"])
+def test_providers_read_one_token_and_append_bit_for_bit(provider: str) -> None:
+    """One small case of each op, in every format; what each promises names its source."""
+    try:
+        kernels = import_module(f"lastbit.providers.{provider}_paged").kernels()
+    except ImportError as error:
+        pytest.skip(str(error))
+    cases = {check.op: check for check in (law.CHECKS[0], kv_append.CHECKS[0])}
+    for kernel in kernels:
+        assert kernel.name.startswith(f"{provider}/")
+        assert kernel.contract.source.startswith("plugins/lastbit/providers/")
+        if "cpu" not in kernel.devices:
+            continue
+        check = cases[kernel.op]
+        records = [record for case in check.cases[:3] for record in verify(kernel, case=f"exact {case.id}").records]
+        assert {record.outcome for record in records} <= {Outcome.PASS, Outcome.NOT_TESTED}
+        passed = {record.formats for record in records if record.outcome is Outcome.PASS}
+        assert len(passed) == len(kernel.format_sets)
 
 
 # Harness ------------------------------------------------------------------------------------------------------------
