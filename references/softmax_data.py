@@ -120,17 +120,13 @@ def sink(rows: Rows) -> Array:
 
 def spread(rows: Rows) -> Array:
     """From -88 to 88, and a little lower in most rows: the widest range that exp of f32 has without a maximum."""
-    return rows.by_row([0.0, -4.0, -11.0]) + rows.rng.permuted(
-        np.broadcast_to(np.linspace(-88, 88, rows.shape[-1]), rows.shape), axis=-1
-    )
+    return rows.by_row([0.0, -4.0, -11.0]) + _mixed(rows, -88, 88)
 
 
 def tails(rows: Rows) -> Array:
     """Logits down to where the weights leave the output's smallest subnormal number: flushed tails show."""
     depth = -log(max(rows.out.eta, 2.0**-1074)) + 3
-    return rows.by_row([0.0, 2.0, -5.0]) - rows.rng.permuted(
-        np.broadcast_to(np.linspace(0, depth, rows.shape[-1]), rows.shape), axis=-1
-    )
+    return rows.by_row([0.0, 2.0, -5.0]) + _mixed(rows, -depth, 0)
 
 
 def near_overflow(rows: Rows) -> Array:
@@ -195,6 +191,12 @@ def special(rows: Rows) -> Array:
 def shifted(rows: Rows) -> Array:
     """Multiples of 1/4 from -8 to 8: adding a small power of two is exact in every format."""
     return rows.rng.integers(-32, 33, rows.shape) / 4
+
+
+def _mixed(rows: Rows, low: float, high: float) -> Array:
+    """Evenly spaced logits, in another order in each row."""
+    mixed: Array = rows.rng.permuted(np.broadcast_to(np.linspace(low, high, rows.shape[-1]), rows.shape), axis=-1)
+    return mixed
 
 
 def _offset(rows: Rows, size: float) -> Array:
