@@ -77,6 +77,8 @@ def test_radius_is_small_and_a_leaner_arithmetic_is_seen(monkeypatch):
     for name in ("q", "k", "v"):
         truth = getattr(found, name)
         assert truth.radius.max() < 1e-11 * truth.weight.max()
+        terms = problem.scores[3 if name == "q" else 2]  # no less than the roundings of its last sum
+        assert (truth.radius >= (terms + 4) * 2.0**-53 * truth.weight).all()
     monkeypatch.setattr(attention_backward, "product", lambda a, b: np.matmul(a, b) * (1 + 1e-10))
     assert utilisation(problem, upstream, attention_gradients(problem, upstream)) > 1
 
