@@ -62,11 +62,14 @@ class Case:
         return cls(recipe, pairs, layouts[0] if layouts else "contiguous", options)
 
 
-def _option(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
+def _option(text: str) -> int | float | str:
+    """The value whose str is `text`: a whole number, a number, or a word."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 @dataclass(frozen=True, slots=True)
