@@ -6,7 +6,8 @@ from typing import Any
 from lastbit.case import Case, Trial
 from lastbit.kernel import limit_of
 from lastbit.references.attention_data import RECIPES
-from lastbit.suites.attention_trial import UNIQUE, has_data, sizes
+from lastbit.suites.attention_proof import UNIQUE
+from lastbit.suites.attention_trial import has_data, sizes
 from lastbit.suites.attention_values import reason_computed, result
 from lastbit.suites.hunt import search
 from lastbit.verdict import Verdict

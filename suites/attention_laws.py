@@ -12,16 +12,8 @@ from lastbit.harness import Obtained
 from lastbit.references.data import Operand
 from lastbit.references.formats import Format
 from lastbit.results import lse_format
-from lastbit.suites.attention_trial import (
-    Given,
-    Proof,
-    inputs,
-    judge_rows,
-    judge_within,
-    obtain,
-    problem,
-    proof,
-)
+from lastbit.suites.attention_proof import Proof, judge_rows, judge_within, proof
+from lastbit.suites.attention_trial import Given, inputs, obtain, problem
 from lastbit.suites.attention_values import has_lse
 from lastbit.verdict import Outcome, Verdict
 

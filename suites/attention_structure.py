@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from lastbit.case import Trial
 from lastbit.harness import series
-from lastbit.suites.attention_trial import Given, as_called, inputs, judge_result, judge_within, layouts, obtain
+from lastbit.suites.attention_proof import judge_result, judge_within
+from lastbit.suites.attention_trial import Given, as_called, inputs, layouts, obtain
 from lastbit.verdict import Verdict
 
 #: Factor between the scales of two calls that differ in nothing else.

@@ -14,21 +14,8 @@ from lastbit.references.attention_mask import Problem, positions
 from lastbit.references.data import Operand
 from lastbit.references.formats import Format
 from lastbit.statistics import judge_statistics
-from lastbit.suites.attention_trial import (
-    Drawn,
-    Given,
-    Proof,
-    drawing,
-    has_data,
-    inputs,
-    judge_against,
-    judge_result,
-    judge_within,
-    obtain,
-    posed_by,
-    proof,
-    prove,
-)
+from lastbit.suites.attention_proof import Proof, judge_against, judge_result, judge_within, posed_by, proof, prove
+from lastbit.suites.attention_trial import Drawn, Given, drawing, has_data, inputs, obtain
 from lastbit.verdict import Outcome, Verdict
 
 #: Rows that are proved of a large case: the first and the last, and one of each of as many bands as are left.
