@@ -16,14 +16,13 @@ from lastbit.references.large import checksum
 from lastbit.references.truth import Truth
 from lastbit.suites.gemm_trial import (
     Given,
-    accumulator,
     inputs,
     judge_unique,
     judge_within,
-    noted,
     obtain,
     sizes,
 )
+from lastbit.suites.trials import accumulator, noted
 from lastbit.verdict import Outcome, Verdict
 
 #: Products m*n*k up to which the whole result is proved element by element.

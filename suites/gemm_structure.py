@@ -12,10 +12,10 @@ from lastbit.suites.gemm_trial import (
     has_data,
     inputs,
     judge_result,
-    layouts,
     obtain,
     scalars,
 )
+from lastbit.suites.trials import layouts
 from lastbit.verdict import Verdict
 
 

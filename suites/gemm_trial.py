@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from hashlib import sha256
 from math import prod
 
 import numpy as np
@@ -20,8 +19,9 @@ from lastbit.references.accumulators import Accumulator
 from lastbit.references.data import RECIPES, Operand, applicable, operands
 from lastbit.references.formats import Format
 from lastbit.references.truth import Truth
+from lastbit.suites.trials import accumulator, layouts, noted, unless_vacuous
 from lastbit.vacuity import vacuity
-from lastbit.verdict import Outcome, Verdict
+from lastbit.verdict import Verdict
 
 #: Truths and operands kept for the next kernel that is judged on the same case.
 KEPT = 48
@@ -67,17 +67,6 @@ class Proof:
     hole: str
 
 
-def accumulator(trial: Trial) -> Accumulator:
-    """The accumulator that the trial's contract promises."""
-    return accumulator_of(trial.contract)
-
-
-def accumulator_of(contract: Contract) -> Accumulator:
-    """The accumulator that a resolved contract promises."""
-    promised = contract.accumulator
-    return promised if isinstance(promised, Accumulator) else Accumulator.of(str(promised))
-
-
 def sizes(trial: Trial) -> dict[str, int]:
     """The case's sizes as numbers, words resolved against the kernel's tile and contract."""
     return {name: _size(trial, name, size) for name, size in trial.case.sizes}
@@ -102,14 +91,6 @@ def inputs(trial: Trial, *, shift: int = 0) -> Given:
 def scalars(trial: Trial) -> dict[str, float]:
     """alpha and beta as the case gives them."""
     return {name: float(value) for name, value in trial.case.options if name in ("alpha", "beta")}
-
-
-def layouts(trial: Trial) -> dict[str, str]:
-    """Memory layout of each operand, by name; those not named are contiguous."""
-    if trial.case.layout == "contiguous":
-        return {}
-    pairs = (part.partition(":") for part in trial.case.layout.split("+"))
-    return {name: layout for name, _, layout in pairs}
 
 
 def obtain(trial: Trial, given: Given) -> Obtained:
@@ -193,19 +174,6 @@ def has_data(trial: Trial) -> str:
     if "reversed" in case.layout and trial.kernel.framework != "numpy":
         return f"{trial.kernel.framework} has no negative strides"
     return ""
-
-
-def noted(trial: Trial, verdict: Verdict, got: Obtained) -> Verdict:
-    """`verdict` with what the harness noted about the call, and with the result's digest if it is to be repeatable."""
-    digest = sha256(np.ascontiguousarray(got.codes)).hexdigest()[:16] if trial.contract.deterministic else ""
-    return replace(verdict, notes={**got.notes, **verdict.notes}, digest=digest)
-
-
-def unless_vacuous(verdict: Verdict, hole: str) -> Verdict:
-    """`verdict`, or VACUOUS in place of PASS where the budget has a hole."""
-    if verdict.outcome is Outcome.PASS and hole:
-        return replace(verdict, outcome=Outcome.VACUOUS, reason=hole)
-    return verdict
 
 
 def _widened(proved: Proof, trial: Trial) -> Proof:

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from lastbit.case import Trial
 from lastbit.harness import series
-from lastbit.suites.gemm_trial import layouts
 from lastbit.suites.kv_append_trial import inputs, judge_all, judge_codes, judge_rest, obtain
+from lastbit.suites.trials import layouts
 from lastbit.verdict import Verdict
 
 

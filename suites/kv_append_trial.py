@@ -17,7 +17,7 @@ from lastbit.references.formats import Format
 from lastbit.references.kv_append_data import appends, applicable
 from lastbit.references.kv_cache import appended, contenders, quantized
 from lastbit.references.kv_cache_data import QUANTIZED_BITS
-from lastbit.suites.gemm_trial import layouts
+from lastbit.suites.trials import layouts
 from lastbit.verdict import Outcome, Verdict
 
 Codes = NDArray[np.unsignedinteger]

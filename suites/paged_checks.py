@@ -9,7 +9,6 @@ from lastbit.case import Trial
 from lastbit.harness import series
 from lastbit.references.data import Operand
 from lastbit.references.kv_cache_data import integers
-from lastbit.suites.gemm_trial import layouts
 from lastbit.suites.paged_trial import (
     Given,
     call_options,
@@ -21,6 +20,7 @@ from lastbit.suites.paged_trial import (
     obtain,
     sequence_of,
 )
+from lastbit.suites.trials import layouts
 from lastbit.verdict import Outcome, Verdict
 
 REPEATS = 3

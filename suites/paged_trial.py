@@ -28,7 +28,7 @@ from lastbit.references.kv_cache_data import (
 )
 from lastbit.references.kv_cache_data import paged as draw
 from lastbit.references.truth import Truth
-from lastbit.suites.gemm_trial import layouts, noted, unless_vacuous
+from lastbit.suites.trials import layouts, noted, unless_vacuous
 from lastbit.vacuity import vacuity
 from lastbit.verdict import Verdict
 

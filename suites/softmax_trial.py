@@ -18,7 +18,7 @@ from lastbit.references.softmax import log_softmax_truth, logsumexp_truth, softm
 from lastbit.references.softmax_data import RECIPES, applicable, operands
 from lastbit.references.truth import Truth
 from lastbit.softmax_budget import budget as softmax_budget
-from lastbit.suites.gemm_trial import accumulator, layouts, noted, unless_vacuous
+from lastbit.suites.trials import accumulator, layouts, noted, unless_vacuous
 from lastbit.vacuity import vacuity
 from lastbit.verdict import Verdict
 

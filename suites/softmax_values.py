@@ -6,7 +6,6 @@ import numpy as np
 
 from lastbit.case import Trial
 from lastbit.harness import series
-from lastbit.suites.gemm_trial import layouts
 from lastbit.suites.softmax_trial import (
     has_data,
     inputs,
@@ -16,6 +15,7 @@ from lastbit.suites.softmax_trial import (
     obtain,
     of_values,
 )
+from lastbit.suites.trials import layouts
 from lastbit.verdict import Verdict
 
 
