@@ -299,6 +299,6 @@ def test_damaged_findings_are_usage_not_a_crash(stranger: Stranger, pytester: py
 def test_ops_without_a_kernel_leave_no_trace(stranger: Stranger) -> None:
     """Every op has a test file; one of which no kernel is found counts as skipped only if nothing else is there."""
     stranger(good="pass").assert_outcomes(passed=2)
-    nothing = stranger(shy="unsupported")
+    nothing = stranger(kernels="kernel('mine/gpu', print, devices=('cuda',))")
     nothing.assert_outcomes(skipped=1)
     assert nothing.ret == 2
