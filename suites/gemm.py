@@ -4,6 +4,7 @@ from lastbit.case import Check
 from lastbit.suites import gemm_cases as cases
 from lastbit.suites import gemm_hunt, gemm_large, gemm_laws, gemm_structure, gemm_values
 from lastbit.suites.gemm_trial import has_data
+from lastbit.suites.hunt import has_hunt
 
 CHECKS: tuple[Check, ...] = (
     Check(
@@ -131,7 +132,7 @@ CHECKS: tuple[Check, ...] = (
         "gemm",
         cases.HUNT,
         gemm_hunt.hunt,
-        gemm_hunt.has_hunt,
+        has_hunt,
         "Some combination of shape, layout and data, found by search and shrunk, breaks the law.",
     ),
 )

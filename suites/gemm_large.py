@@ -16,7 +16,7 @@ from lastbit.references.large import checksum
 from lastbit.references.truth import Truth
 from lastbit.suites.gemm_proof import Given, inputs, sizes
 from lastbit.suites.gemm_trial import judge_unique, judge_within, obtain
-from lastbit.suites.shared import accumulator, noted
+from lastbit.suites.trials import accumulator, noted
 from lastbit.verdict import Outcome, Verdict
 
 #: Products m*n*k up to which the whole result is proved element by element.

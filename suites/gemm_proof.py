@@ -14,7 +14,7 @@ from lastbit.references.accumulators import Accumulator
 from lastbit.references.data import Operand, operands
 from lastbit.references.formats import Format
 from lastbit.references.truth import Truth
-from lastbit.suites.shared import accumulator
+from lastbit.suites.trials import accumulator
 from lastbit.vacuity import vacuity
 
 #: Truths and operands kept for the next kernel that is judged on the same case.

@@ -9,7 +9,7 @@ from lastbit.harness import series
 from lastbit.references.data import Operand
 from lastbit.suites.gemm_proof import Given, inputs, scalars
 from lastbit.suites.gemm_trial import has_data, judge_result, obtain
-from lastbit.suites.shared import layouts
+from lastbit.suites.trials import layouts
 from lastbit.verdict import Verdict
 
 

@@ -12,7 +12,7 @@ from lastbit.references.data import RECIPES, applicable
 from lastbit.references.formats import Format
 from lastbit.references.truth import Truth
 from lastbit.suites.gemm_proof import Given, exact_truth, proof, scalars, sizes
-from lastbit.suites.shared import layouts, noted, unless_vacuous
+from lastbit.suites.trials import layouts, noted, unless_vacuous
 from lastbit.verdict import Verdict
 
 __all__ = ["has_data", "judge_result", "judge_rows", "judge_unique", "judge_within", "obtain", "sizes"]

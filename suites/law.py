@@ -5,7 +5,17 @@ from importlib import import_module
 from lastbit.case import Check, Trial
 from lastbit.errors import UsageError
 
-OPS_WITH_LAW = ("gemm",)
+#: The module of suites that holds an op's checks, and with "_trial" the one that sizes its cases.
+LAWS = {
+    "gemm": "gemm",
+    "softmax": "softmax",
+    "log_softmax": "softmax",
+    "logsumexp": "softmax",
+    "attention": "attention",
+    "kv_append": "kv_append",
+    "paged_attention": "paged",
+}
+OPS_WITH_LAW = tuple(LAWS)
 
 
 def checks(op: str) -> tuple[Check, ...]:
@@ -15,11 +25,11 @@ def checks(op: str) -> tuple[Check, ...]:
     """
     if op not in OPS_WITH_LAW:
         raise UsageError(f"lastbit has no law for {op} yet; it judges {', '.join(OPS_WITH_LAW)}")
-    law: tuple[Check, ...] = import_module(f"lastbit.suites.{op}").CHECKS
-    return law
+    law: tuple[Check, ...] = import_module(f"lastbit.suites.{LAWS[op]}").CHECKS
+    return tuple(check for check in law if check.op == op)
 
 
 def sizes(trial: Trial) -> dict[str, int]:
     """The sizes of the trial's case as numbers, its words resolved against the kernel."""
-    resolved: dict[str, int] = import_module(f"lastbit.suites.{trial.kernel.op}_trial").sizes(trial)
+    resolved: dict[str, int] = import_module(f"lastbit.suites.{LAWS[trial.kernel.op]}_trial").sizes(trial)
     return resolved

@@ -29,10 +29,17 @@ class Wanted:
     format: str
     device: str
     operands: tuple[Guarded, ...]
-    #: The memory that the result was to be written to, if the kernel takes one.
+    #: The memory that the result was to be written to, if the kernel takes one; an operand, if it is changed in place.
     out: Guarded | None
     #: The tensors that the kernel was called with, by name.
     given: Mapping[str, Any]
+    #: Which of the kernel's results this is.
+    name: str = "out"
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the result is an operand that was changed: its memory is new data's after the next call."""
+        return self.out is not None and self.out.name != "out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +74,12 @@ def examine(border: Arrays, wanted: Wanted, result: Any) -> tuple[NDArray[Any] |
     misfit = border.misfit(result, wanted.shape, wanted.format, wanted.device)
     if misfit:
         reason = "it returned None" if result is None else f"it returned a wrong thing: {misfit}"
-        return None, [Fault(reason, "out"), *faults]
+        return None, [Fault(reason, wanted.name), *faults]
     codes = border.codes(result, wanted.format)
-    faults += _borrowed(border, wanted, result) + _unwritten(wanted, codes) + _overtaken(wanted)
+    faults += _borrowed(border, wanted, result) + _unwritten(wanted, codes)
+    if wanted.in_place:
+        return codes, faults
+    faults += _overtaken(wanted)
     _keep(wanted, Kept(border, result, wanted.format, wanted.device, codes, border.span(result)))
     return codes, faults
 
@@ -114,15 +124,15 @@ def _borrowed(border: Arrays, wanted: Wanted, result: Any) -> list[Fault]:
         return []
     for operand in wanted.operands:
         if _overlap((low, high), border.span(operand.tensor)):
-            return [Fault(f"its result shares memory with operand {operand.name}; it must be memory of its own", "out")]
+            text = f"its result shares memory with operand {operand.name}; it must be memory of its own"
+            return [Fault(text, wanted.name)]
     if wanted.out is not None:
         same = border.span(wanted.out.tensor) == (low, high)
-        return [] if same else [Fault("it was given memory for its result (out) and returned another tensor", "out")]
+        text = f"it was given memory for its result ({wanted.out.name}) and returned another tensor"
+        return [] if same else [Fault(text, wanted.name)]
     for kept in _kept.values():
         if kept.device == wanted.device and _overlap((low, high), kept.span):
-            return [
-                Fault("it returned the memory of an earlier result, which is still in use, as its new result", "out")
-            ]
+            return [Fault("it returned the memory of an earlier result, in use still, as its new result", wanted.name)]
     return []
 
 
@@ -132,13 +142,15 @@ def _overlap(one: tuple[int, int], other: tuple[int, int]) -> bool:
 
 def _unwritten(wanted: Wanted, codes: NDArray[Any]) -> list[Fault]:
     """What was in memory before the call, in formats where nothing else makes those bit patterns."""
+    given = (*wanted.operands, wanted.out) if wanted.in_place and wanted.out is not None else wanted.operands
     if wanted.format in guards.TELLTALE:
         left = codes == guards.poison(wanted.format)
-        if left.any() and not any(_holds_poison(operand) for operand in wanted.operands):
+        if left.any() and not any(_holds(operand, guards.poison(operand.format)) for operand in given):
             return [_found(left, "lastbit's poison", "they were never written, or it read outside an operand")]
     if wanted.format in guards.WIPED_TELLTALE:
-        left = codes == int.from_bytes(bytes([guards.WIPED]) * codes.itemsize)
-        if left.any():
+        wiped = int.from_bytes(bytes([guards.WIPED]) * codes.itemsize)
+        left = codes == wiped
+        if left.any() and not any(_holds(operand, wiped) for operand in given if operand.format == wanted.format):
             return [_found(left, "uninitialised memory", "they were never written")]
     return []
 
@@ -149,21 +161,21 @@ def _found(left: NDArray[np.bool_], what: str, why: str) -> Fault:
     return Fault(text, str(index))
 
 
-def _holds_poison(operand: Guarded) -> bool:
+def _holds(operand: Guarded, code: int) -> bool:
     dtype = np.dtype(f"u{operand.placement.itemsize}")
-    return bool((operand.placement.view(operand.before, dtype) == guards.poison(operand.format)).any())
+    return bool((operand.placement.view(operand.before, dtype) == code).any())
 
 
 def _overtaken(wanted: Wanted) -> list[Fault]:
     """Whether the kernel's earlier result is no longer what it was when it was returned."""
-    kept = _kept.get((wanted.kernel, wanted.device))
+    kept = _kept.get((f"{wanted.kernel} {wanted.name}", wanted.device))
     if kept is None or np.array_equal(kept.border.codes(kept.tensor, kept.format), kept.codes):
         return []
-    return [Fault("the result of its earlier call has changed since", "out")]
+    return [Fault("the result of its earlier call has changed since", wanted.name)]
 
 
 def _keep(wanted: Wanted, kept: Kept) -> None:
-    key = (wanted.kernel, wanted.device)
+    key = (f"{wanted.kernel} {wanted.name}", wanted.device)
     _kept.pop(key, None)
     _kept[key] = kept
     while len(_kept) > KEPT or (len(_kept) > 1 and sum(entry.codes.nbytes for entry in _kept.values()) > KEPT_BYTES):

@@ -13,7 +13,7 @@ from lastbit.verdict import Verdict
 TIERS = ("smoke", "standard", "full")
 
 
-_SIZE = re.compile(r"(batch|m|n|k)(\d+|tile|overtile|undertile|long|fair)")
+_SIZE = re.compile(r"(batch|m|n|k|b|hq|hkv|lq|lk|d|dv|block|len|tokens|pages)(\d+|tile|overtile|undertile|long|fair)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Case:
     #: "contiguous", or operand:layout joined by "+", such as "a:transposed+b:strided".
     layout: str = "contiguous"
     #: Options of the op, such as ("alpha", 0.5).
-    options: tuple[tuple[str, float], ...] = ()
+    options: tuple[tuple[str, float | str], ...] = ()
     tier: str = "smoke"
 
     @property
@@ -40,7 +40,7 @@ class Case:
         parts = [self.recipe, "-".join(f"{name}{size}" for name, size in self.sizes)]
         if self.layout != "contiguous":
             parts.append(self.layout)
-        parts += [f"{name}={value:g}" for name, value in self.options]
+        parts += [f"{name}={value if isinstance(value, str) else format(value, 'g')}" for name, value in self.options]
         return "/".join(parts)
 
     @classmethod
@@ -54,10 +54,22 @@ class Case:
         dims = [_SIZE.fullmatch(part) for part in sizes.split("-")]
         if not recipe or not all(dims):
             raise UsageError(f"case id {text!r}: expected recipe/m17-n33-k65[/layout][/option=value], sizes by name")
-        options = tuple((name, float(value)) for name, sign, value in (part.partition("=") for part in further) if sign)
+        options = tuple(
+            (name, _option(value)) for name, sign, value in (part.partition("=") for part in further) if sign
+        )
         layouts = [part for part in further if "=" not in part]
         pairs = tuple((dim[1], int(dim[2]) if dim[2].isdigit() else dim[2]) for dim in dims if dim)
         return cls(recipe, pairs, layouts[0] if layouts else "contiguous", options)
+
+
+def _option(text: str) -> int | float | str:
+    """The value whose str is `text`: a whole number, a number, or a word."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,10 +29,14 @@ class Contract:
     subnormals: str = "keep"
     #: Format of the probabilities P in attention; None: f32.
     probabilities: str | None = None
-    #: Largest error of exp, in ulp of f32.
+    #: Format that attention's logits are stored in after each operation (eager attention: that of q); None: f32.
+    scores: str | None = None
+    #: Largest error of exp and log, in ulp of the accumulator's format; exp(0) is 1.
     exp_ulp: float = 2.0
     #: Result of a fully masked row: "zero" or "nan".
     masked_row: str = "zero"
+    #: Keys that a mask excludes: "ignored", or "computed" with a weight of zero, so that their NaN may come through.
+    masked_keys: str = "ignored"
     #: "top-left" or "bottom-right".
     causal_alignment: str = "bottom-right"
     #: Scale rule of block formats: "floor", "rceil", "ceil", "even", "amax_over_max".
@@ -66,7 +70,8 @@ def resolved(contract: Contract, formats: dict[str, str], engine: str = "") -> C
     """
     if contract.accumulator is not None:
         return contract
-    operands = {fmt for name, fmt in formats.items() if name != "out"}
+    # A cache is dequantized before it is multiplied: what q is multiplied as, so is it.
+    operands = {fmt for name, fmt in formats.items() if name not in ("out", "k_cache", "v_cache", "block_table")}
     accumulator: Any = "f32"
     if operands <= {"i8", "u8", "i4", "u4", "i32"}:
         accumulator = "i32"

@@ -19,6 +19,12 @@ from lastbit.kernel import REGISTRY, Kernel
 GROUP = "lastbit.kernels"
 #: Providers by file name under lastbit/providers.
 PROVIDERS = ("torch", "numpy", "triton", "simulated")
+#: Files of a provider whose kernels are of several ops; another has one, of its own name.
+ROOMS = {
+    "torch": ("torch", "torch_softmax", "torch_attention", "torch_paged"),
+    "numpy": ("numpy", "numpy_softmax", "numpy_attention", "numpy_paged"),
+    "triton": ("triton", "triton_softmax", "triton_attention", "triton_paged"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +146,12 @@ def matrix_engine(device: str) -> str:
 
 def _provider(name: str, absent: dict[str, str]) -> tuple[Kernel, ...]:
     try:
-        module = importlib.import_module(f"lastbit.providers.{name}")
-        return checked(module.kernels if hasattr(module, "kernels") else module.KERNELS, f"provider {name}")
+        modules = [importlib.import_module(f"lastbit.providers.{room}") for room in ROOMS.get(name, (name,))]
+        return tuple(
+            kernel
+            for module in modules
+            for kernel in checked(module.kernels if hasattr(module, "kernels") else module.KERNELS, f"provider {name}")
+        )
     except ImportError as error:
         absent[name] = f"not installed ({error})"
     except LastbitError as error:

@@ -5,18 +5,19 @@ import io
 import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lastbit import aftermath, ambient, arrays, guards
+from lastbit import aftermath, ambient, arrays, guards, results
 from lastbit.arrays import Arrays, UnavailableError
 from lastbit.case import Trial
 from lastbit.errors import UsageError
 from lastbit.guards import Guarded
 from lastbit.kernel import OPERANDS
+from lastbit.results import RESULT
 from lastbit.verdict import Outcome, Verdict
 
 if TYPE_CHECKING:
@@ -43,11 +44,18 @@ class Obtained:
     fault: Verdict | None = None
     #: What it printed, warned of, or left changed.
     notes: dict[str, str] = field(default_factory=dict)
+    #: Bit patterns of the second result, of a kernel that has one (results.names).
+    second: NDArray[Any] | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The result's shape."""
         return self.codes.shape
+
+    @property
+    def lse(self) -> NDArray[Any] | None:
+        """Bit patterns of the log-sum-exp, of a kernel with feature "lse"."""
+        return self.second
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +83,7 @@ def call(
     operands: "Mapping[str, Operand]",
     *,
     layouts: Mapping[str, str] | None = None,
-    scalars: Mapping[str, float] | None = None,
+    scalars: Mapping[str, Any] | None = None,
 ) -> Obtained:
     """What the trial's kernel returns for `operands`, guarded, at fresh addresses.
 
@@ -93,7 +101,7 @@ def series(
     data: "Sequence[Mapping[str, Operand]]",
     *,
     layouts: Mapping[str, str] | None = None,
-    scalars: Mapping[str, float] | None = None,
+    scalars: Mapping[str, Any] | None = None,
 ) -> tuple[Obtained, ...]:
     """`call` for one set of operands after the other, all at the same addresses: shapes and formats are the same.
 
@@ -111,7 +119,7 @@ def series_here(
     data: "Sequence[Mapping[str, Operand]]",
     *,
     layouts: Mapping[str, str] | None = None,
-    scalars: Mapping[str, float] | None = None,
+    scalars: Mapping[str, Any] | None = None,
 ) -> tuple[Obtained, ...]:
     """`series`, in this process whatever the settings say."""
     try:
@@ -160,14 +168,15 @@ def refill(trial: Trial, prepared: Prepared, operands: "Mapping[str, Operand]") 
     )
 
 
-def invoke(trial: Trial, prepared: Prepared, *, scalars: Mapping[str, float] | None = None) -> Obtained:
+def invoke(trial: Trial, prepared: Prepared, *, scalars: Mapping[str, Any] | None = None) -> Obtained:
     """What the trial's kernel returns for prepared operands, guarded.
 
     Raises UnavailableError and UsageError as guards.guard_result, where the kernel takes memory for its result.
     """
     border = arrays.of(trial.kernel.framework)
     format = trial.formats["out"]
-    shape = RESULT[trial.kernel.op]({name: guarded.placement.shape for name, guarded in prepared.operands.items()})
+    shapes = {name: guarded.placement.shape for name, guarded in prepared.operands.items()}
+    shape = RESULT[trial.kernel.op](shapes)
     lent = list(prepared.operands.values())
     out = None
     if "out" in trial.kernel.features:
@@ -178,26 +187,48 @@ def invoke(trial: Trial, prepared: Prepared, *, scalars: Mapping[str, float] | N
     ran = _run(trial, border, given, scalars or {}, lambda: border.scrub(shape, format, trial.device))
     if ran.stopped is not None:
         return Obtained(_NO_CODES, ran.stopped, ran.notes)
-    wanted = aftermath.Wanted(
-        trial.kernel.name, shape, format, trial.device, tuple(prepared.operands.values()), out, given
-    )
+    wanted = _wanted(trial, prepared, shapes, out, given)
+    returned = ran.result if len(wanted) > 1 else (ran.result,)
+    if returned is None and results.in_place(trial.kernel):
+        returned = (None,) * len(wanted)
+    if not (isinstance(returned, tuple) and len(returned) == len(wanted)):
+        text = f"it returned a {type(returned).__name__}, expected ({', '.join(results.names(trial.kernel))})"
+        return Obtained(_NO_CODES, Verdict(Outcome.WRONG_STRUCTURE, text), ran.notes)
+    codes: list[NDArray[Any] | None] = []
+    faults: list[aftermath.Fault] = []
     try:
-        codes, faults = aftermath.examine(border, wanted, ran.result)
+        for one, result in zip(wanted, returned, strict=True):
+            found, more = aftermath.examine(border, one, result)
+            codes.append(found)
+            faults += [fault for fault in more if fault not in faults]
     except RuntimeError as error:
         reason = f"its result could not be read from {trial.device}: {_told(error)}"
         return Obtained(_NO_CODES, Verdict(Outcome.CRASHED, reason), ran.notes)
     faults += [aftermath.Fault(text) for text in ran.changed]
-    return Obtained(_NO_CODES if codes is None else codes, aftermath.verdict(faults), ran.notes)
+    first = _NO_CODES if codes[0] is None else codes[0]
+    return Obtained(first, aftermath.verdict(faults), ran.notes, codes[1] if len(codes) > 1 else None)
 
 
-def gemm_shape(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
-    """(.., m, n) for a (.., m, k) and b (.., k, n)."""
-    a, b = shapes["a"], shapes["b"]
-    return (*np.broadcast_shapes(a[:-2], b[:-2]), a[-2], b[-1])
+def _wanted(
+    trial: Trial,
+    prepared: Prepared,
+    shapes: Mapping[str, tuple[int, ...]],
+    out: Guarded | None,
+    given: Mapping[str, Any],
+) -> list[aftermath.Wanted]:
+    """What each of the kernel's results has to be."""
+    kernel, names = trial.kernel, results.names(trial.kernel)
+    inside = results.in_place(kernel)
+    memory = tuple(prepared.operands[name] for name in inside) or (out, None)
+    kept = tuple(guarded for name, guarded in prepared.operands.items() if name not in inside)
+    shape, format = RESULT[kernel.op](shapes), trial.formats["out"]
+    wanted = [aftermath.Wanted(kernel.name, shape, format, trial.device, kept, memory[0], given, names[0])]
+    if len(names) > 1:
+        shape, format = results.second_shape(kernel.op, shapes), results.second_format(kernel.op, trial.formats)
+        wanted.append(replace(wanted[0], name=names[1], shape=shape, format=format, out=memory[1]))
+    return wanted
 
 
-#: The result's shape from the operands', by op.
-RESULT: dict[str, Callable[[Mapping[str, tuple[int, ...]]], tuple[int, ...]]] = {"gemm": gemm_shape}
 _NO_CODES: NDArray[Any] = np.empty(0, np.uint8)
 
 
@@ -217,7 +248,7 @@ def _refilled(border: Arrays, old: Guarded, new: "Operand") -> Guarded:
 
 
 def _run(
-    trial: Trial, border: Arrays, given: Mapping[str, Any], scalars: Mapping[str, float], scrub: Callable[[], None]
+    trial: Trial, border: Arrays, given: Mapping[str, Any], scalars: Mapping[str, Any], scrub: Callable[[], None]
 ) -> _Ran:
     keywords: dict[str, Any] = {**given, **scalars}
     positional = [keywords.pop(name) for name in OPERANDS[trial.kernel.op] if name != "out"]

@@ -25,6 +25,7 @@ from lastbit.case import Trial
 from lastbit.errors import LastbitError, UsageError
 from lastbit.harness import Obtained
 from lastbit.kernel import Kernel
+from lastbit.results import second_format
 from lastbit.verdict import Outcome, Verdict
 from lastbit.worker import Bits, Request, serve
 
@@ -68,7 +69,7 @@ def series_isolated(
     data: "Sequence[Mapping[str, Operand]]",
     *,
     layouts: Mapping[str, str] | None = None,
-    scalars: Mapping[str, float] | None = None,
+    scalars: Mapping[str, Any] | None = None,
 ) -> tuple[Obtained, ...]:
     """`harness.series` in a process that holds nothing but the kernel and its operands.
 
@@ -88,7 +89,7 @@ def series_isolated(
         if not worker.connection.poll(limit):
             _kill(worker)
             return (_lost(Outcome.TIMED_OUT, f"no result after {limit:g} s; its process was killed"),) * len(data)
-        obtained = _read(worker, trial.formats["out"], len(data))
+        obtained = _read(worker, trial.formats, len(data))
     except (EOFError, ConnectionError):
         return (_lost(Outcome.CRASHED, _death(worker)),) * len(data)
     except GarbageError as error:
@@ -183,10 +184,11 @@ def _hidden_main() -> Iterator[None]:
 def _ways(kernel: Kernel) -> list[tuple[str, Any]]:
     """How a fresh process can get hold of the kernel, surest first."""
     ways: list[tuple[str, Any]] = []
-    provider = f"lastbit.providers.{kernel.name.partition('/')[0]}"
-    if provider in sys.modules:
-        ways.append(("provider", (provider, kernel.name)))
     module = getattr(kernel.run, "__module__", None)
+    # A provider may have several files: the function's own comes first.
+    for provider in (module, f"lastbit.providers.{kernel.name.partition('/')[0]}"):
+        if str(provider).startswith("lastbit.providers.") and provider in sys.modules:
+            ways.append(("provider", (provider, kernel.name)))
     if module == "__main__":
         return ways
     with contextlib.suppress(pickle.PicklingError, AttributeError, TypeError):
@@ -202,11 +204,11 @@ def _cuda_in_use() -> bool:
     return torch is not None and bool(torch.cuda.is_initialized())
 
 
-def _read(worker: Worker, format: str, count: int) -> tuple[Obtained, ...]:
+def _read(worker: Worker, formats: Mapping[str, str], count: int) -> tuple[Obtained, ...]:
     """A worker's answers; their bytes are data, never unpickled."""
     try:
         answer = json.loads(worker.connection.recv_bytes())
-        obtained = [_obtained(header, worker, format) for header in answer.get("obtained", ())]
+        obtained = [_obtained(header, worker, formats) for header in answer.get("obtained", ())]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise GarbageError(f"{type(error).__name__}: {error}") from error
     if "usage" in answer:
@@ -218,13 +220,17 @@ def _read(worker: Worker, format: str, count: int) -> tuple[Obtained, ...]:
     return tuple(obtained)
 
 
-def _obtained(header: dict[str, Any], worker: Worker, format: str) -> Obtained:
+def _obtained(header: dict[str, Any], worker: Worker, formats: Mapping[str, str]) -> Obtained:
     content = worker.connection.recv_bytes()
-    dtype = code_dtype(format) if header["shape"] != [0] else np.dtype(np.uint8)
+    dtype = code_dtype(formats["out"]) if header["shape"] != [0] else np.dtype(np.uint8)
     codes = np.frombuffer(content, dtype).reshape(header["shape"])
+    second = None
+    if header["second"] is not None:
+        dtype = code_dtype(second_format(worker.kernel.op, formats))
+        second = np.frombuffer(worker.connection.recv_bytes(), dtype).reshape(header["second"])
     fault = Verdict(Outcome(header["outcome"]), header["reason"], where=header["where"]) if header["outcome"] else None
     notes = header["notes"] | ({"isolation": "forked from lastbit's process"} if worker.forked else {})
-    return Obtained(codes, fault, notes)
+    return Obtained(codes, fault, notes, second)
 
 
 def _death(worker: Worker) -> str:

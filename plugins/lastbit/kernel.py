@@ -21,7 +21,19 @@ OPS = (
     "cast",
 )
 FRAMEWORKS = ("torch", "numpy", "jax")
-OPERANDS = {"gemm": ("a", "b", "out")}
+OPERANDS = {
+    "gemm": ("a", "b", "out"),
+    "softmax": ("x", "out"),
+    "log_softmax": ("x", "out"),
+    "logsumexp": ("x", "out"),
+    "attention": ("q", "k", "v", "out"),
+    "paged_attention": ("q", "k_cache", "v_cache", "block_table", "seq_lens", "out"),
+    "kv_append": ("k", "v", "k_cache", "v_cache", "slots", "out"),
+}
+#: Operands that are integers of i32 whatever the kernel's formats, which need not list them.
+INDICES = ("block_table", "seq_lens", "slots")
+#: Ops that sum without multiplying matrices: no matrix engine does it for them.
+REDUCTIONS = ("softmax", "log_softmax", "logsumexp")
 _FORMATS = """
     f64 f32 tf32 f16 bf16 e4m3fn e4m3fnuz e4m3b11fnuz e5m2 e5m2fnuz e4m3 e3m4 e8m0fnu e3m2fn e2m3fn e2m1fn nf4
     i8 u8 i4 u4 i32 p3109_8p1uf p3109_8p3se p3109_8p3sf p3109_8p4se p3109_8p4sf p3109_4p2sf
@@ -49,7 +61,10 @@ class Kernel:
     #: What `run` takes and returns: "torch", "numpy" or "jax".
     framework: str = "torch"
     devices: tuple[str, ...] = ("cpu", "cuda")
-    #: Optional parts of the op that it implements: gemm knows "batch", "c", "alpha", "beta", "bias".
+    #: Optional parts of the op that it implements: gemm knows "batch", "c", "alpha", "beta", "bias"; attention "gqa",
+    #: "scale", "causal", "window", "mask", "additive_mask", "bias", "softcap", "sinks", "lse" (in formats["lse"]);
+    #: paged_attention "gqa", "causal", "window", "scales", "head_scales"; kv_append "scales", "head_scales", "padding",
+    #: "inplace".
     features: frozenset[str] = frozenset()
     #: For quantized ops: a Scaling or its name.
     scaling: Any = None
@@ -138,7 +153,7 @@ def _origin(kernel: Kernel) -> str:
 
 def _check_formats(name: str, op: str, formats: Mapping[str, str]) -> None:
     wanted: Iterable[str] = OPERANDS.get(op, ())
-    missing = [operand for operand in wanted if operand not in formats]
+    missing = [operand for operand in wanted if operand not in formats and operand not in INDICES]
     if missing:
         raise KernelError(
             f"kernel {name}: formats {dict(formats)} lack {', '.join(missing)}; {op} has {', '.join(wanted)}"

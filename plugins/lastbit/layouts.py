@@ -80,9 +80,18 @@ def _reversed(shape: tuple[int, ...], rows: int, columns: int) -> tuple[int, ...
     return strides[:-2] + tuple(-stride for stride in strides[-2:])
 
 
+def _interleaved(shape: tuple[int, ...], rows: int, columns: int) -> tuple[int, ...]:
+    """(.., h, l, d) as a view of memory (.., l, h, d), as a projection leaves the heads of attention."""
+    if len(shape) < 3:
+        return _contiguous(shape, rows, columns)
+    heads = shape[-3]
+    outer = _contiguous((*shape[:-3], rows, heads * columns), rows, heads * columns)[: len(shape) - 3]
+    return (*outer, columns, heads * columns, 1)
+
+
 #: Strides by layout name, from the shape and its last two sizes: row-major; column-major; every second column of a
 #: wider matrix; rows followed by padding; row-major but one element off alignment; one matrix for the whole batch
-#: (stride 0); rows and columns from last to first (negative strides).
+#: (stride 0); rows and columns from last to first (negative strides); heads between rows and columns.
 LAYOUTS: dict[str, Callable[[tuple[int, ...], int, int], tuple[int, ...]]] = {
     "contiguous": _contiguous,
     "transposed": _transposed,
@@ -91,6 +100,7 @@ LAYOUTS: dict[str, Callable[[tuple[int, ...], int, int], tuple[int, ...]]] = {
     "offset": _contiguous,
     "broadcast": _broadcast,
     "reversed": _reversed,
+    "interleaved": _interleaved,
 }
 
 

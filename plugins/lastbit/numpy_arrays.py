@@ -11,7 +11,7 @@ from lastbit.guards import poison
 from lastbit.layouts import ALIGNMENT, Placement
 
 name = "NumPy"
-NATIVE = {"f64": "f8", "f32": "f4", "tf32": "f4", "f16": "f2", "i8": "i1", "u8": "u1", "i32": "i4"}
+NATIVE = {"f64": "f8", "f32": "f4", "tf32": "f4", "f16": "f2", "i8": "i1", "u8": "u1", "i32": "i4", "bool": "?"}
 ML_DTYPES = {
     "bf16": "bfloat16",
     "e4m3fn": "float8_e4m3fn",

@@ -11,7 +11,7 @@ from lastbit.case import TIERS, Case, Check, Trial
 from lastbit.choices import Options
 from lastbit.contract import resolved
 from lastbit.errors import UsageError
-from lastbit.kernel import Kernel, formats_text, limit_of
+from lastbit.kernel import REDUCTIONS, Kernel, formats_text, limit_of
 from lastbit.settling import reproduce
 from lastbit.verdict import Outcome, Record, Verdict
 
@@ -103,26 +103,26 @@ def select(
             for trial in _trials(kernel, case, devices, options, check):
                 why = _why_not(check, trial)
                 if why:
-                    record = blank(check, trial)
+                    record = blank(check.name, trial)
                     untested.append(replace(record, outcome=Outcome.NOT_TESTED, reason=why))
                 else:
                     chosen.setdefault(f"{check.name} {case.id}", []).append((check, trial))
     ordered = [choice for group in chosen.values() for choice in sorted(group, key=_formats)]
     return Plan(
-        tuple(choice for choice in ordered if _in_shard(blank(*choice), options)),
+        tuple(choice for choice in ordered if _in_shard(blank(choice[0].name, choice[1]), options)),
         tuple(record for record in untested if _in_shard(record, options)),
         absent or {},
     )
 
 
-def blank(check: Check, trial: Trial) -> Record:
-    """The record of a trial before it is judged."""
+def blank(check: str, trial: Trial) -> Record:
+    """The record of a trial of the check of this name, before it is judged."""
     return Record(
         kernel=trial.kernel.name,
         op=trial.kernel.op,
         formats=formats_text(trial.formats),
         device=trial.device,
-        check=check.name,
+        check=check,
         case=trial.case.id,
         outcome=Outcome.NOT_TESTED,
         contract=trial.contract.text(),
@@ -149,8 +149,12 @@ def policy(options: Options, command: str, plan: Plan) -> Policy:
     def annotate(record: Record) -> Record:
         return files.annotated(judged(record, golden[record.op, record.device], here), rows.findings, here)
 
+    def known(name: str, trial: Trial, outcome: Outcome) -> bool:
+        record = replace(blank(name, trial), outcome=outcome)
+        return bool(files.known(record, rows.findings, here))
+
     def settings(check: Check, trial: Trial) -> Mapping[str, Any]:
-        return files.settings(rows.overrides, check.name, trial)
+        return {"known": known, **files.settings(rows.overrides, check.name, trial)}
 
     return Policy(annotate, settings, command)
 
@@ -180,7 +184,7 @@ def judge(check: Check, trial: Trial, rules: Policy | None = None) -> Record:
         verdict = Verdict(Outcome.ERROR, f"lastbit failed, which is no fault of the kernel\n{traceback.format_exc()}")
     seconds = time.perf_counter() - start
     record = replace(
-        blank(check, trial),
+        blank(check.name, trial),
         outcome=verdict.outcome,
         reason=verdict.reason,
         measured=verdict.measured,
@@ -199,20 +203,34 @@ def judge(check: Check, trial: Trial, rules: Policy | None = None) -> Record:
 def _cases(law: tuple[Check, ...], options: Options) -> Iterator[tuple[Check, Case]]:
     if options.case:
         for text in options.case:
-            yield _one_case(law, text)
+            yield from _one_case(law, text)
         return
     tier = TIERS.index(options.tier)
     for check in law:
         yield from ((check, case) for case in check.cases if TIERS.index(case.tier) <= tier)
 
 
-def _one_case(law: tuple[Check, ...], text: str) -> tuple[Check, Case]:
+def _one_case(law: tuple[Check, ...], text: str) -> Iterator[tuple[Check, Case]]:
+    """The check and the case that `text` names, if it is one of this law and not of another op's."""
+    from lastbit.suites.law import OPS_WITH_LAW, checks
+
     name, case_id, _ = _parts(text)
     for check in law:
         if check.name == name:
             known = (case for case in check.cases if case.id == case_id)
-            return check, next(known, None) or Case.parse(case_id)
-    raise UsageError(f"--lastbit-case names check {name!r}, expected one of {', '.join(check.name for check in law)}")
+            case = next(known, None) or Case.parse(case_id)
+            if _has_sizes(law, case):
+                yield check, case
+            return
+    if not any(check.name == name for op in OPS_WITH_LAW for check in checks(op)):
+        expected = ", ".join(check.name for check in law)
+        raise UsageError(f"--lastbit-case names check {name!r}, expected one of {expected}")
+
+
+def _has_sizes(law: tuple[Check, ...], case: Case) -> bool:
+    """Whether the case has the sizes that all cases of the law have, and none that no case has."""
+    known = [{name for name, _ in one.sizes} for check in law for one in check.cases]
+    return set.intersection(*known) <= {name for name, _ in case.sizes} <= set.union(*known)
 
 
 def _parts(text: str) -> tuple[str, str, str]:
@@ -232,7 +250,8 @@ def _trials(kernel: Kernel, case: Case, devices: tuple[str, ...], options: Optio
             continue
         for device in devices:
             if device.partition(":")[0] in kernel.devices:
-                contract = resolved(kernel.contract, formats, matrix_engine(device))
+                engine = "" if kernel.op in REDUCTIONS else matrix_engine(device)
+                contract = resolved(kernel.contract, formats, engine)
                 yield Trial(kernel, formats, contract, device, case, options.seed, options.tier, settings)
 
 

@@ -26,6 +26,7 @@ DTYPES = {
     "i8": "int8",
     "u8": "uint8",
     "i32": "int32",
+    "bool": "bool",
 }
 #: Types of the same width that NumPy knows, signed because every PyTorch has these.
 RAW = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}

@@ -37,6 +37,8 @@ class Walk:
     problems: list[str] = field(default_factory=list)
     #: Whether a test file of the law was collected.
     walked: bool = False
+    #: Tests (node ids without parameters) of ops for which there is nothing to judge.
+    idle: set[str] = field(default_factory=set)
     _found: "Found | None" = None
     #: Baselines and findings by op.
     _policy: "dict[str, Policy]" = field(default_factory=dict)
@@ -61,7 +63,16 @@ class Walk:
             # An error without a traceback: the user's mistake, not the law's.
             raise pytest.Collector.CollectError(f"lastbit: {error}") from None
         self._hand_over(plan)
+        if not plan.choices:
+            self.idle.add(metafunc.definition.nodeid)
         metafunc.parametrize("lastbit_trial", plan.choices, ids=[item_id(*choice) for choice in plan.choices])
+
+    def leave_out_idle(self, items: list[pytest.Item]) -> None:
+        """Take the placeholders of idle ops out of `items`, but for one if no trial is left that stands for the run."""
+        idle = [item for item in items if item.nodeid.partition("[")[0] in self.idle]
+        busy = any("lastbit_trial" in getattr(item, "fixturenames", ()) for item in items if item not in idle)
+        left_out = idle if busy else idle[1:]
+        items[:] = [item for item in items if item not in left_out]
 
     def judge(self, item: pytest.Item, check: "Check", trial: "Trial") -> None:
         """Judge one trial and end the test as its outcome says."""
@@ -174,7 +185,7 @@ class Walk:
         for check, trial in plan.choices:
             if item_id(check, trial) == case.removesuffix("]"):
                 reason = f"the process died that the kernel ran in (pytest-xdist: {report.longrepr})"
-                record = replace(session.blank(check, trial), outcome=Outcome.CRASHED, reason=reason)
+                record = replace(session.blank(check.name, trial), outcome=Outcome.CRASHED, reason=reason)
                 self._keep(replace(record, reproduce=reproduce(record, command(self.config))))
 
     def _kernels(self) -> "Found":

@@ -44,7 +44,7 @@ class Request:
     case: Case
     data: Sequence[Mapping[str, Bits]]
     layouts: Mapping[str, str] | None
-    scalars: Mapping[str, float] | None
+    scalars: Mapping[str, Any] | None
 
 
 def serve(connection: Connection, given: Kernel | list[Way], path: list[str], log: str) -> None:
@@ -130,6 +130,8 @@ def _answer(connection: Connection, kernel: Kernel, request: Request) -> None:
         _send(connection, {"obtained": [_header(got) for got in obtained]})
         for got in obtained:
             connection.send_bytes(np.ascontiguousarray(got.codes).tobytes())
+            if got.second is not None:
+                connection.send_bytes(np.ascontiguousarray(got.second).tobytes())
 
 
 def _send(connection: Connection, answer: dict[str, Any]) -> None:
@@ -140,6 +142,7 @@ def _header(got: Obtained) -> dict[str, Any]:
     fault = got.fault
     return {
         "shape": got.shape,
+        "second": None if got.second is None else got.second.shape,
         "outcome": fault.outcome if fault else "",
         "reason": fault.reason if fault else "",
         "where": fault.where if fault else "",

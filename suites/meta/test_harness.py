@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from lastbit import ambient, guards, numpy_arrays, torch_arrays
 from lastbit.errors import UsageError
 from lastbit.guards import poison
-from lastbit.harness import Obtained, call, invoke, prepare, refill, series
+from lastbit.harness import RESULT, Obtained, call, invoke, prepare, refill, series
 from lastbit.kernel import Kernel
 from lastbit.layouts import LAYOUTS
 from lastbit.references.data import Operand
@@ -439,7 +439,7 @@ def test_damage_is_found_at_every_byte_and_told_from_outside(layout: str) -> Non
 
 
 def test_unsupported_op_is_named() -> None:
-    kernel = Kernel("hostile/softmax", "softmax", hostile.honest, {"x": "f32", "out": "f32"})
+    kernel = Kernel("hostile/cast", "cast", hostile.honest, {"x": "f32", "out": "f32"})
     outcome, reason = fault(call(replace(trial(hostile.honest), kernel=kernel), operands()))
     assert outcome is Outcome.UNSUPPORTED
-    assert reason == "this version of lastbit calls gemm kernels, not softmax"
+    assert reason == f"this version of lastbit calls {', '.join(RESULT)} kernels, not cast"

@@ -118,7 +118,7 @@ def test_wrong_option_value_is_one_line_and_usage(
     ("options", "said"),
     [
         (("--lastbit-device", "tpu"), "--lastbit-device is 'tpu', but this machine has cpu"),
-        (("--lastbit-op", "softmax"), "lastbit has no law for softmax yet; it judges gemm"),
+        (("--lastbit-op", "quantize"), "lastbit has no law for quantize yet; it judges gemm, softmax, *"),
         (("--lastbit-case", "nine first/m2-n3-k4"), "--lastbit-case names check 'nine', expected one of one, two"),
         (("--lastbit-case", "one first"), "case id 'first': expected recipe/*"),
         (("--lastbit-kernels", "nowhere.py"), "kernel file */nowhere.py is not there*"),
@@ -304,3 +304,11 @@ def test_damaged_findings_are_usage_not_a_crash(stranger: Stranger, pytester: py
     result = stranger(good="pass")
     assert result.ret == 2
     result.stdout.fnmatch_lines(["lastbit: *findings.toml: finding 1: *"])
+
+
+def test_ops_without_a_kernel_leave_no_trace(stranger: Stranger) -> None:
+    """Every op has a test file; one of which no kernel is found counts as skipped only if nothing else is there."""
+    stranger(good="pass").assert_outcomes(passed=2)
+    nothing = stranger(kernels="kernel('mine/gpu', print, devices=('cuda',))")
+    nothing.assert_outcomes(skipped=1)
+    assert nothing.ret == 2

@@ -32,16 +32,7 @@ def kernels() -> tuple[Kernel, ...]:
 
     Raises ImportError when PyTorch or Triton is not installed, LastbitError when Triton can run nothing here.
     """
-    import torch
-
-    compiled = torch.cuda.is_available()
-    if not compiled and "triton" not in sys.modules and importlib.util.find_spec("triton"):
-        # Triton reads this once, when its own library is imported; with a CUDA device nothing is ever set.
-        os.environ.setdefault("TRITON_INTERPRET", "1")
-    import triton.language  # noqa: F401
-
-    if compiled == interpreting():
-        raise LastbitError(_unusable(compiled))
+    compiled = ready()
     wide = tuple({"a": fmt, "b": fmt, "out": "f32"} for fmt in ("f16", "bf16", "e4m3fn", "e5m2"))
     narrow = tuple({"a": fmt, "b": fmt, "out": "bf16"} for fmt in ("e4m3fn", "e5m2"))
     eight = tuple({"a": fmt, "b": fmt, "out": fmt} for fmt in ("e4m3fn", "e5m2"))
@@ -60,6 +51,24 @@ def kernels() -> tuple[Kernel, ...]:
         bf16 = ({"a": "bf16", "b": "bf16", "out": "f32"},)
         found.append(_kernel("triton/gemm-unwidened", bf16, "float32", PLAIN, compiled, widen=False))
     return tuple(found)
+
+
+def ready() -> bool:
+    """Whether Triton compiles here (there is a CUDA device), else interprets, as it is then told to.
+
+    Raises ImportError when PyTorch or Triton is not installed, LastbitError when Triton can run nothing here.
+    """
+    import torch
+
+    compiled: bool = torch.cuda.is_available()
+    if not compiled and "triton" not in sys.modules and importlib.util.find_spec("triton"):
+        # Triton reads this once, when its own library is imported; with a CUDA device nothing is ever set.
+        os.environ.setdefault("TRITON_INTERPRET", "1")
+    import triton.language  # noqa: F401
+
+    if compiled == interpreting():
+        raise LastbitError(_unusable(compiled))
+    return compiled
 
 
 def interpreting() -> bool:

@@ -1,12 +1,24 @@
-"""What the checks of every op share: layouts of a case, the promised accumulator, notes and vacuity of a verdict."""
+"""What the trials of every law share: the promised accumulator, layouts by operand, and what a verdict notes."""
 
 from dataclasses import replace
 from hashlib import sha256
 
 from lastbit.case import Trial
+from lastbit.contract import Contract
 from lastbit.harness import Obtained
 from lastbit.references.accumulators import Accumulator
 from lastbit.verdict import Outcome, Verdict
+
+
+def accumulator(trial: Trial) -> Accumulator:
+    """The accumulator that the trial's contract promises."""
+    return accumulator_of(trial.contract)
+
+
+def accumulator_of(contract: Contract) -> Accumulator:
+    """The accumulator that a resolved contract promises."""
+    promised = contract.accumulator
+    return promised if isinstance(promised, Accumulator) else Accumulator.of(str(promised))
 
 
 def layouts(trial: Trial) -> dict[str, str]:
@@ -28,9 +40,3 @@ def unless_vacuous(verdict: Verdict, hole: str) -> Verdict:
     if verdict.outcome is Outcome.PASS and hole:
         return replace(verdict, outcome=Outcome.VACUOUS, reason=hole)
     return verdict
-
-
-def accumulator(trial: Trial) -> Accumulator:
-    """The accumulator that the trial's contract promises."""
-    promised = trial.contract.accumulator
-    return promised if isinstance(promised, Accumulator) else Accumulator.of(str(promised))

@@ -1,0 +1,122 @@
+"""Flash attention of our own in Triton: prefill, and decode split over the keys; interpreted where there is no GPU."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from lastbit.contract import Contract
+from lastbit.kernel import Kernel
+from lastbit.providers.triton import ready
+
+SOURCE = "plugins/lastbit/providers/triton_attention_kernels.py"
+#: Queries and keys of a tile; head sizes are padded to a power of two of at least 16.
+BM, BN = 32, 32
+#: Largest product of sizes (batch, hq, hkv, lq, lk, d, dv) that is interpreted: a few tiles of each dimension.
+INTERPRETED_LIMIT = 1_200_000
+#: Parts into which decode splits the keys.
+PARTS = 2
+#: Names, parts and formats of the kernels, and the tier from which on they are interpreted.
+OFFERED = (
+    ("flash", 1, "f32", "smoke"),
+    ("flash", 1, "f16", "standard"),
+    ("flash", 1, "bf16", "standard"),
+    ("split-kv", PARTS, "f32", "smoke"),
+    ("split-kv", PARTS, "f16", "standard"),
+    ("split-kv", PARTS, "bf16", "standard"),
+)
+FEATURES = frozenset({"scale", "causal", "window", "gqa", "dv", "lse"})
+
+
+def kernels() -> tuple[Kernel, ...]:
+    """The Triton attention kernels, compiled or interpreted; one a format, for P is cast to the format of v.
+
+    Raises ImportError when PyTorch or Triton is not installed, LastbitError when Triton can run nothing here.
+    """
+    compiled = ready()
+    return tuple(
+        Kernel(
+            name=f"triton/{name}" + (f"-{fmt}" if fmt != "f32" else ""),
+            op="attention",
+            run=_run(parts, compiled),
+            formats=({"q": fmt, "k": fmt, "v": fmt, "out": fmt, "lse": "f32"},),
+            contract=_contract(fmt, compiled),
+            devices=("cuda",) if compiled else ("cpu",),
+            features=FEATURES,
+            limit=None if compiled else INTERPRETED_LIMIT,
+            tier="smoke" if compiled else tier,
+            tile={"lq": BM, "lk": BN},
+        )
+        for name, parts, fmt, tier in OFFERED
+    )
+
+
+def _contract(fmt: str, compiled: bool) -> Contract:
+    narrow = fmt == "f16" or (fmt == "bf16" and compiled)
+    return Contract(
+        probabilities=fmt if narrow else None,
+        masked_keys="computed",
+        source=f"{SOURCE}: sums in f32, P cast to the type of v, masked keys of a tile multiplied by a zero",
+    )
+
+
+def _run(parts: int, compiled: bool) -> Callable[..., Any]:
+    """`run` with the keys in `parts`; bf16 operands are interpreted as f32, PyTorch converting them.
+
+    The interpreter's own conversions and products of bf16 are wrong (FINDINGS.md, F3 and F4), and its documentation
+    asks for f32: triton-lang.org/main/programming-guide/chapter-3/debugging.html, Limitations.
+    """
+
+    def run(
+        q: Any,
+        k: Any,
+        v: Any,
+        *,
+        scale: float | None = None,
+        causal: bool = False,
+        window: tuple[int, int] | None = None,
+    ) -> tuple[Any, Any]:
+        import torch
+
+        (b, hq, lq, d), (hkv, lk), dv = q.shape, k.shape[1:3], v.shape[3]
+        if q.dtype == torch.bfloat16 and not compiled:
+            wide, lse = run(q.float(), k.float(), v.float(), scale=scale, causal=causal, window=window)
+            return wide.bfloat16(), lse
+        out = torch.empty((b, hq, lq, dv), dtype=q.dtype, device=q.device)
+        lse = torch.empty((b, hq, lq), dtype=torch.float32, device=q.device)
+        if not lse.numel():
+            return out, lse
+        each = -(-max(lk, 1) // parts)
+        far = lq + lk
+        left, right = (far if side < 0 else min(side, far) for side in window or (-1, -1))
+        right = min(right, 0) if causal else right
+        split_out, split_lse = out, lse
+        if parts > 1:
+            split_out = torch.empty((parts, b, hq, lq, dv), dtype=torch.float32, device=q.device)
+            split_lse = torch.empty((parts, b, hq, lq), dtype=torch.float32, device=q.device)
+        blocks = {"BM": BM, "BN": BN, "BD": _padded(d), "BV": _padded(dv)}
+        strides = (*q.stride(), *k.stride(), *v.stride())
+        sizes = (hq, hq // hkv, lq, lk, d, dv, left, right, each)
+        factor = d**-0.5 if scale is None else scale
+        forward, combine = _jit()
+        grid = (-(-lq // BM), b * hq, parts)
+        forward[grid](q, k, v, split_out, split_lse, factor, *strides, *sizes, **blocks)
+        if parts > 1:
+            count = b * hq * lq
+            combine[(-(-count // BM),)](split_out, split_lse, out, lse, parts, count, dv, BM=BM, BV=_padded(dv))
+        return out, lse
+
+    return run
+
+
+def _padded(size: int) -> int:
+    """The least power of two that a tile of tl.dot can have."""
+    return max(16, 1 << (size - 1).bit_length())
+
+
+@cache
+def _jit() -> tuple[Any, Any]:
+    import triton
+
+    from lastbit.providers.triton_attention_kernels import combine, forward
+
+    return triton.jit(forward), triton.jit(combine)

@@ -1,0 +1,75 @@
+"""The attention check that searches: hypothesis draws sizes, options, layouts and data, and shrinks what fails."""
+
+from dataclasses import replace
+from typing import Any
+
+from lastbit.case import Case, Trial
+from lastbit.kernel import limit_of
+from lastbit.references.attention_data import RECIPES
+from lastbit.suites.attention_proof import UNIQUE
+from lastbit.suites.attention_trial import has_data, sizes
+from lastbit.suites.attention_values import reason_computed, result
+from lastbit.suites.hunt import search
+from lastbit.verdict import Verdict
+
+OPERAND_LAYOUTS = ("contiguous", "transposed", "strided", "strided_rows", "offset", "interleaved")
+#: Longest queries and keys drawn, and largest product lq * lk * d * hq.
+LONGEST = 140
+VOLUME = 300_000
+
+
+def hunt(trial: Trial) -> Verdict:
+    """PASS if none of the drawn cases fails; else the verdict of the smallest failing one, with its command."""
+    return search(trial, _draw, result, applies=_applies, check=_check)
+
+
+def _check(trial: Trial) -> str:
+    return "exact" if trial.case.recipe in UNIQUE else "bound"
+
+
+def _applies(trial: Trial) -> str:
+    if not _small(trial):
+        return "the kernel is asked for less"
+    return reason_computed(trial) if trial.case.recipe == "poison" else has_data(trial)
+
+
+def _small(trial: Trial) -> bool:
+    limit, volume = limit_of(trial.kernel, trial.formats), 1
+    for size in sizes(trial).values():
+        volume *= size
+    return limit is None or volume <= limit
+
+
+def _draw(trial: Trial, data: Any, st: Any) -> Trial:
+    """A trial of the same kernel at a drawn case; smaller sizes, fewer options and plain layouts are simpler."""
+    features = trial.kernel.features
+    hkv = data.draw(st.sampled_from((1, 2, 3)))
+    group = data.draw(st.sampled_from((1, 2, 3, 7))) if "gqa" in features else 1
+    d = data.draw(st.integers(1, 96))
+    dv = data.draw(st.integers(1, 96)) if "dv" in features else d
+    lq = data.draw(st.integers(1, LONGEST))
+    lk = data.draw(st.integers(1, max(1, min(LONGEST, VOLUME // (lq * d * hkv * group)))))
+    batch = data.draw(st.integers(1, 3))
+    recipe = data.draw(st.sampled_from(tuple(RECIPES)))
+    pairs = [(name, data.draw(st.sampled_from(OPERAND_LAYOUTS))) for name in ("q", "k", "v")]
+    layout = "+".join(f"{name}:{kind}" for name, kind in pairs if kind != "contiguous") or "contiguous"
+    found = {"batch": batch, "hq": hkv * group, "hkv": hkv, "lq": lq, "lk": lk, "d": d, "dv": dv}
+    seed = data.draw(st.integers(0, 2**16))
+    case = Case(recipe, tuple(found.items()), layout, _options(features, data, st))
+    return replace(trial, case=case, seed=seed)
+
+
+def _options(features: frozenset[str], data: Any, st: Any) -> tuple[tuple[str, Any], ...]:
+    """Some of the options that the kernel has."""
+    offered = {
+        "causal": st.just(1),
+        "window": st.tuples(st.integers(-1, 5), st.integers(-1, 5)).map(lambda sides: f"{sides[0]}:{sides[1]}"),
+        "scale": st.sampled_from((0.25, 0.3, 1.0)),
+        "softcap": st.sampled_from((5.0, 30.0)),
+        "mask": st.just("keep"),
+        "bias": st.just("heads"),
+        "sinks": st.just("heads"),
+    }
+    return tuple(
+        (name, data.draw(values)) for name, values in offered.items() if name in features and data.draw(st.booleans())
+    )

@@ -1,0 +1,171 @@
+"""What the attention checks share: sizes, operands and options of a trial, what it needs, and the guarded call."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from lastbit.case import Trial
+from lastbit.harness import Obtained, call
+from lastbit.references.attention_data import operands, problem_of, reason_not
+from lastbit.references.attention_mask import Problem
+from lastbit.references.data import Operand
+
+#: Operands kept for the next kernel that is judged on the same case.
+KEPT = 48
+#: Options of a case that are operands of the call, and the feature that a kernel needs for each of their values.
+EXTRAS = {"mask": {"keep": "mask", "add": "additive_mask"}, "bias": {"heads": "bias"}, "sinks": {"heads": "sinks"}}
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The operands of one call, its options, and what drew them, under which proofs are kept for the next kernel."""
+
+    operands: Mapping[str, Operand]
+    #: scale, causal, window, softcap: as the kernel is called with.
+    options: Mapping[str, Any]
+    drawn: "Drawn | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """Arguments of references.attention_data.operands, hashable."""
+
+    recipe: str
+    formats: tuple[tuple[str, str], ...]
+    sizes: tuple[tuple[str, int], ...]
+    seed: int
+    extras: tuple[str, ...]
+    options: tuple[tuple[str, Any], ...]
+
+
+def sizes(trial: Trial) -> dict[str, int]:
+    """The case's sizes as numbers, words resolved against the kernel's tile."""
+    return {name: _size(trial, name, size) for name, size in trial.case.sizes}
+
+
+def inputs(trial: Trial, *, shift: int = 0) -> Given:
+    """The trial's operands and options; another `shift` draws other data of the same recipe and sizes."""
+    drawn = drawing(trial, shift=shift)
+    return Given(drawn_operands(drawn), call_options(trial), drawn)
+
+
+def drawing(trial: Trial, *, shift: int = 0) -> Drawn:
+    """What the trial's operands are drawn by."""
+    return Drawn(
+        trial.case.recipe,
+        tuple(drawn_formats(trial).items()),
+        tuple(sizes(trial).items()),
+        trial.seed + 7919 * shift,
+        tuple(name for name, _ in trial.case.options if name in EXTRAS),
+        (*call_options(trial).items(), ("causal_alignment", trial.contract.causal_alignment)),
+    )
+
+
+def call_options(trial: Trial) -> dict[str, Any]:
+    """The case's options as the kernel is called with them: a window is a pair of numbers, causal a bool."""
+    chosen = dict(trial.case.options)
+    found: dict[str, Any] = {}
+    if "scale" in chosen:
+        found["scale"] = float(chosen["scale"])
+    if "causal" in chosen:
+        found["causal"] = bool(chosen["causal"])
+    if "window" in chosen:
+        left, _, right = str(chosen["window"]).partition(":")
+        found["window"] = (int(left), int(right))
+    if "softcap" in chosen:
+        found["softcap"] = float(chosen["softcap"])
+    return found
+
+
+def drawn_formats(trial: Trial) -> dict[str, str]:
+    """The formats of the operands, of a mask too if it is added."""
+    added = dict(trial.case.options).get("mask") == "add"
+    wide = {"q", "k", "v", "out"}
+    base = {name: fmt for name, fmt in trial.formats.items() if name in wide}
+    return base | ({"mask": trial.formats["q"]} if added else {}) | {"sinks": _sink_format(trial)}
+
+
+def layouts(trial: Trial) -> dict[str, str]:
+    """Memory layout of each operand, by name; those not named are contiguous."""
+    if trial.case.layout == "contiguous":
+        return {}
+    pairs = (part.partition(":") for part in trial.case.layout.split("+"))
+    return {name: layout for name, _, layout in pairs}
+
+
+def obtain(trial: Trial, given: Given) -> Obtained:
+    """What the kernel returns for `given`, in the case's layout and with its options, fully guarded."""
+    return call(trial, as_called(given.operands), layouts=layouts(trial), scalars=given.options)
+
+
+def as_called(given: Mapping[str, Operand]) -> dict[str, Operand]:
+    """The operands with a mask of integers as the booleans that kernels take."""
+    called = dict(given)
+    mask = called.get("mask")
+    if mask is not None and mask.format == "u8":
+        called["mask"] = Operand("bool", (mask.codes != 0).astype(np.uint8), mask.values)
+    return called
+
+
+def problem(trial: Trial, given: Given) -> Problem:
+    """The problem that the call poses under the contract's alignment and masked rows."""
+    return problem_of(given.operands, given.options, trial.contract)
+
+
+def has_data(trial: Trial) -> str:
+    """ "" if the case's recipe, layout and options suit this kernel, else why they do not."""
+    case = trial.case
+    missing = sorted(wanted(trial) - trial.kernel.features)
+    if missing:
+        return f"the kernel has no {', '.join(missing)}"
+    options = {**call_options(trial), "causal_alignment": trial.contract.causal_alignment}
+    reason = reason_not(case.recipe, drawn_formats(trial), sizes(trial), options)
+    if reason:
+        return reason
+    if "reversed" in case.layout and trial.kernel.framework != "numpy":
+        return f"{trial.kernel.framework} has no negative strides"
+    return ""
+
+
+def wanted(trial: Trial) -> set[str]:
+    """The features that the case needs of a kernel."""
+    options, counts = dict(trial.case.options), sizes(trial)
+    features = {EXTRAS.get(name, {}).get(str(value), name) for name, value in options.items()}
+    if "causal" in options and not options["causal"]:
+        features.discard("causal")
+    if ("mask" in options or "bias" in options) and ("causal" in options or "window" in options):
+        features.add("causal_mask")
+    if "mask" in options and "bias" in options:
+        features.add("mask_bias")
+    if counts.get("hkv", 1) != counts.get("hq", 1):
+        features.add("gqa")
+    if counts.get("dv", counts["d"]) != counts["d"]:
+        features.add("dv")
+    return features
+
+
+@lru_cache(maxsize=KEPT)
+def drawn_operands(drawn: Drawn) -> Mapping[str, Operand]:
+    """The operands that `drawn` describes, the same ones as long as they are kept."""
+    return operands(
+        drawn.recipe,
+        dict(drawn.formats),
+        dict(drawn.sizes),
+        drawn.seed,
+        extras=drawn.extras,
+        options=dict(drawn.options),
+    )
+
+
+def _sink_format(trial: Trial) -> str:
+    return "f64" if trial.formats["out"] == "f64" else "f32"
+
+
+def _size(trial: Trial, name: str, size: int | str) -> int:
+    if isinstance(size, int):
+        return size
+    tile = trial.kernel.tile.get(name, 32)
+    return {"tile": tile, "overtile": tile + 1, "undertile": tile - 1}[size]

@@ -1,0 +1,101 @@
+"""The search that every law's hunt is made of: hypothesis draws cases of a kernel and shrinks one that fails."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.util import find_spec
+from typing import Any
+
+from lastbit.case import Trial
+from lastbit.verdict import Outcome, Verdict
+
+EXAMPLES = {"smoke": 20, "standard": 60, "full": 1000}
+#: A kernel that is left out of the smoke tier is slow to start, for each new shape: it is shown fewer.
+SLOW_SHARE = 4
+
+
+class _CaughtError(Exception):
+    """A drawn case failed; carries the trial and its verdict out of hypothesis."""
+
+    def __init__(self, trial: Trial, verdict: Verdict) -> None:
+        super().__init__(trial.case.id)
+        self.trial = trial
+        self.verdict = verdict
+
+
+def search(
+    trial: Trial,
+    draw: Callable[[Trial, Any, Any], Trial],
+    judge: Callable[[Trial], Verdict],
+    *,
+    applies: Callable[[Trial], str],
+    check: Callable[[Trial], str],
+) -> Verdict:
+    """PASS if none of the cases that `draw` makes fails; else the verdict of the smallest failing one, and its command.
+
+    `draw` takes the trial, hypothesis's data and its strategies, and returns the trial at a drawn case; smaller sizes
+    and earlier choices are simpler. `applies` says why a drawn case is none for this kernel, or ""; `check` names the
+    check that judges a case alike, for the command that replays it.
+    """
+    tally: dict[Outcome, int] = {}
+    try:
+        _search(trial, draw, judge, applies, check, tally)
+    except _CaughtError as caught:
+        case, found, name = caught.trial.case, caught.verdict, check(caught.trial)
+        # The run's command replays what these notes name.
+        shrunk = {"shrunk check": name, "shrunk case": case.id, "shrunk seed": str(caught.trial.seed)}
+        reason = f"{found.reason}\nshrunk to check {name}, case {case.id}, seed {caught.trial.seed}"
+        return replace(found, reason=reason, notes={**found.notes, **shrunk})
+    passed, vacuous = tally.get(Outcome.PASS, 0), tally.get(Outcome.VACUOUS, 0)
+    if not passed:
+        return Verdict(Outcome.VACUOUS, f"none of {sum(tally.values())} drawn cases could be judged")
+    note = f"{passed} cases passed, {vacuous} vacuous, {sum(tally.values()) - passed - vacuous} not judged"
+    return Verdict(Outcome.PASS, note, float(passed), notes={"hunt": note})
+
+
+def has_hunt(trial: Trial) -> str:
+    """Why nothing can be searched here, or ""."""
+    return "" if find_spec("hypothesis") else "hypothesis is not installed: pip install hypothesis"
+
+
+def _search(
+    trial: Trial,
+    draw: Callable[[Trial, Any, Any], Trial],
+    judge: Callable[[Trial], Verdict],
+    applies: Callable[[Trial], str],
+    check: Callable[[Trial], str],
+    tally: dict[Outcome, int],
+) -> None:
+    import hypothesis
+    from hypothesis import strategies as st
+
+    settings = hypothesis.settings(
+        max_examples=EXAMPLES[trial.tier] // (1 if trial.kernel.tier == "smoke" else SLOW_SHARE),
+        database=None,  # a run depends on its seed alone
+        deadline=None,
+        print_blob=False,
+        verbosity=hypothesis.Verbosity.quiet,
+        report_multiple_bugs=False,
+        suppress_health_check=list(hypothesis.HealthCheck),
+        phases=(hypothesis.Phase.generate, hypothesis.Phase.shrink),
+    )
+
+    failures: list[_CaughtError] = []
+    # A failure that is a known finding where it is judged on its own is passed over, or it would hide all others.
+    known = trial.settings.get("known", lambda name, drawn, outcome: False)
+
+    @hypothesis.seed(trial.seed)
+    @settings
+    @hypothesis.given(st.data())
+    def walk(data: Any) -> None:
+        drawn = draw(trial, data, st)
+        hypothesis.assume(not applies(drawn))
+        verdict = judge(drawn)
+        tally[verdict.outcome] = tally.get(verdict.outcome, 0) + 1
+        if verdict.outcome.failed and not known(check(drawn), drawn, verdict.outcome):
+            failures.append(_CaughtError(drawn, verdict))
+            raise failures[-1]
+
+    try:
+        walk()
+    except hypothesis.errors.Flaky:  # the same case passes when it is tried again: the failure that was seen counts
+        raise failures[0] from None

@@ -1,0 +1,110 @@
+"""What the right and the wrong softmaxes of the tests are made of, on numpy arrays."""
+
+from collections.abc import Callable
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from lastbit.contract import Contract
+from lastbit.kernel import Kernel
+
+Array = Any
+TILE = 32
+Run = Callable[[str, Array], Array]
+#: Name, function of op and x, ops, formats, contract; of a fault also the checks of which at least one must name it.
+Right = tuple[str, Run, tuple[str, ...], dict[str, str], Contract]
+Fault = tuple[str, Run, tuple[str, ...], dict[str, str], Contract, frozenset[str]]
+LOG2_E = np.float32(1.4426950408889634)
+
+
+def f32(x: Array) -> Array:
+    return np.asarray(x).astype(np.float32)
+
+
+def through(dtype: Any) -> Callable[[Array], Array]:
+    return lambda x: f32(np.asarray(x).astype(dtype))
+
+
+bf16, f16 = through(ml_dtypes.bfloat16), through(np.float16)
+
+
+def top(x: Array) -> Array:
+    return x.max(axis=-1, keepdims=True)
+
+
+def finish(op: str, x: Array, below: Array, weights: Array, total: Array) -> Array:
+    """The result of `op` from x - max, the weights and their sum (.., 1), rounded once to x's type."""
+    if op == "softmax":
+        return (weights / total).astype(x.dtype)
+    if op == "log_softmax":
+        return (below - np.log(total)).astype(x.dtype)
+    high = f32(x).max(axis=-1)
+    return np.where(
+        np.isinf(high), np.where(np.isnan(total[..., 0]) & (high < 0), -np.inf, high), high + np.log(total[..., 0])
+    ).astype(x.dtype)
+
+
+def honest(op: str, x: Array) -> Array:
+    """f32 inside: the maximum off, exp, the sum in order, one rounding at the end."""
+    below = f32(x) - top(f32(x))
+    weights = np.exp(below)
+    return finish(op, x, below, weights, np.cumsum(weights, axis=-1)[..., -1:])
+
+
+def with_sum(step: Callable[[Array], Array]) -> Run:
+    def run(op: str, x: Array) -> Array:
+        below = f32(x) - top(f32(x))
+        weights = np.exp(below)
+        total = np.zeros((*x.shape[:-1], 1), np.float32)
+        for j in range(x.shape[-1]):
+            total = step(total + weights[..., j : j + 1])
+        return finish(op, x, below, weights, total)
+
+    return run
+
+
+def online(op: str, x: Array, *, tile: int = TILE, skip: str = "") -> Array:
+    """Tiles in turn; the sum is rescaled when the maximum grows, but for the last tile's or the first's if skipped."""
+    wide, n = f32(x), x.shape[-1]
+    high = np.full((*x.shape[:-1], 1), -np.inf, np.float32)
+    total = np.zeros((*x.shape[:-1], 1), np.float32)
+    for start in range(0, n, tile):
+        part = wide[..., start : start + tile]
+        larger = np.maximum(high, top(part))
+        base = np.where(np.isneginf(larger), 0, larger)
+        alpha = np.where(np.isneginf(high), 0, np.exp(high - base)).astype(np.float32)
+        if (skip == "last" and start + tile >= n > tile) or (skip == "second" and start == tile):
+            alpha = np.ones_like(alpha)
+        total = total * alpha + np.exp(part - base).sum(axis=-1, keepdims=True, dtype=np.float32)
+        high = larger
+    below = wide - high
+    return finish(op, x, below, np.exp(below), total)
+
+
+F64 = {"x": "f64", "out": "f64"}
+F32 = {"x": "f32", "out": "f32"}
+F16 = {"x": "f16", "out": "f16"}
+BF16 = {"x": "bf16", "out": "bf16"}
+PLAIN = Contract(masked_row="nan", exp_ulp=4.0)
+INVARIANT = Contract(masked_row="nan", exp_ulp=4.0, batch_invariant=True)
+SOFTMAX, LOG, LSE = ("softmax",), ("log_softmax",), ("logsumexp",)
+BOTH = SOFTMAX + LOG
+ALL = BOTH + LSE
+
+
+def kernel(name: str, op: str, run: Run, formats: dict[str, str], contract: Contract) -> Kernel:
+    def call(x: Array) -> Array:
+        with np.errstate(all="ignore"):
+            return run(op, x)
+
+    return Kernel(
+        name=f"zoo/{name}",
+        op=op,
+        run=call,
+        formats=formats,
+        contract=contract,
+        framework="numpy",
+        devices=("cpu",),
+        features=frozenset({"batch"}),
+    )

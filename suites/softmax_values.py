@@ -1,0 +1,55 @@
+"""Checks of values and memory of softmax, log_softmax and logsumexp: unique answers, bounds, layouts, second calls."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from lastbit.case import Trial
+from lastbit.harness import series
+from lastbit.suites.softmax_trial import (
+    has_data,
+    inputs,
+    is_unique,
+    judge_result,
+    judge_within,
+    obtain,
+    of_values,
+)
+from lastbit.suites.trials import layouts
+from lastbit.verdict import Verdict
+
+
+def result(trial: Trial) -> Verdict:
+    """Every bit where one answer is right, else every element within the derived bound."""
+    given = inputs(trial)
+    return judge_result(trial, given, obtain(trial, given))
+
+
+def bound(trial: Trial) -> Verdict:
+    """Every element within the bound derived from the contract and the data."""
+    given = inputs(trial)
+    return judge_within(trial, given, obtain(trial, given))
+
+
+def layout(trial: Trial) -> Verdict:
+    """Strides, offsets and broadcast logits honoured: the values are those of contiguous ones."""
+    given = inputs(trial)
+    if layouts(trial).get("x") == "broadcast":
+        given = of_values(given, np.broadcast_to(given.x.values[:1], given.x.values.shape).copy())
+    return judge_result(trial, given, obtain(trial, given))
+
+
+def second_call(trial: Trial) -> Verdict:
+    """Other data at the same addresses and shapes gives another answer: nothing is remembered by pointer or shape."""
+    given = inputs(trial), inputs(trial, shift=1)
+    results = series(trial, [one.operands for one in given], layouts=layouts(trial))
+    for name, one, got in zip(("first call", "second call, same addresses"), given, results, strict=True):
+        verdict = judge_result(trial, one, got)
+        if verdict.outcome.failed:
+            return replace(verdict, reason=f"{name}: {verdict.reason}")
+    return verdict
+
+
+def has_unique(trial: Trial) -> str:
+    """Why no single answer is right here, or ""."""
+    return has_data(trial) or ("" if is_unique(trial) else f"{trial.kernel.op} rounds on the way on this data")
