@@ -1,4 +1,4 @@
-# make conformance   judge the matrix products of this machine
+# make conformance   judge the kernels of this machine
 # make test          lint, types and the project's own tests
 # make bench         what lastbit itself costs
 PYTHON ?= python3
@@ -12,8 +12,9 @@ JOBS ?= 2
 
 .PHONY: conformance test lint types meta bench clean
 
+# Workers share the cores: a thread each, or they wait for one another. JOBS=0 is one process with all threads.
 conformance: $(RUN)
-	$(BIN)/python -m pytest -n $(JOBS) --lastbit-report=reports/out $(ARGS)
+	$(if $(filter 0,$(JOBS)),,OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1}) $(BIN)/python -m pytest -n $(JOBS) --lastbit-report=reports/out $(ARGS)
 
 test: lint types meta
 

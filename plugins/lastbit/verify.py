@@ -188,7 +188,7 @@ def _format(name: str, value: Any, formats: Mapping[str, str]) -> str:
     if not arrays.framework_of(value):
         raise UsageError(f"assert_conforms: {name} is a {type(value).__name__}, expected a torch tensor or NumPy array")
     dtype = str(value.dtype).rpartition(".")[2]
-    types = {str(numpy_arrays.dtype(fmt)): fmt for fmt in numpy_arrays.NATIVE if fmt != "tf32"}
+    types = {str(numpy_arrays.dtype(fmt)): fmt for fmt in numpy_arrays.NATIVE if fmt not in ("tf32", "bool")}
     types |= {kind: fmt for fmt, kind in numpy_arrays.ML_DTYPES.items()}
     found = types.get(dtype)
     if found is None:
