@@ -208,6 +208,11 @@ def test_run_on_a_device_it_does_not_describe_is_refused(folder: Path) -> None:
     refused(folder, run_of(folder, record(device="cuda")), "does not say what device 'cuda' is")
 
 
+def test_kernel_that_was_left_out_whole_stands_in_nobodys_way(folder: Path) -> None:
+    absent = record(device="cuda", check="*", case="*", outcome=Outcome.UNSUPPORTED, stats=None)
+    assert any("case" in line or "new" in line for line in diff(run_of(folder, record(case="new"), absent), folder))
+
+
 def test_doctor_finds_a_healthy_store_healthy(folder: Path) -> None:
     assert doctor(folder, today=DAY) == []
     assert doctor(folder, folder.parent / "first", DAY) == []
