@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from lastbit.verdict import Record
 
 #: What is shown of each kind; the rest is counted, and is in run.jsonl.
-FAILURES, KNOWN, MOVED, UNJUDGED = 3, 5, 8, 5
+FAILURES, KNOWN, MOVED, UNJUDGED = 3, 12, 8, 5
 #: Rows of the table in view, and with those that unfold.
 ROWS, MOST_ROWS = 24, 300
 

@@ -86,7 +86,7 @@ def known_lines(records: Iterable[Record]) -> list[str]:
             found[record.known][record.kernel] += 1
     return [
         f"{name}: {_count(kernels.total(), 'check')} of {_named(list(kernels))}"
-        for name, kernels in sorted(found.items())
+        for name, kernels in sorted(found.items(), key=lambda item: (len(item[0]), item[0]))
     ]
 
 
