@@ -124,8 +124,11 @@ def test_harness_leaves_no_earlier_answer_in_free_memory(framework: str, size: i
     for _ in range(4):
         right = call(trial(hostile.honest, framework=framework), given)
         unharmed(right, given)
-        right = call(trial(hostile.unwritten, framework=framework, name="hostile/unwritten"), given)
-        outcome, reason = fault(right)
+        got = call(trial(hostile.unwritten, framework=framework, name="hostile/unwritten"), given)
+        if size == 1 and got.fault is None:  # four bytes: the allocator's smallest blocks are reused by anything
+            assert not np.array_equal(got.codes, right.codes)
+            continue
+        outcome, reason = fault(got)
         assert outcome is Outcome.WRONG_STRUCTURE
         assert "they were never written" in reason
 
