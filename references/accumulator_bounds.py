@@ -194,7 +194,7 @@ def _engine_bound(model: "Accumulator", a: Array, b: Array, c: Array | None, wei
 
 
 def running(model: "Accumulator", a: Array, b: Array, c: Array | None, slack: Array) -> Array:
-    """The bound of a matrix engine that follows each element's partial sums (numerics 1.3), block by block.
+    """The bound of a matrix engine that follows each element's partial sums, block by block.
 
     A block of g products errs by at most g units of 2^(e-F), e the largest exponent of its products and of the carried
     sum, and one rounding of its total. The carried sum is at most |exact partial sum| + the bound so far.

@@ -63,7 +63,7 @@ def attention_gradients(problem: Problem, upstream: Array, *, block: int = BLOCK
     dQ = scale dX K, dK = scale dX^T Q, dV = P^T dO. Rows without keys contribute nothing. Keys that are left out have
     gradients of 0, whatever their K and V hold; everything that takes part must be finite.
 
-    Radius: docs/attention.md 6. Source: numerics.md 1.11 with exact P instead of a recomputed one.
+    Radius: docs/attention.md 6. P is exact, not recomputed.
     Raises ValueError where upstream does not fit, ArithmeticDoubtError if FP64 is not FP64 here.
     """
     check_environment()

@@ -8,7 +8,7 @@ from lastbit.references.attention_draw import Array, AttentionDraw, AttentionRec
 
 
 def normal(draw: AttentionDraw, mask: Array | None) -> Triple:
-    """Logits about N(0, 1): hides nearly everything (numerics 1.12), and is what others test with."""
+    """Logits about N(0, 1): hides nearly everything, and is what others test with."""
     return draw.normals()
 
 

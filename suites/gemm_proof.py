@@ -22,7 +22,7 @@ KEPT = 48
 #: Products of the largest case that is kept: matrices of some megabytes.
 LARGEST_KEPT = 2**28
 #: A sum is "long" as far as its bound stays below this share of sum |a_i b_i|: a quarter of the 2 % that every budget
-#: must tell from the truth (design.md 5.4).
+#: must tell from the truth (vacuity.py).
 LONG_SHARE = 0.005
 FAIR, SHORTEST = 129, 4
 LONGEST = {"smoke": 2048, "standard": 8192, "full": 16384}

@@ -45,7 +45,7 @@ FORMATS = frozenset(_FORMATS.split())
 class Kernel:
     """A function under test and what it promises.
 
-    `run` takes and returns what design.md section 4 lists for `op`: for gemm `run(a, b)` with a (.., m, k) and
+    `run` takes and returns what the README lists for `op`: for gemm `run(a, b)` with a (.., m, k) and
     b (.., k, n), and keyword-only `c`, `alpha`, `beta`, `bias` where `features` names them; it returns (.., m, n).
 
     Raises KernelError, naming the field, when a field's value is not one that lastbit knows.

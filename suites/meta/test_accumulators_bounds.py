@@ -114,7 +114,7 @@ def test_closed_form_is_nearly_reached(model, fmt, k, reached):
 
 
 def test_truncating_engine_exceeds_the_bound_of_f32():
-    """V100 errs by up to 1.94 K*u32 (numerics 1.3): the bound tells it from an f32 accumulator."""
+    """V100 errs by up to 1.94 K*u32: the bound tells it from an f32 accumulator."""
     v100 = Accumulator.of("v100", "f16")
     a, b = operands("truncation", "f16", 2, 512, 0, bits=23)
     worst = errors(v100, a, b, np.zeros(2))
@@ -218,7 +218,7 @@ def test_height_is_the_deepest_chain_of_additions(order, monkeypatch):
 
 
 def test_coefficients_are_those_of_numerics():
-    """numerics 1.1 and the table of 1.3, in units of u32."""
+    """The table of docs/accumulators.md, in units of u32."""
     u32 = 2.0**-24
     for device, fmt, units in (("v100", "f16", 2.5), ("a100", "f16", 1.25), ("a100", "tf32", 1.5),
                                ("h100", "f16", 0.625), ("h100", "tf32", 0.75), ("b200", "e4m3fn", 0.5625)):  # fmt: skip

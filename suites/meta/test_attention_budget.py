@@ -107,7 +107,7 @@ def test_no_false_alarm_over_seeds(seed):
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_faults_are_over_budget(fault, kind):
-    """numerics.md 1.12, on sharp data; a lost rescale shows where the maximum still moves at the end."""
+    """On sharp data; a lost rescale shows where the maximum still moves at the end."""
     case = given("increasing" if fault == "rescale" else "sharp", kind, "causal")
     style = Style(tile=16, splits=4 if fault == "split" else 1, probabilities=case[3].probabilities or "", fault=fault)
     out, lse = outcomes(*case, style, FORMATS[kind]["out"])
