@@ -89,7 +89,7 @@ class Verdict:
     where: str = ""
     #: Name of the formula behind `allowed`, with its source.
     formula: str = ""
-    #: Which rung proved the truth: "fp64 bound", "fp64 exact", "sliced", "rational", ... if no truth was needed.
+    #: Which rung proved the truth: "fp64 bound", "fp64 exact", "sliced", "rational", ...; "" if no truth was needed.
     proof: str = ""
     stats: ErrorStats | None = None
     #: sha256/16 of the output's bytes, for repeatable kernels; a shortcut of the golden comparison.
