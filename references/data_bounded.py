@@ -75,10 +75,11 @@ def wide_exponents(draw: Draw) -> tuple[Array, Array]:
 
 
 def subnormals(draw: Draw) -> tuple[Array, Array]:
-    """Rows of a run from subnormal to ordinary values: flushed operands and results show."""
+    """Rows of a run from subnormal to ordinary values, columns of b back again: flushed operands and results show."""
     a, b = normal(draw)
-    steps = np.linspace(draw.a.emin - draw.a.precision + 3, 0, draw.m).round().astype(int)
-    return np.ldexp(a, steps[:, None]), b
+    rows = np.linspace(draw.a.emin - draw.a.precision + 3, 0, draw.m).round().astype(int)
+    columns = np.linspace(0, draw.b.emin - draw.b.precision + 3, draw.n).round().astype(int)
+    return np.ldexp(a, rows[:, None]), np.ldexp(b, columns)
 
 
 def near_overflow(draw: Draw) -> tuple[Array, Array]:
@@ -108,7 +109,8 @@ def truncation(draw: Draw) -> tuple[Array, Array]:
 
 def special(draw: Draw) -> tuple[Array, Array]:
     """N(0, 1) with NaN, infinities of both signs, zeros against infinities, and signed zeros in chosen places."""
-    a, b = normal(draw)
+    # No value is subnormal: where that counts as zero, it makes NaN of an infinity.
+    a, b = (np.copysign(np.maximum(np.abs(x), 0.125), x) for x in normal(draw))
     at = draw.rng.permutation(draw.k)
     marks = [np.nan] * draw.a.has_nan + [np.inf, -np.inf] * draw.a.has_inf + [0.0, -0.0]
     for row, mark in enumerate(marks[: max(0, draw.m - 2)]):
@@ -121,6 +123,13 @@ def special(draw: Draw) -> tuple[Array, Array]:
         b[..., at[-1], 1] = np.nan
     if draw.b.has_inf and draw.n > 4:
         b[..., at[-1], 2] = np.inf
+    if draw.n > 8 and draw.k > 4:  # the same in the last columns of b
+        marks = [np.nan] * draw.b.has_nan + [np.inf, -np.inf] * draw.b.has_inf + [0.0, -0.0]
+        for back, mark in enumerate(marks):
+            b[..., at[-1 - back % 3], -1 - back] = mark
+        if draw.b.has_inf:
+            b[..., at[-2:], -6] = [np.inf, -np.inf]
+            a[..., -1, at[-3:]] = 0.0  # 0 * inf in the last row
     return a, b
 
 

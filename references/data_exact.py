@@ -39,6 +39,8 @@ def k_blocks(draw: Draw) -> tuple[Array, Array]:
     """Powers of two of a that differ from one k to the next, so that the sum uses every bit of the accumulator."""
     bits = draw.exact_bits - int(np.ceil(np.log2(max(draw.k, 2))))
     span = max(0, min(bits, int(np.log2(draw.a.max)), draw.a.emax - draw.a.emin - 1))
+    if draw.precision <= 11:  # operands may be rounded to f16, which ends at 2^16
+        span = min(span, 15)
     place = (np.arange(draw.k) * 5) % (span + 1)
     a = np.ldexp(signs(draw, draw.a_shape, draw.a), place)
     b = signs(draw, draw.b_shape, draw.b)

@@ -18,6 +18,7 @@ EXACT_RECIPES = ("integers", "scales", "k_blocks", "one_hot_a", "one_hot_b", "ca
 EXACT = (
     *(Case(recipe, PLAIN) for recipe in EXACT_RECIPES),
     Case("scales", BATCHED),
+    Case("full_range", _mnk(5, 6, 4099)),  # sums beyond 2^25, odd: an f32 or a 24-bit integer sum loses them
     *(Case(recipe, _mnk(65, 31, 129), tier="standard") for recipe in EXACT_RECIPES),
     Case("k_blocks", _mnk(9, 10, 1000), tier="standard"),
     Case("cancel_halves", _mnk(9, 10, 4096), tier="standard"),
@@ -83,6 +84,15 @@ EPILOGUE = (
     Case("integers", PLAIN, options=(("alpha", 0.5), ("beta", 2.0))),
     Case("normal", FAIR, options=(("alpha", 0.75), ("beta", -1.25))),
     Case("integers", PLAIN, options=(("alpha", 1.0), ("beta", 0.0))),
+    Case("integers", PLAIN, options=(("c", 1),)),
+    Case("integers", PLAIN, options=(("alpha", 0.5),)),
+    Case("integers", PLAIN, options=(("alpha", -1.0), ("beta", 1.0))),
+    Case("normal", FAIR, options=(("alpha", 0.3), ("beta", 0.1))),
+    Case("integers", PLAIN, options=(("alpha", 0.5), ("beta", 2.0), ("bias", 1))),
+    Case("integers", _mnk(5, 6, 0), options=(("alpha", 0.5), ("beta", 2.0))),
+    Case("integers", _mnk(5, 6, 0), options=(("bias", 1),)),
+    Case("integers", BATCHED, options=(("alpha", 0.5), ("beta", 2.0))),
+    Case("integers", PLAIN, "c:transposed", options=(("alpha", 0.5), ("beta", 2.0))),
 )
 
 LAYOUTS = (
@@ -90,6 +100,9 @@ LAYOUTS = (
     *(Case("scales", PLAIN, layout) for layout in ("a:strided+b:strided", "a:strided_rows+b:strided_rows")),
     Case("scales", PLAIN, "a:offset+b:offset"),
     Case("scales", PLAIN, "a:reversed+b:reversed"),
+    *(Case("scales", _mnk(1, 33, 65), layout) for layout in ("a:transposed", "b:transposed")),
+    *(Case("scales", _mnk(32, 32, 32), layout) for layout in ("a:transposed", "b:transposed")),
+    Case("scales", _mnk(9, 10, 200), "a:transposed+b:transposed"),
     Case("scales", BATCHED, "b:broadcast"),
     Case("scales", BATCHED, "a:transposed+b:strided"),
     *(
@@ -107,14 +120,25 @@ OUTPUTS = (
 
 SECOND_CALL = (Case("integers", PLAIN), Case("normal", _mnk(33, 20, 48), tier="standard"))
 
-REPEAT = (Case("normal", _mnk(33, 40, "fair")), Case("normal", _mnk(128, 130, 700), tier="standard"))
-SLICES = (Case("normal", _mnk(33, 40, "fair")), Case("normal", _mnk(129, 64, 512), tier="standard"))
+REPEAT = (
+    Case("normal", _mnk(33, 40, "fair")),
+    Case("normal", _mnk(4, 5, "long")),
+    Case("normal", _mnk(128, 130, 700), tier="standard"),
+)
+SLICES = (
+    Case("normal", _mnk(33, 40, "fair")),
+    Case("normal", _mnk(129, 64, 512), tier="standard"),
+    Case("normal", _mnk(300, 16, 64), tier="standard"),
+)
 SCALING = (Case("ordinary", FAIR),)
 PERMUTATION = (Case("normal", _mnk(18, 34, "fair")),)
 
 LARGE = (
     Case("normal", _mnk(200, 260, 384)),
-    Case("rank_one", _mnk(300, 290, 310)),
+    Case("rank_one", _mnk(301, 291, 311)),
+    Case("rank_one", _mnk(3, 70000, 5), tier="standard"),
+    Case("rank_one", _mnk(70000, 3, 5), tier="standard"),
+    Case("rank_one", _mnk(2, 3, 70000), tier="standard"),
     Case("rank_one", _mnk(700, 600, 500), tier="standard"),
     Case("normal", _mnk(640, 600, 640), tier="standard"),
     Case("normal", _mnk(2048, 2048, 2048), tier="standard"),

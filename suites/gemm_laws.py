@@ -13,7 +13,7 @@ from lastbit.suites.gemm_trial import has_data, judge_rows, judge_within, obtain
 from lastbit.verdict import Outcome, Verdict
 
 REPEATS = 3
-SLICES = (1, 2, 3, 4, 7, 8, 16, 32, 64, 128)
+SLICES = (1, 2, 3, 4, 7, 8, 16, 32, 64, 128, 256)
 
 
 def repeat(trial: Trial) -> Verdict:

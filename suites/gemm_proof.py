@@ -74,7 +74,7 @@ def inputs(trial: Trial, *, shift: int = 0) -> Given:
         tuple(sizes(trial).items()),
         trial.seed + 7919 * shift,
         accumulator(trial).exact_bits,
-        INPUT_BITS.get(trial.contract.input_rounding or "", 64),
+        min(INPUT_BITS.get(trial.contract.input_rounding or "", 64), accumulator(trial).input_precision or 64),
         _extras(trial),
     )
     if prod(drawn_size for _, drawn_size in drawn.sizes) > LARGEST_KEPT:

@@ -71,6 +71,7 @@ def has_data(trial: Trial) -> str:
     if not applicable(case.recipe, formats):
         return f"the formats have no {case.recipe} data"
     wanted = {name for name, _ in case.options} | ({"batch"} if "batch" in dict(case.sizes) else set())
+    wanted |= {"c"} if "beta" in wanted else set()
     missing = sorted(wanted - trial.kernel.features)
     if missing:
         return f"the kernel has no {', '.join(missing)}"

@@ -30,7 +30,7 @@ def statistics(trial: Trial) -> Verdict:
     given = inputs(trial)
     got = obtain(trial, given)
     within = judge_within(trial, given, got)
-    if within.outcome.failed:
+    if within.outcome.failed or got.fault is not None:
         return within
     proved = proof(trial, given)
     verdict = judge_statistics(got.codes, Format.of(trial.formats["out"]), proved.truth, proved.budget)

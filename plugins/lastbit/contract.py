@@ -3,8 +3,26 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from lastbit.errors import KernelError
+from lastbit.input_rounding import INPUT_ROUNDINGS
+
 if TYPE_CHECKING:
     from lastbit.references.accumulators import Accumulator
+
+
+_SUMS = ("f64", "f32", "f16", "bf16", "i32", "exact")
+#: The values of the fields that have a closed choice.
+_CHOICES: dict[str, tuple[str | None, ...]] = {
+    "input_rounding": (None, *INPUT_ROUNDINGS),
+    "output_rounding": ("nearest-even", "nearest-away", "toward-zero", "down", "up", "to-odd", "stochastic"),
+    "overflow": (None, "saturate", "inf", "nan", "propagate"),
+    "subnormals": ("keep", "flush"),
+    "masked_row": ("zero", "nan"),
+    "masked_keys": ("ignored", "computed"),
+    "causal_alignment": ("top-left", "bottom-right"),
+    "scale_rule": (None, "floor", "rceil", "ceil", "even", "amax_over_max"),
+    "scale_arithmetic": (None, "divide", "reciprocal"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +67,19 @@ class Contract:
     batch_invariant: bool = False
     #: Where the promise is published (documentation, source, test tolerance); "" if it is lastbit's default.
     source: str = ""
+
+    def __post_init__(self) -> None:
+        for name, allowed in _CHOICES.items():
+            value = getattr(self, name)
+            if value not in allowed:
+                shown = ", ".join(map(repr, allowed))
+                raise KernelError(f"contract: {name} is {value!r}, expected one of {shown}")
+        if isinstance(self.accumulator, str) and self.accumulator not in _SUMS:
+            raise KernelError(
+                f"contract: accumulator is {self.accumulator!r}, expected one of {', '.join(_SUMS)}, or an Accumulator"
+            )
+        if not self.exp_ulp > 0:
+            raise KernelError(f"contract: exp_ulp is {self.exp_ulp!r}, expected a number of ulp above 0")
 
     def text(self) -> str:
         """The contract in one line, defaults left out."""

@@ -261,6 +261,7 @@ def _run(
         contextlib.redirect_stdout(stdout),
         contextlib.redirect_stderr(stderr),
         ambient.wiped_memory(),
+        ambient.no_exit(),
     ):
         warnings.simplefilter("always")
         scrub()  # last, so that nothing takes the poisoned memory before the kernel does

@@ -41,6 +41,21 @@ _FORMATS = """
 FORMATS = frozenset(_FORMATS.split())
 
 
+_ROWS = frozenset({"batch", "out"})
+#: Optional parts of each op that a kernel may say it implements.
+FEATURES = {
+    "gemm": frozenset({"batch", "c", "alpha", "beta", "bias", "out"}),
+    "softmax": _ROWS,
+    "log_softmax": _ROWS,
+    "logsumexp": _ROWS,
+    "attention": frozenset(
+        "scale causal window mask additive_mask causal_mask mask_bias bias softcap sinks gqa dv lse".split()  # noqa: SIM905
+    ),
+    "paged_attention": frozenset({"causal", "window", "gqa", "scales", "head_scales"}),
+    "kv_append": frozenset({"scales", "head_scales", "padding", "inplace"}),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Kernel:
     """A function under test and what it promises.
@@ -93,6 +108,12 @@ class Kernel:
             raise KernelError(f"kernel {self.name}: formats is empty; give at least one mapping of operand to format")
         for formats in self.format_sets:
             _check_formats(self.name, self.op, formats)
+        known = FEATURES.get(self.op)
+        if isinstance(self.features, str) or (known is not None and not set(self.features) <= known):
+            raise KernelError(
+                f"kernel {self.name}: features is {self.features!r}, expected a set of {', '.join(sorted(known or ()))}"
+            )
+        object.__setattr__(self, "features", frozenset(self.features))
 
     @property
     def format_sets(self) -> tuple[dict[str, str], ...]:

@@ -21,7 +21,11 @@ OPTIONS = (
     Option("only", "kernels whose name matches, for example 'torch/*'", "args", "GLOB"),
     Option("op", "ops, for example gemm (default: every op)", "args", "OP"),
     Option("device", "devices: cpu, cuda, cuda:1 (default: every device found)", "args", "DEVICE"),
-    Option("tier", "how much is run: smoke, standard or full (default: smoke)", metavar="TIER"),
+    Option(
+        "tier",
+        "smoke, standard or full (default: smoke; lastbit verify: standard)",
+        metavar="TIER",
+    ),
     Option("seed", "seed of all data (default: 0)", metavar="N"),
     Option("golden", "folder of golden baselines (default: golden/ in the root directory)", metavar="DIR"),
     Option("report", "folder of records and report (default: lastbit-report/ in the root directory)", metavar="DIR"),

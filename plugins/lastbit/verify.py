@@ -130,6 +130,9 @@ def assert_conforms(
         raise UsageError(f"assert_conforms: op is {op!r}; lastbit judges gemm so far")
     if inputs is None or not {"a", "b"} <= set(inputs):
         raise UsageError("assert_conforms: inputs lacks a or b; give inputs={'a': a, 'b': b}")
+    strange = sorted(set(inputs) - {"a", "b", "c", "bias"})
+    if strange:
+        raise UsageError(f"assert_conforms: inputs has {', '.join(strange)}; gemm takes a, b, c and bias")
     known = {name: _format(name, value, formats or {}) for name, value in {**inputs, "out": obtained}.items()}
     operands = {name: _operand(value, known[name]) for name, value in inputs.items()}
     got = _operand(obtained, known["out"])

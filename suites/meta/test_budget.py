@@ -14,6 +14,7 @@ from lastbit.budget import Budget
 from lastbit.budget_output import ROUND_UP, round_output
 from lastbit.budget_terms import Terms
 from lastbit.contract import Contract
+from lastbit.errors import KernelError
 from lastbit.gemm_budget import BudgetError, budget
 from lastbit.input_rounding import INPUT_ROUNDINGS
 from lastbit.judge import judge
@@ -496,8 +497,8 @@ def test_formula_names_every_active_term_and_its_source() -> None:
 
 def test_unknown_input_rounding_is_refused_with_the_known_ones() -> None:
     data = Data.draw("f32", (1, 1, 1), 9, "normal")
-    with pytest.raises(BudgetError, match="input_rounding is 'fp7', expected None or one of tf32"):
-        data.budget(Contract(accumulator=F32, input_rounding="fp7"), "f32")
+    with pytest.raises(KernelError, match="input_rounding is 'fp7', expected one of None, 'tf32'"):
+        Contract(accumulator=F32, input_rounding="fp7")
     with pytest.raises(BudgetError, match="resolved"):
         data.budget(Contract(), "f32")
 

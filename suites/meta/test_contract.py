@@ -6,6 +6,8 @@ import pytest
 
 from lastbit import discovery
 from lastbit.contract import Contract, resolved
+from lastbit.errors import KernelError
+from lastbit.kernel import Kernel
 from lastbit.references.accumulators import Accumulator
 
 
@@ -52,3 +54,28 @@ def test_matrix_engine_of_an_amd_device_is_known_by_architecture(monkeypatch: py
     torch = types.SimpleNamespace(cuda=cuda, version=types.SimpleNamespace(hip="6.4"))
     monkeypatch.setitem(__import__("sys").modules, "torch", torch)
     assert discovery.matrix_engine("cuda") == "mi300"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("subnormals", "flsh"),
+        ("output_rounding", "neerest"),
+        ("input_rounding", "tf33"),
+        ("overflow", "sat"),
+        ("accumulator", "f99"),
+        ("masked_row", "x"),
+        ("exp_ulp", -1.0),
+    ],
+)
+def test_contract_with_a_word_that_means_nothing_is_refused(field: str, value: object) -> None:
+    with pytest.raises(KernelError, match=f"{field} is {value!r}, expected"):
+        Contract(**{field: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("features", [{"btach"}, "batch", ("batch", "oops")])
+def test_kernel_with_a_feature_that_its_op_has_not_is_refused(features: object) -> None:
+    formats = {"a": "f32", "b": "f32", "out": "f32"}
+    with pytest.raises(KernelError, match=r"features is .*, expected a set of alpha, batch, beta, bias, c, out"):
+        Kernel("mine/one", "gemm", print, formats, features=features)  # type: ignore[arg-type]
+    assert Kernel("mine/two", "gemm", print, formats, features=["batch"]).features == frozenset({"batch"})  # type: ignore[arg-type]

@@ -446,3 +446,18 @@ def test_unsupported_op_is_named() -> None:
     outcome, reason = fault(call(replace(trial(hostile.honest), kernel=kernel), operands()))
     assert outcome is Outcome.UNSUPPORTED
     assert reason == f"this version of lastbit calls {', '.join(RESULT)} kernels, not cast"
+
+
+def test_harness_keeps_a_kernel_from_ending_the_process() -> None:
+    """os._exit(0) would end the run with status 0 and no verdict."""
+
+    def leaves(a: object, b: object) -> None:
+        os._exit(0)
+
+    outcome, reason = fault(call(trial(leaves), operands()))
+    assert outcome is Outcome.CRASHED
+    assert "os._exit(0)" in reason
+    child = os.fork()
+    if child == 0:
+        os._exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7

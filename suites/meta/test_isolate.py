@@ -42,8 +42,8 @@ def decoded(obtained: Obtained) -> "np.ndarray[Any, Any]":
     [
         (hostile.segfaults, "its process ended by SIGSEGV\n  Fatal Python error: Segmentation fault"),
         (hostile.aborts, "its process ended by SIGABRT\n  Fatal Python error: Aborted"),
-        (hostile.leaves, "its process ended with exit status 3"),
-        (hostile.leaves_in_peace, "its process ended with exit status 0"),
+        (hostile.leaves, "raised SystemExit: os._exit(3)"),
+        (hostile.leaves_in_peace, "raised SystemExit: os._exit(0)"),
     ],
 )
 def test_isolation_tells_how_a_kernel_died(run: Callable[..., Any], words: str) -> None:
