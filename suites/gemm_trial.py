@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lastbit.case import Trial
+from lastbit.errors import UsageError
 from lastbit.harness import Obtained, call
 from lastbit.judge import judge, judge_exact
 from lastbit.references.data import RECIPES, applicable
@@ -68,6 +69,8 @@ def judge_result(trial: Trial, given: Given, got: Obtained) -> Verdict:
 def has_data(trial: Trial) -> str:
     """ "" if the case's recipe, layout and options suit this kernel, else why they do not."""
     case, formats = trial.case, trial.formats
+    if case.recipe not in RECIPES:
+        raise UsageError(f"case {case.id}: recipe is {case.recipe!r}, expected one of {', '.join(RECIPES)}")
     if not applicable(case.recipe, formats):
         return f"the formats have no {case.recipe} data"
     wanted = {name for name, _ in case.options} | ({"batch"} if "batch" in dict(case.sizes) else set())

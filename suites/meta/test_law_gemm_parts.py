@@ -175,3 +175,8 @@ def test_closed_form_is_the_truth_of_rank_one_data(seed: int, monkeypatch: pytes
         assert gemm_large.large(trial(product, case, zoo.BF16, seed=seed)).outcome is Outcome.PASS
         swapped = gemm_large.large(trial(lambda a, b: product(a, b)[::-1].copy(), case, zoo.BF16, seed=seed))
         assert swapped.outcome is Outcome.OVER_BUDGET
+
+
+def test_case_of_a_recipe_that_is_none_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(UsageError, match="recipe is 'norml', expected one of integers, "):
+        verify(zoo.kernel("one", product, zoo.F32, Contract()), case="bound norml/m3-n4-k5")
