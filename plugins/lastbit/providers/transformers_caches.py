@@ -1,0 +1,180 @@
+"""KV caches of Transformers as attention kernels: a tiny model whose last layer is handed q, k and v fills and reads one."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import cycle
+from typing import Any
+
+#: Layers of the model. All but the last get other tokens, so that a cache that mixes its layers up shows.
+LAYERS = 2
+#: Room of a static cache beyond its tokens, which nobody may see.
+SPARE = 3
+#: Tokens of each forward call of a chunked prefill, in turn.
+CHUNKS = (5, 1, 7, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Cached:
+    """One kind of cache."""
+
+    #: Where the library keeps it.
+    layer: str
+    static: bool = False
+    sliding: bool = False
+
+
+CACHES = {
+    "dynamic_cache": Cached("DynamicLayer"),
+    "static_cache": Cached("StaticLayer", static=True),
+    "sliding_cache": Cached("DynamicSlidingWindowLayer", sliding=True),
+    "static_sliding_cache": Cached("StaticSlidingWindowLayer", static=True, sliding=True),
+}
+
+
+def _all_at_once(past: int, new: int) -> Iterator[int]:
+    yield past + new
+
+
+def _one_by_one(past: int, new: int) -> Iterator[int]:
+    if past:
+        yield past
+    yield from (1,) * new
+
+
+def _in_chunks(past: int, new: int) -> Iterator[int]:
+    left = past + new
+    for size in cycle(CHUNKS):
+        yield min(size, left)
+        left -= min(size, left)
+        if not left:
+            return
+
+
+#: Tokens of each forward call, for a number of tokens that precede the first query, and the number of queries.
+PHASES: dict[str, Callable[[int, int], Iterable[int]]] = {
+    "prefill": _all_at_once,
+    "decode": _one_by_one,
+    "chunked": _in_chunks,
+}
+
+
+def through_cache(cache: str, phase: str, attention: str) -> Callable[..., Any]:
+    """Attention over what a cache holds, its tokens handed to the model as the phase does it.
+
+    Queries are the last tokens of their sequence. A call that is not causal becomes a batch of sequences, one for each
+    query, as their last token.
+    """
+
+    def run(q: Any, k: Any, v: Any, **keywords: Any) -> Any:
+        left = _window(keywords)
+        if left is None and not keywords.get("causal", False):
+            return _unfolded(_attend(cache, phase, attention, *_folded(q, k, v), None, keywords.get("scale")), q)
+        if q.shape[2] > k.shape[2]:
+            raise NotImplementedError("a cache holds at least the tokens of the queries")
+        return _attend(cache, phase, attention, q, k, v, left, keywords.get("scale"))
+
+    return run
+
+
+def _window(keywords: dict[str, Any]) -> int | None:
+    """How many tokens before its own a query sees, or None: all."""
+    window = keywords.get("window")
+    if window is None:
+        return None
+    left, right = window
+    if right != 0 and not keywords.get("causal", False):
+        raise NotImplementedError("a decoder sees no later tokens")
+    return None if left < 0 else int(left)
+
+
+def _folded(q: Any, k: Any, v: Any) -> tuple[Any, Any, Any]:
+    """Every query as a sequence of its own: q (b lq, hq, 1, d), k and v (b lq, hkv, lk, d)."""
+    rows = q.transpose(1, 2).flatten(0, 1).unsqueeze(2)
+    return rows, k.repeat_interleave(q.shape[2], 0), v.repeat_interleave(q.shape[2], 0)
+
+
+def _unfolded(out: Any, q: Any) -> Any:
+    return out.unflatten(0, (q.shape[0], q.shape[2])).squeeze(3).transpose(1, 2)
+
+
+def _attend(
+    cache: str, phase: str, attention: str, q: Any, k: Any, v: Any, left: int | None, scale: float | None
+) -> Any:
+    """What the last layer's attention gives for the queries, after a model worked through all tokens."""
+    import torch
+
+    kind, (batch, hq, lq, d), (_, hkv, lk, _) = CACHES[cache], q.shape, k.shape
+    window = (lk + SPARE if left is None else left + 1) if kind.sliding else None
+    model = _model(hq, hkv, d, attention, window).to(q.device, q.dtype)
+    if scale is not None:
+        model.layers[-1].self_attn.scaling = scale
+    past = lk - lq
+    queries = torch.cat([q.new_zeros(batch, hq, past, d), q], 2)
+    hands = _Hands(model, queries, k, v)
+    store = _cache(kind, model.config, lk + SPARE)
+    parts = []
+    with torch.no_grad():
+        for count in PHASES[phase](past, lq):
+            parts.append(hands.forward(store, count))
+    return torch.cat(parts, 1)[:, past:].unflatten(2, (hq, -1)).transpose(1, 2)
+
+
+class _Hands:
+    """Hands a model's attention layers q, k and v of the case, and keeps what its last one gives."""
+
+    def __init__(self, model: Any, q: Any, k: Any, v: Any) -> None:
+        self._model, self._start, self._count, self._out = model, 0, 0, None
+        last = len(model.layers) - 1
+        for index, layer in enumerate(model.layers):
+            attention = layer.self_attn
+            # Another order of the tokens of every other layer; the case's own in the last.
+            for projection, tokens in ((attention.q_proj, q), (attention.k_proj, k), (attention.v_proj, v)):
+                own = tokens if index == last else tokens.flip(2)
+                projection.register_forward_hook(self._handed(own.transpose(1, 2).flatten(2)))
+        model.layers[-1].self_attn.o_proj.register_forward_pre_hook(self._keep)
+
+    def forward(self, cache: Any, count: int) -> Any:
+        """What the last attention layer gives for the next `count` tokens, (batch, count, heads * size)."""
+        self._count = count
+        embedded = next(self._model.parameters()).new_zeros(self._batch, count, self._model.config.hidden_size)
+        self._model(inputs_embeds=embedded, past_key_values=cache, use_cache=True)
+        self._start += count
+        return self._out
+
+    def _handed(self, tokens: Any) -> Callable[..., Any]:
+        self._batch = tokens.shape[0]
+        return lambda module, args, output: tokens[:, self._start : self._start + self._count]
+
+    def _keep(self, module: Any, args: tuple[Any, ...]) -> None:
+        self._out = args[0]
+
+
+def _model(hq: int, hkv: int, d: int, attention: str, window: int | None) -> Any:
+    """A decoder without rotary embeddings, which would change q and k: SmolLM3 with no_rope_layers."""
+    import torch
+    from transformers.models.smollm3.modeling_smollm3 import SmolLM3Config, SmolLM3Model
+
+    config = SmolLM3Config(
+        vocab_size=2,
+        hidden_size=2,
+        intermediate_size=1,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=hq,
+        num_key_value_heads=hkv,
+        head_dim=d,
+        no_rope_layers=[0] * LAYERS,
+        use_sliding_window=window is not None,
+        sliding_window=window,
+        pad_token_id=0,
+        bos_token_id=0,
+        eos_token_id=0,
+        attn_implementation=attention,
+    )
+    with torch.random.fork_rng(devices=()):  # its weights are random, and multiply nothing
+        return SmolLM3Model(config).eval()
+
+
+def _cache(kind: Cached, config: Any, room: int) -> Any:
+    from transformers.cache_utils import DynamicCache, StaticCache
+
+    return StaticCache(config=config, max_cache_len=room) if kind.static else DynamicCache(config=config)
