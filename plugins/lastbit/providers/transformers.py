@@ -20,8 +20,9 @@ INTEGRATIONS = "transformers/integrations"
 MASKS = "transformers/masking_utils.py"
 CACHE_UTILS = "transformers/cache_utils.py"
 
-WIDE = ("f64", "f32")
-NARROW = ("f16", "bf16")
+FORMATS = ("f64", "f32", "f16", "bf16")
+#: Formats of which the smoke tier judges every kernel that it has time for.
+SMOKE = ("f32", "bf16")
 EAGER = frozenset({"scale", "causal", "window", "additive_mask", "bias", "gqa", "dv"})
 SOFTCAP = frozenset({"scale", "causal", "additive_mask", "softcap", "gqa", "dv"})
 SDPA_PARTS = EAGER | {"mask", "causal_mask"}
@@ -53,60 +54,48 @@ def _check_version() -> None:
 
 
 def _functions() -> tuple[Kernel, ...]:
-    every = (*WIDE, *NARROW)
-    return (
-        *(
-            _kernel(f"eager-{fmt}" if fmt != "f32" else "eager", eager, (fmt,), EAGER, _eager(fmt, LLAMA))
-            for fmt in every
-        ),
-        *(
-            _kernel(
-                f"eager_softcap{'' if fmt == 'f32' else '-' + fmt}", eager_softcap, (fmt,), SOFTCAP, _eager(fmt, GEMMA2)
-            )
-            for fmt in every
-        ),
-        _kernel("sdpa", sdpa, WIDE, SDPA_PARTS, _sdpa(None)),
-        *(_kernel(f"sdpa-{fmt}", sdpa, (fmt,), SDPA_PARTS, _sdpa(fmt)) for fmt in NARROW),
-        _kernel("flex", flex, WIDE, FLEX_PARTS, _flex(None)),
-        *(_kernel(f"flex-{fmt}", flex, (fmt,), FLEX_PARTS, _flex(fmt)) for fmt in NARROW),
-        _kernel("flex-compiled", flex_compiled, WIDE[1:], FLEX_PARTS, _flex(None), tier="full"),
-        *(
-            _kernel(f"flex-compiled-{fmt}", flex_compiled, (fmt,), FLEX_PARTS, _flex(fmt), tier="full")
-            for fmt in NARROW
-        ),
-    )
+    found = []
+    for fmt in FORMATS:
+        found += [
+            _kernel("eager", fmt, eager, EAGER, _eager(fmt, LLAMA)),
+            _kernel("eager_softcap", fmt, eager_softcap, SOFTCAP, _eager(fmt, GEMMA2)),
+            _kernel("sdpa", fmt, sdpa, SDPA_PARTS, _sdpa(fmt)),
+            _kernel("flex", fmt, flex, FLEX_PARTS, _flex(fmt)),
+        ]
+        if fmt != "f64":  # PyTorch does not compile it
+            found.append(_kernel("flex-compiled", fmt, flex_compiled, FLEX_PARTS, _flex(fmt), tier="full"))
+    return tuple(found)
 
 
 def _caches() -> tuple[Kernel, ...]:
     return tuple(
         _kernel(
-            f"{cache}_{phase}{suffix}",
+            f"{cache}_{phase}",
+            fmt,
             through_cache(cache, phase, "sdpa"),
-            names,
-            CACHED | ({"window"} if CACHES[cache].sliding else set()),
-            _sdpa(names[0] if suffix else None, f"{CACHE_UTILS}: {CACHES[cache].layer}"),
+            CACHED | ({"window"} if kind.sliding else set()),
+            _sdpa(fmt, f"{CACHE_UTILS}: {kind.layer}"),
             limit=CACHE_LIMIT,
         )
-        for cache in CACHES
+        for cache, kind in CACHES.items()
         for phase in PHASES
-        for suffix, names in (("", WIDE), *((f"-{fmt}", (fmt,)) for fmt in NARROW))
+        for fmt in FORMATS
     )
 
 
 def _eager(fmt: str, source: str) -> Contract:
     """Scores in the format of q, softmax in f32 whatever that is, and probabilities in the format of q again."""
-    narrow = fmt if fmt in NARROW else None
     return Contract(
         accumulator="f32",
-        scores=narrow,
-        probabilities=narrow,
+        scores=_narrow(fmt),
+        probabilities=_narrow(fmt),
         masked_row="nan",
         masked_keys="computed",
         source=f"{source}: softmax(dtype=torch.float32).to(query.dtype); {MASKS}: eager_mask",
     )
 
 
-def _sdpa(fmt: str | None, *places: str) -> Contract:
+def _sdpa(fmt: str, *places: str) -> Contract:
     """scaled_dot_product_attention, whose causal alignment the masks made bottom-right."""
     sources = (
         f"{INTEGRATIONS}/sdpa_attention.py",
@@ -115,32 +104,36 @@ def _sdpa(fmt: str | None, *places: str) -> Contract:
         SDPA,
         f"{CPU_FLASH}: qk_reduced_data",
     )
-    return Contract(masked_keys="computed", probabilities=fmt, exp_ulp=EXP_U20, source="; ".join(sources))
+    return Contract(masked_keys="computed", probabilities=_narrow(fmt), exp_ulp=EXP_U20, source="; ".join(sources))
 
 
-def _flex(fmt: str | None) -> Contract:
+def _flex(fmt: str) -> Contract:
     source = f"{INTEGRATIONS}/flex_attention.py; {MASKS}: flex_attention_mask; {FLEX_MATH}"
-    return Contract(masked_keys="computed", probabilities=fmt, source=source)
+    return Contract(masked_keys="computed", probabilities=_narrow(fmt), source=source)
+
+
+def _narrow(fmt: str) -> str | None:
+    return fmt if fmt in ("f16", "bf16") else None
 
 
 def _kernel(
     name: str,
+    fmt: str,
     run: Callable[..., Any],
-    names: tuple[str, ...],
     features: frozenset[str],
     contract: Contract,
     *,
-    tier: str = "smoke",
+    tier: str = "",
     limit: int | None = None,
 ) -> Kernel:
     return Kernel(
-        name=f"transformers/{name}",
+        name=f"transformers/{name}{'' if fmt == 'f32' else '-' + fmt}",
         op="attention",
         run=run,
-        formats=tuple(formats(fmt) for fmt in names),
+        formats=formats(fmt),
         contract=contract,
         features=features,
-        tier=tier,
+        tier=tier or ("smoke" if fmt in SMOKE else "standard"),
         limit=limit,
         tile={"lq": 32, "lk": 32},
     )

@@ -1,12 +1,16 @@
-"""KV caches of Transformers as attention kernels: a tiny model whose last layer is handed q, k and v fills and reads one."""
+"""KV caches of Transformers as attention kernels: filled and read by a tiny model that is handed q, k and v."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import cycle
 from typing import Any
 
 #: Layers of the model. All but the last get other tokens, so that a cache that mixes its layers up shows.
 LAYERS = 2
+#: Models kept: kernels that are judged on the same case share one.
+MODELS = 16
 #: Room of a static cache beyond its tokens, which nobody may see.
 SPARE = 3
 #: Tokens of each forward call of a chunked prefill, in turn.
@@ -105,51 +109,54 @@ def _attend(
 
     kind, (batch, hq, lq, d), (_, hkv, lk, _) = CACHES[cache], q.shape, k.shape
     window = (lk + SPARE if left is None else left + 1) if kind.sliding else None
-    model = _model(hq, hkv, d, attention, window).to(q.device, q.dtype)
-    if scale is not None:
-        model.layers[-1].self_attn.scaling = scale
+    model = _model(hq, hkv, d, attention, window, q.dtype, q.device)
+    model.layers[-1].self_attn.scaling = d**-0.5 if scale is None else scale
     past = lk - lq
-    queries = torch.cat([q.new_zeros(batch, hq, past, d), q], 2)
-    hands = _Hands(model, queries, k, v)
+    tokens = _Tokens(torch.cat([q.new_zeros(batch, hq, past, d), q], 2), k, v)
     store = _cache(kind, model.config, lk + SPARE)
-    parts = []
-    with torch.no_grad():
+    with torch.no_grad(), tokens.handed_to(model):
         for count in PHASES[phase](past, lq):
-            parts.append(hands.forward(store, count))
-    return torch.cat(parts, 1)[:, past:].unflatten(2, (hq, -1)).transpose(1, 2)
+            tokens.forward(model, store, count)
+    return torch.cat(tokens.given, 1)[:, past:].unflatten(2, (hq, -1)).transpose(1, 2)
 
 
-class _Hands:
-    """Hands a model's attention layers q, k and v of the case, and keeps what its last one gives."""
+class _Tokens:
+    """Queries, keys and values that a model's attention layers are handed, and what its last layer gave for them."""
 
-    def __init__(self, model: Any, q: Any, k: Any, v: Any) -> None:
-        self._model, self._start, self._count, self._out = model, 0, 0, None
-        last = len(model.layers) - 1
-        for index, layer in enumerate(model.layers):
-            attention = layer.self_attn
-            # Another order of the tokens of every other layer; the case's own in the last.
-            for projection, tokens in ((attention.q_proj, q), (attention.k_proj, k), (attention.v_proj, v)):
-                own = tokens if index == last else tokens.flip(2)
-                projection.register_forward_hook(self._handed(own.transpose(1, 2).flatten(2)))
-        model.layers[-1].self_attn.o_proj.register_forward_pre_hook(self._keep)
+    def __init__(self, *projected: Any) -> None:
+        self.given: list[Any] = []
+        self._projected = projected
+        self._now = slice(0, 0)
 
-    def forward(self, cache: Any, count: int) -> Any:
-        """What the last attention layer gives for the next `count` tokens, (batch, count, heads * size)."""
-        self._count = count
-        embedded = next(self._model.parameters()).new_zeros(self._batch, count, self._model.config.hidden_size)
-        self._model(inputs_embeds=embedded, past_key_values=cache, use_cache=True)
-        self._start += count
-        return self._out
+    @contextmanager
+    def handed_to(self, model: Any) -> Iterator[None]:
+        """The projections of every layer give these tokens, and the last layer's output is kept."""
+        last = model.layers[-1].self_attn
+        hooks = [last.o_proj.register_forward_pre_hook(lambda module, args: self.given.append(args[0]))]
+        for attention in (layer.self_attn for layer in model.layers):
+            projections = (attention.q_proj, attention.k_proj, attention.v_proj)
+            for projection, x in zip(projections, self._projected, strict=True):
+                # Every other layer gets the tokens in another order.
+                own = x if attention is last else x.flip(2)
+                hooks.append(projection.register_forward_hook(self._replaced(own.transpose(1, 2).flatten(2))))
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
 
-    def _handed(self, tokens: Any) -> Callable[..., Any]:
-        self._batch = tokens.shape[0]
-        return lambda module, args, output: tokens[:, self._start : self._start + self._count]
+    def forward(self, model: Any, cache: Any, count: int) -> None:
+        """The model's forward call for the next `count` tokens."""
+        self._now = slice(self._now.stop, self._now.stop + count)
+        embedded = self._projected[0].new_zeros(len(self._projected[0]), count, model.config.hidden_size)
+        model(inputs_embeds=embedded, past_key_values=cache, use_cache=True)
 
-    def _keep(self, module: Any, args: tuple[Any, ...]) -> None:
-        self._out = args[0]
+    def _replaced(self, tokens: Any) -> Callable[..., Any]:
+        return lambda module, args, output: tokens[:, self._now]
 
 
-def _model(hq: int, hkv: int, d: int, attention: str, window: int | None) -> Any:
+@lru_cache(maxsize=MODELS)
+def _model(hq: int, hkv: int, d: int, attention: str, window: int | None, dtype: Any, device: Any) -> Any:
     """A decoder without rotary embeddings, which would change q and k: SmolLM3 with no_rope_layers."""
     import torch
     from transformers.models.smollm3.modeling_smollm3 import SmolLM3Config, SmolLM3Model
@@ -171,7 +178,7 @@ def _model(hq: int, hkv: int, d: int, attention: str, window: int | None) -> Any
         attn_implementation=attention,
     )
     with torch.random.fork_rng(devices=()):  # its weights are random, and multiply nothing
-        return SmolLM3Model(config).eval()
+        return SmolLM3Model(config).eval().to(device, dtype)
 
 
 def _cache(kind: Cached, config: Any, room: int) -> Any:
