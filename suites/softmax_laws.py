@@ -17,10 +17,10 @@ from lastbit.suites.softmax_trial import (
     judge_part,
     judge_within,
     logits,
-    obtain,
     of_values,
     proof,
 )
+from lastbit.suites.trials import obtain
 from lastbit.verdict import Verdict
 
 SLICES = (1, 2, 3, 4, 7, 8, 16, 32, 64, 128)

@@ -18,20 +18,8 @@ from lastbit.references.truth import Truth
 from lastbit.softmax_budget import budget as softmax_budget
 from lastbit.suites import trial_sizes
 from lastbit.suites.proofs import Formats, Proof, judge_by, judge_exactly, kept, part_of, proved, widened
-from lastbit.suites.trials import Given, accumulator, lacking, obtain, seed_of, unplaceable
+from lastbit.suites.trials import Given, accumulator, lacking, seed_of, unplaceable
 from lastbit.verdict import Verdict
-
-__all__ = [
-    "has_data",
-    "inputs",
-    "judge_part",
-    "judge_result",
-    "judge_unique",
-    "judge_within",
-    "obtain",
-    "proof",
-    "sizes",
-]
 
 #: Truths and operands kept for the next kernel that is judged on the same case: one format's smoke tier, some 20 MB.
 KEPT = 96

@@ -11,10 +11,9 @@ from lastbit.suites.softmax_trial import (
     judge_result,
     judge_within,
     logits,
-    obtain,
     of_values,
 )
-from lastbit.suites.trials import layouts
+from lastbit.suites.trials import layouts, obtain
 from lastbit.verdict import Verdict
 
 
