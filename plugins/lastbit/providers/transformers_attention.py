@@ -84,7 +84,7 @@ def _call(name: str, q: Any, k: Any, v: Any, mask: Any, keywords: dict[str, Any]
 
 
 def _mask(name: str, q: Any, k: Any, keywords: dict[str, Any]) -> Any:
-    """The mask that the library makes for this attention function, or the given one where it is added; None: no mask."""
+    """The mask that the library makes for this attention function, or the given one that is added; None: no mask."""
     from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 
     given, lq, lk = keywords.get("mask"), q.shape[2], k.shape[2]

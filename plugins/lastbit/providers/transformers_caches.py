@@ -14,7 +14,7 @@ MODELS = 16
 #: Room of a static cache beyond its tokens, which nobody may see.
 SPARE = 3
 #: Tokens of each forward call of a chunked prefill, in turn.
-CHUNKS = (5, 1, 7, 2)
+CHUNKS = (5, 1, 16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +108,8 @@ def _attend(
     import torch
 
     kind, (batch, hq, lq, d), (_, hkv, lk, _) = CACHES[cache], q.shape, k.shape
+    if d % 2:
+        raise NotImplementedError("Transformers' decoders refuse an odd head size")
     window = (lk + SPARE if left is None else left + 1) if kind.sliding else None
     model = _model(hq, hkv, d, attention, window, q.dtype, q.device)
     model.layers[-1].self_attn.scaling = d**-0.5 if scale is None else scale
