@@ -1,11 +1,12 @@
 """How far a kernel's scores' gradients can be off under a contract: recomputed P, dP, D, dS, and a softcap's slope."""
 
 from dataclasses import dataclass, replace
+from math import log1p
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lastbit.attention_terms import MOST, Exponents, Working, dot_error, lost_weights, power, raw_error
+from lastbit.attention_terms import MOST, Exponents, Working, dot_error, logit_error, lost_weights, power, raw_error
 from lastbit.references.attention import Rows
 from lastbit.references.attention_mask import Problem
 from lastbit.references.formats import Format
@@ -45,7 +46,7 @@ def scores(work: Working, problem: Problem, rows: Rows, made: Exponents, upstrea
     u, keep = work.u, rows.keep
     values = finite_part(problem.v[rows.batch, problem.key_head(rows.head)])
     weights = rows.weights * rows.doubt
-    rho = np.expm1(np.minimum(_log_error(work, rows, made, forward), MOST))
+    rho = np.expm1(np.minimum(_log_error(work, problem, rows, made, forward), MOST))
     missing = lost_weights(work, weights * (1 + rho))
     stored = (1 + rho) * (1 + work.u_p) - 1 if work.scores is not None else rho
     size = np.abs(upstream)
@@ -80,13 +81,18 @@ def scores(work: Working, problem: Problem, rows: Rows, made: Exponents, upstrea
     )
 
 
-def _log_error(work: Working, rows: Rows, made: Exponents, forward: Forward) -> Floats:
-    """|log(computed P / exact P)|: of exp(s - lse), and of the P that a forward pass keeps and divides."""
-    logn = np.log(np.maximum(rows.count, 1.0))
+def _log_error(work: Working, problem: Problem, rows: Rows, made: Exponents, forward: Forward) -> Floats:
+    """|log(computed P / exact P)|: of exp(s - lse), and of the P that a forward pass keeps and divides.
+
+    The forward pass's running maxima are in the error of its log-sum-exp; no maximum is updated after it.
+    """
+    u, logn = work.u, np.log(np.maximum(rows.count, 1.0))
+    error, _ = logit_error(work, problem, rows)
+    size = np.maximum(np.abs(rows.logits), rows.added) + error
     gap = np.maximum(rows.top - rows.logits, 0.0) + 2 * made.logit
     level = np.abs(forward.lse) + forward.lse_error
-    found: Floats = made.log + forward.lse_error + 3 * work.u * (level + gap + logn) + work.division
-    return found
+    found: Floats = error + forward.lse_error + u * (3 * size + 3 * level + 4 * gap + 3 * logn)
+    return found - log1p(-min(work.exp, 0.5)) + work.division
 
 
 def _mean_error(
