@@ -1,5 +1,6 @@
 """What the paged attention checks share: sizes, operands, truth and budget of a trial, and the guarded call."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -71,7 +72,7 @@ def inputs(trial: Trial, *, shift: int = 0) -> Given:
 
 def call_options(trial: Trial) -> dict[str, Any]:
     """causal and window as the kernel is called with them; those that the case does not name are left out."""
-    read = {"causal": bool, "window": window_of}
+    read: dict[str, Callable[[Any], Any]] = {"causal": bool, "window": window_of}
     return {name: read[name](value) for name, value in trial.case.options if name in read}
 
 

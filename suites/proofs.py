@@ -46,7 +46,7 @@ def kept(most: int) -> Callable[[Callable[Concatenate[Given, P], R]], Callable[C
         found: dict[Any, R] = {}
 
         @wraps(function)
-        def known(given: Given, *args: P.args, **kwargs: P.kwargs) -> R:
+        def known(given: Given, /, *args: P.args, **kwargs: P.kwargs) -> R:
             if given.drawn is None:
                 return function(given, *args, **kwargs)
             key = (given.drawn, tuple(given.options.items()), args, tuple(kwargs.items()))
@@ -87,15 +87,20 @@ def part_of(whole: Proof, index: Any) -> Proof:
 
 def part_of_truth(whole: Truth, index: Any) -> Truth:
     """The truth of the elements [index]."""
-    arrays = (whole.hi, whole.lo, whole.radius, whole.weight)
-    return Truth(*(_cut(array, whole.hi.shape, index) for array in arrays), whole.rung)
+    hi, lo, radius, weight = (
+        _cut(array, whole.hi.shape, index) for array in (whole.hi, whole.lo, whole.radius, whole.weight)
+    )
+    return Truth(hi, lo, radius, weight, whole.rung)
 
 
 def part_of_budget(whole: Budget, shape: tuple[int, ...], index: Any) -> Budget:
     """The budget of the elements [index] of a result of this shape."""
-    names = ("allowed", "sigma", "before", "overflow_slack")
-    arrays = {name: getattr(whole, name) for name in names}
-    return replace(whole, **{name: _cut(array, shape, index) for name, array in arrays.items() if array is not None})
+    sigma, before, slack = (
+        None if array is None else _cut(array, shape, index)
+        for array in (whole.sigma, whole.before, whole.overflow_slack)
+    )
+    allowed = _cut(whole.allowed, shape, index)
+    return replace(whole, allowed=allowed, sigma=sigma, before=before, overflow_slack=slack)
 
 
 def judge_by(trial: Trial, proof: Proof, got: Obtained) -> Verdict:
