@@ -3,10 +3,11 @@
 import importlib.metadata
 import importlib.util
 import inspect
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from lastbit.errors import LastbitError
@@ -46,10 +47,12 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A kernel by the entry that it calls; the kernel's `run` takes the function found there as its first argument."""
+    """A kernel and the entries that it calls; the functions found there are the first arguments of its `run`."""
 
     kernel: Kernel
-    entry: Entry
+    entries: tuple[Entry, ...]
+    #: What it needs and does not have here, so that its entries are not looked for; "" if nothing.
+    missing: str = ""
 
 
 #: Finds the function of an entry; raises ImportError or UnavailableKernelError.
@@ -74,32 +77,29 @@ def package(module: str, distributions: Iterable[str]) -> Package:
 
 
 def settle(offers: Iterable[Offer], find: Finder) -> tuple[tuple[Kernel, ...], dict[str, str]]:
-    """The kernels whose functions were found, and the state of each other by its name."""
-    kernels, states = [], {}
+    """The kernels whose functions were found, and the state of the others by their names: one line a state."""
+    kernels: list[Kernel] = []
+    states: dict[str, list[str]] = {}
     for offer in offers:
         try:
-            function = find(offer.entry)
+            if offer.missing:
+                raise UnavailableKernelError(offer.missing)
+            functions = [find(entry) for entry in offer.entries]
         except ImportError as error:
-            states[offer.kernel.name] = f"not installed ({error})"
+            states.setdefault(f"not installed ({error})", []).append(offer.kernel.name)
         except LastbitError as error:
-            states[offer.kernel.name] = str(error)
+            states.setdefault(str(error), []).append(offer.kernel.name)
         else:
-            kernels.append(bound(offer.kernel, function))
-    return tuple(kernels), states
+            kernels.append(replace(offer.kernel, run=partial(offer.kernel.run, *functions)))
+    return tuple(kernels), {", ".join(names): why for why, names in states.items()}
 
 
-def bound(kernel: Kernel, function: Callable[..., Any]) -> Kernel:
-    """`kernel` with `function` as the first argument of its run."""
-    fields = {name: getattr(kernel, name) for name in kernel.__slots__}
-    return Kernel(**fields | {"run": partial(kernel.run, function)})
-
-
-def published(entry: Entry, modules: Mapping[str, Any], owner: Package) -> Callable[..., Any]:
-    """The Python function of an entry out of its loaded modules, if it can be called as lastbit does.
+def published(entry: Entry, module: ModuleType, owner: Package) -> Callable[..., Any]:
+    """The Python function of an entry out of its loaded module, if it can be called as lastbit does.
 
     Raises UnavailableKernelError, naming package and version, when it is gone or takes other arguments.
     """
-    function = getattr(modules[entry.module], entry.function, None)
+    function = getattr(module, entry.function, None)
     if function is None:
         raise changed(entry, owner, "it is not there")
     try:

@@ -38,6 +38,17 @@ def ragged(rows: Any, lengths: Any) -> tuple[Any, Any]:
     return torch.cat(parts).long(), torch.cat([ends.new_zeros(1), ends])
 
 
+def last_tokens(cache: Any, places: Any, lengths: Any, count: int) -> Any:
+    """The last `count` tokens of each sequence, (b * count, hkv, d), from a cache of (pages, block, hkv, d).
+
+    `places` are those of `slots`.
+    """
+    import torch
+
+    ends = torch.arange(-count, 0, device=lengths.device) + lengths.long()[:, None]
+    return cache.flatten(0, 1)[places.gather(1, ends).flatten()].contiguous()
+
+
 def widened(x: Any, size: int) -> Any:
     """`x` with zeros after its last axis up to `size`: no product and no sum of an attention changes."""
     import torch

@@ -35,6 +35,7 @@ APPEND = Entry(
         "kv_cache_dtype",
     ),
 )
+ATTENDING = (ATTEND, SCHEDULE)
 
 #: Tokens of a page are a multiple of this, by instruction set: cpu_attn_vec.hpp and cpu_attn_vec16.hpp,
 #: BlockSizeAlignment.
@@ -65,17 +66,17 @@ def offers(avx512: bool) -> tuple[Offer, ...]:
     plain = [(fmt, fmt) for fmt in FLOATS]
     narrow = [("bf16", "e4m3fn"), ("f16", "e5m2"), ("f32", "e4m3fn")] if avx512 else []
     return (
-        Offer(_paged("vllm/cpu-paged", "vec", [*plain, *narrow]), ATTEND),
-        Offer(_paged("vllm/cpu-paged-vec16", "vec16", plain), ATTEND),
-        Offer(_dense(), ATTEND),
-        Offer(_stored(plain + narrow), APPEND),
+        Offer(_paged("vllm/cpu-paged", "vec", [*plain, *narrow]), ATTENDING),
+        Offer(_paged("vllm/cpu-paged-vec16", "vec16", plain), ATTENDING),
+        Offer(_dense(), ATTENDING),
+        Offer(_stored(plain + narrow), (APPEND,)),
     )
 
 
 def find(owner: Package, entry: Entry) -> Any:
-    """The operators of the shared object that suits this CPU, loaded without vLLM's own start-up.
+    """An operator of the shared object that suits this CPU, loaded without vLLM's own start-up.
 
-    Raises UnavailableKernelError when there is none, it cannot be loaded, or an operator takes other arguments.
+    Raises UnavailableKernelError when there is none, it cannot be loaded, or the operator takes other arguments.
     """
     import torch
 
@@ -87,13 +88,12 @@ def find(owner: Package, entry: Entry) -> Any:
         except OSError as error:
             raise UnavailableKernelError(f"needs device ({owner}: {str(error).splitlines()[0]})") from error
         schemas = _schemas()
-    for wanted in (entry, SCHEDULE):
-        found = schemas.get(wanted.function)
-        if found is None:
-            raise changed(wanted, owner, "it is not there")
-        if found != wanted.arguments:
-            raise changed(wanted, owner, f"it takes {', '.join(found) or 'nothing'}")
-    return torch.ops._C
+    found = schemas.get(entry.function)
+    if found is None:
+        raise changed(entry, owner, "it is not there")
+    if found != entry.arguments:
+        raise changed(entry, owner, f"it takes {', '.join(found) or 'nothing'}")
+    return getattr(torch.ops._C, entry.function)
 
 
 def object_file(owner: Package) -> Path:
@@ -158,7 +158,8 @@ def _stored(pairs: list[tuple[str, str]]) -> Kernel:
 
 
 def paged(
-    ops: Any,
+    attend: Any,
+    schedule: Any,
     q: Any,
     k_cache: Any,
     v_cache: Any,
@@ -176,11 +177,12 @@ def paged(
         k_cache, v_cache, block_table = _repaged(k_cache, v_cache, block_table, PAGES[isa])
     scales = {} if k_scale is None else {"k_scale": float(k_scale), "v_scale": float(v_scale)}
     options = {"scale": q.shape[-1] ** -0.5, "causal": causal, "window": window, "isa": isa}
-    return _attend(ops, q, k_cache, v_cache, block_table, seq_lens, **options, **scales)
+    return _attend(attend, schedule, q, k_cache, v_cache, block_table, seq_lens, **options, **scales)
 
 
 def dense(
-    ops: Any,
+    attend: Any,
+    schedule: Any,
     q: Any,
     k: Any,
     v: Any,
@@ -203,11 +205,13 @@ def dense(
     table = torch.arange(b * pages, dtype=torch.int32).view(b, pages)
     options = {"scale": d**-0.5 if scale is None else scale, "causal": causal, "window": window, "isa": "vec"}
     lengths = torch.full((b,), lk, dtype=torch.int32)
-    return _attend(ops, q, k_cache, v_cache, table, lengths, **options, softcap=softcap or 0.0, sinks=sinks)
+    return _attend(
+        attend, schedule, q, k_cache, v_cache, table, lengths, **options, softcap=softcap or 0.0, sinks=sinks
+    )
 
 
 def append(
-    ops: Any, k: Any, v: Any, k_cache: Any, v_cache: Any, slots: Any, *, k_scale: Any = None, v_scale: Any = None
+    store: Any, k: Any, v: Any, k_cache: Any, v_cache: Any, slots: Any, *, k_scale: Any = None, v_scale: Any = None
 ) -> None:
     """cpu_attn_reshape_and_cache into a cache in its own layout, which is then read back."""
     import torch
@@ -218,7 +222,7 @@ def append(
     scales = {} if k_scale is None else {"k_scale": float(k_scale), "v_scale": float(v_scale)}
     tokens = [x.contiguous() for x in (widened(k, size), widened(v, size))]
     places = slots.to(torch.int64).contiguous()
-    ops.cpu_attn_reshape_and_cache(*tokens, key_cache, value_cache, places, "vec", **scales, **_kind(k_cache))
+    store(*tokens, key_cache, value_cache, places, "vec", **scales, **_kind(k_cache))
     pages, heads, block, _ = key_cache.shape
     keys = key_cache.reshape(pages, heads, size, block).permute(0, 3, 1, 2)
     _raw(k_cache).copy_(keys[..., :d])
@@ -226,7 +230,8 @@ def append(
 
 
 def _attend(
-    ops: Any,
+    attend: Any,
+    schedule: Any,
     q: Any,
     k_cache: Any,
     v_cache: Any,
@@ -251,10 +256,8 @@ def _attend(
     causal, left = span(causal, window, lq)
     kind, seen = _kind(k_cache), left if left < 0 else left + 1
     begin, lengths, table = starts(b, lq, q.device), lengths.contiguous(), table.contiguous()
-    plan = ops.get_scheduler_metadata(
-        b, hq, hkv, size, lengths, query.dtype, begin, causal, seen, isa, True, None, **kind
-    )
-    ops.cpu_attention_with_kv_cache(
+    plan = schedule(b, hq, hkv, size, lengths, query.dtype, begin, causal, seen, isa, True, None, **kind)
+    attend(
         *(query, key_cache, value_cache, out, begin, lengths, scale, causal, None, seen, table, softcap, plan, sinks),
         None,
         **scales,
