@@ -23,6 +23,7 @@ CACHE_UTILS = "transformers/cache_utils.py"
 FORMATS = ("f64", "f32", "f16", "bf16")
 #: Formats of which the smoke tier judges every kernel that it has time for.
 SMOKE = ("f32", "bf16")
+SMOKE_PHASES = {("prefill", "f32"), ("chunked", "f32"), ("decode", "f32"), ("decode", "bf16")}
 EAGER = frozenset({"scale", "causal", "window", "additive_mask", "bias", "gqa", "dv"})
 SOFTCAP = frozenset({"scale", "causal", "additive_mask", "softcap", "gqa", "dv"})
 SDPA_PARTS = EAGER | {"mask", "causal_mask"}
@@ -58,7 +59,7 @@ def _functions() -> tuple[Kernel, ...]:
     for fmt in FORMATS:
         found += [
             _kernel("eager", fmt, eager, EAGER, _eager(fmt, LLAMA)),
-            _kernel("eager_softcap", fmt, eager_softcap, SOFTCAP, _eager(fmt, GEMMA2)),
+            _kernel("eager-softcap", fmt, eager_softcap, SOFTCAP, _eager(fmt, GEMMA2)),
             _kernel("sdpa", fmt, sdpa, SDPA_PARTS, _sdpa(fmt)),
             _kernel("flex", fmt, flex, FLEX_PARTS, _flex(fmt)),
         ]
@@ -75,6 +76,7 @@ def _caches() -> tuple[Kernel, ...]:
             through_cache(cache, phase, "sdpa"),
             CACHED | ({"window"} if kind.sliding else set()),
             _sdpa(fmt, f"{CACHE_UTILS}: {kind.layer}"),
+            tier="smoke" if (phase, fmt) in SMOKE_PHASES else "standard",
             limit=CACHE_LIMIT,
         )
         for cache, kind in CACHES.items()

@@ -7,7 +7,7 @@ from functools import lru_cache
 from itertools import cycle
 from typing import Any
 
-#: Layers of the model. All but the last get other tokens, so that a cache that mixes its layers up shows.
+#: Layers of the model. All but the last get the tokens negated, so that a cache that mixes its layers up shows.
 LAYERS = 2
 #: Models kept: kernels that are judged on the same case share one.
 MODELS = 16
@@ -138,8 +138,7 @@ class _Tokens:
         for attention in (layer.self_attn for layer in model.layers):
             projections = (attention.q_proj, attention.k_proj, attention.v_proj)
             for projection, x in zip(projections, self._projected, strict=True):
-                # Every other layer gets the tokens in another order.
-                own = x if attention is last else x.flip(2)
+                own = x if attention is last else -x
                 hooks.append(projection.register_forward_hook(self._replaced(own.transpose(1, 2).flatten(2))))
         try:
             yield
