@@ -18,7 +18,7 @@ from lastbit.kernel import REGISTRY, Kernel
 #: Entry-point group of packages that offer kernels: an entry names a list of kernels, or a function that returns one.
 GROUP = "lastbit.kernels"
 #: Providers by file name under lastbit/providers.
-PROVIDERS = ("torch", "numpy", "triton", "transformers", "vllm", "simulated")
+PROVIDERS = ("torch", "numpy", "triton", "transformers", "vllm", "sglang", "simulated")
 #: Files of a provider whose kernels are of several ops; another has one, of its own name.
 ROOMS = {
     "torch": ("torch", "torch_softmax", "torch_attention", "torch_paged"),
