@@ -50,11 +50,18 @@ def posed_by(drawn: Drawn, options: tuple[tuple[str, Any], ...], contract: Contr
 
 def proof(trial: Trial, given: Given) -> Proof:
     """Truth, budgets and vacuity of the case on `given`."""
-    found = _proof(given, trial.contract, tuple(trial.formats.items()))
+    found = proof_of(given, trial.contract, tuple(trial.formats.items()))
     if "budget_factor" not in trial.settings:
         return found
     wide = proved(found.truth.out, widened_budget(found.out, trial), trial.formats, trial.contract)
     return replace(found, out=wide.budget, lse=widened_budget(found.lse, trial), hole=wide.hole)
+
+
+@kept(KEPT)
+def proof_of(given: Given, contract: Contract, formats: Formats) -> Proof:
+    """Truth, budgets and vacuity of drawn operands, kept for the next kernel."""
+    truth = _truth(given, contract.causal_alignment, contract.masked_row)
+    return _weighed(contract, formats, problem_of(given.operands, given.options, contract), truth)
 
 
 def prove(contract: Contract, formats: Formats, posed: Problem) -> Proof:
@@ -129,12 +136,6 @@ def lse_contract(contract: Contract) -> Contract:
 def _truth(given: Given, alignment: str, masked_row: str) -> AttentionTruth:
     policies = Contract(causal_alignment=alignment, masked_row=masked_row)
     return attention_truth(problem_of(given.operands, given.options, policies))
-
-
-@kept(KEPT)
-def _proof(given: Given, contract: Contract, formats: Formats) -> Proof:
-    truth = _truth(given, contract.causal_alignment, contract.masked_row)
-    return _weighed(contract, formats, problem_of(given.operands, given.options, contract), truth)
 
 
 def _weighed(contract: Contract, formats: Formats, posed: Problem, truth: AttentionTruth) -> Proof:
