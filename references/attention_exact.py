@@ -31,6 +31,26 @@ def one_hot(draw: AttentionDraw, mask: Array | None) -> Triple:
     return q, k, v
 
 
+def selected(draw: AttentionDraw, mask: Array | None) -> Triple:
+    """`one_hot` in which every product of the selected logit is 0, so that it is 0 in any arithmetic, scaled anyhow.
+
+    A backward pass that recomputes a logit in another way than the forward pass finds the same weights, 0 and 1. Each
+    bit of a key's number takes two dimensions, of which the query asks for the one that the key leaves at 0.
+    """
+    bits, size = _bits(draw), _step(draw)
+    number = np.arange(draw.lk)[:, None] >> np.arange(bits) & 1
+    part = 2.0 ** np.floor(np.log2(size) / 2)
+    q, k = np.zeros((draw.batch, draw.hq, draw.lq, draw.d)), np.zeros((draw.batch, draw.hkv, draw.lk, draw.d))
+    k[..., : 2 * bits] = -size / part * np.concatenate([1 - number, number], axis=1)
+    keep = draw.keep(mask)
+    for b, h, i in np.ndindex(draw.batch, draw.hq, draw.lq):
+        choices = np.flatnonzero(keep[b, h, i])
+        if choices.size:
+            bit = number[choices[(7 * i + 3 * h + b) % choices.size]]
+            q[b, h, i, : 2 * bits] = np.sign(draw.options["scale"]) * part * np.concatenate([bit, 1 - bit])
+    return q, k, _distinct(draw)
+
+
 def uniform(draw: AttentionDraw, mask: Array | None) -> Triple:
     """q . k is exactly 0 for each of 2^n keys: the answer is the mean of V, small integers whose sum is exact.
 
@@ -61,19 +81,28 @@ def _plan(draw: AttentionDraw) -> tuple[int, float, float]:
 
     Their number times a power of two must be a value of k's format.
     """
-    scale = draw.options["scale"]
-    gone = GONE_F64 if draw.formats["out"] == "f64" else GONE
-    size = 2.0 ** np.ceil(np.log2(gone / (2 * abs(scale))))
+    size = _step(draw) / 2
     part = 2.0 ** np.floor(np.log2(size) / 2)
     count = draw.d - 1
     while count > 2 ** draw.fmt("k").precision:
         count -= 1
-    return count, float(part * np.sign(scale)), float(size / part)
+    return count, float(part * np.sign(draw.options["scale"])), float(size / part)
+
+
+def _step(draw: AttentionDraw) -> float:
+    """The power of two that, scaled, is a difference of logits of at least GONE."""
+    gone = GONE_F64 if draw.formats["out"] == "f64" else GONE
+    return float(2.0 ** np.ceil(np.log2(gone / abs(draw.options["scale"]))))
+
+
+def _bits(draw: AttentionDraw) -> int:
+    """Bits of the largest key's number, at least one."""
+    return max(1, int(draw.lk - 1).bit_length())
 
 
 def _signs(draw: AttentionDraw, count: int) -> Array:
     """(lk, count): the key's number in binary, -1 and 1, repeated over the dimensions."""
-    bits = max(1, int(draw.lk - 1).bit_length())
+    bits = _bits(draw)
     places = np.arange(count) % bits
     keys = np.arange(draw.lk)[:, None]
     return np.where(np.bitwise_and(np.right_shift(keys, places), 1) != 0, 1.0, -1.0)
@@ -85,10 +114,15 @@ def _one_hot_needs(draw: AttentionDraw) -> str:
     if {"bias", "sinks"} & set(draw.extras) or ("mask" in draw.extras and draw.formats.get("mask", "u8") != "u8"):
         return "addends and sinks move the logits"
     count, q_size, k_size = _plan(draw)
-    if count < max(1, int(draw.lk - 1).bit_length()):
+    if count < _bits(draw):
         return f"{draw.d} dimensions cannot tell {draw.lk} keys apart"
     held = k_size * count <= draw.fmt("k").max and abs(q_size) <= draw.fmt("q").max
     return "" if held else "the formats cannot hold such logits"
+
+
+def _selected_needs(draw: AttentionDraw) -> str:
+    reason = _one_hot_needs(draw)
+    return reason or ("" if 2 * _bits(draw) <= draw.d else f"{draw.d} dimensions cannot tell {draw.lk} keys apart")
 
 
 def _uniform_needs(draw: AttentionDraw) -> str:
@@ -99,6 +133,13 @@ def _uniform_needs(draw: AttentionDraw) -> str:
 
 RECIPES = (
     AttentionRecipe("one_hot", "each answer is a row of V, bit for bit", one_hot, exact=True, needs=_one_hot_needs),
+    AttentionRecipe(
+        "selected",
+        "one_hot, with products of 0 in the selected logit",
+        selected,
+        exact=True,
+        needs=_selected_needs,
+    ),
     AttentionRecipe(
         "uniform",
         "uniform attention over 2^n keys (one pass, tiles, splits of equal 2^m)",

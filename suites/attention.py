@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from lastbit.case import Case, Check, Trial
 from lastbit.suites import attention_cases as cases
-from lastbit.suites import attention_hunt, attention_laws, attention_structure, attention_values
+from lastbit.suites import attention_gradients, attention_hunt, attention_laws, attention_structure, attention_values
 from lastbit.suites.attention_trial import has_data
 from lastbit.suites.hunt import has_hunt
 from lastbit.verdict import Verdict
@@ -132,4 +132,5 @@ CHECKS: tuple[Check, ...] = (
         "Some combination of sizes, options, layouts and data, found by search and shrunk, breaks the law.",
         has_hunt,
     ),
+    *attention_gradients.CHECKS,
 )

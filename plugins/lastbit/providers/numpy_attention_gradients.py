@@ -28,7 +28,7 @@ def gradients(saved: Saved, grad_out: Any, group: int) -> tuple[Any, Any, Any]:
     """
     import numpy as np
 
-    some, working = np.isfinite(saved.lse)[..., None], saved.lse.dtype.type
+    some, working = (saved.lse != -np.inf)[..., None], saved.lse.dtype.type
     lse = np.where(some, saved.lse[..., None], working(0))
     p = np.where(saved.keep & some, np.exp(saved.scores - lse), working(0))
     mean = (grad_out * saved.out).sum(-1, keepdims=True)

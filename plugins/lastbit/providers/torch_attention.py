@@ -19,11 +19,9 @@ WIDE = ("f64", "f32")
 NARROW = ("f16", "bf16")
 #: Parts of attention that every backend of scaled_dot_product_attention has.
 COMMON = frozenset({"scale", "causal", "mask", "additive_mask", "bias", "gqa", "gradients"})
-FLEXIBLE = frozenset(
-    {"scale", "causal", "window", "mask", "causal_mask", "bias", "softcap", "gqa", "dv", "lse", "gradients"}
-)
+FLEXIBLE = frozenset({"scale", "causal", "window", "mask", "causal_mask", "bias", "softcap", "gqa", "dv", "lse"})
 #: Each combination of options is compiled anew, which takes seconds: they are run in tier full.
-COMPILED = FLEXIBLE - {"lse", "gradients"}
+COMPILED = FLEXIBLE - {"lse"}
 
 
 def kernels() -> tuple[Kernel, ...]:
@@ -71,9 +69,7 @@ def _flash(fmt: str | None) -> Contract:
 
 def _flexible(fmt: str | None) -> Contract:
     """flex_attention: probabilities in the operands' format, causal by a mask_mod of our own."""
-    return Contract(
-        masked_keys="computed", probabilities=fmt, head_gradients=fmt, source=f"{FLEX}: mask_mod; {FLEX_MATH}"
-    )
+    return Contract(masked_keys="computed", probabilities=fmt, source=f"{FLEX}: mask_mod; {FLEX_MATH}")
 
 
 def formats(fmt: str, *, lse: bool = False) -> dict[str, str]:
