@@ -4,7 +4,7 @@ from functools import cache, partial
 
 from lastbit.errors import LastbitError
 from lastbit.kernel import Kernel
-from lastbit.providers import vllm_cpu, vllm_triton
+from lastbit.providers import vllm_cpu, vllm_sgl, vllm_triton
 from lastbit.providers.serving import package, settle
 from lastbit.providers.triton import ready
 
@@ -33,7 +33,9 @@ def _settled() -> tuple[tuple[Kernel, ...], dict[str, str]]:
     import torch
 
     owner = package("vllm", DISTRIBUTIONS)
-    kernels, states = settle(vllm_cpu.offers(torch.cpu._is_avx512_supported()), partial(vllm_cpu.find, owner))
+    compiled = vllm_cpu.offers(torch.cpu._is_avx512_supported())
+    copied = vllm_sgl.offers(torch.cpu._is_avx512_bf16_supported())
+    kernels, states = settle(compiled + copied, partial(vllm_cpu.find, owner))
     try:
         offers = vllm_triton.offers(ready())
     except ImportError as error:
