@@ -68,6 +68,11 @@ LAWS = (Case("normal", sizes(9, 11, 12, hq=2, batch=2)), Case("normal", sizes(40
 REPEAT = (Case("sharp", sizes(9, 24, hq=4, hkv=2)), Case("sharp", sizes(65, 200, 64, hq=4), tier="standard"))
 SLICES = (Case("sharp", sizes(9, 24, hq=2, batch=3)),)
 SECOND_CALL = (Case("sharp", sizes(9, 12, 8, hq=4)),)
+#: So many queries that what an accumulator of 8 or 11 bits loses is more than its roundings allow.
+LARGE = (
+    Case("one_sided", sizes(8192, 2, 8, hq=2)),
+    Case("sharp", sizes(512, 700, 64, hq=4, hkv=2), options=_C, tier="standard"),
+)
 
 
 def _check(
@@ -129,6 +134,12 @@ CHECKS: tuple[Check, ...] = (
         LAWS,
         checks.laws,
         "The gradients are not linear in the upstream one, or depend on the order of the keys.",
+    ),
+    _check(
+        "gradients_large",
+        LARGE,
+        checks.long_sums,
+        "Sums over many queries or keys are kept in a narrower format than promised, or lose a block.",
     ),
     _check("gradients_repeat", REPEAT, checks.repeat, "The same call gives other gradients, against the contract."),
     _check(
