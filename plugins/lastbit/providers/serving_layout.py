@@ -49,6 +49,23 @@ def last_tokens(cache: Any, places: Any, lengths: Any, count: int) -> Any:
     return cache.flatten(0, 1)[places.gather(1, ends).flatten()].contiguous()
 
 
+def pages(k: Any, v: Any, page: int) -> tuple[Any, Any, Any, Any]:
+    """Keys and values (b, hkv, lk, d) in pages of their own, the last ones first, the table, and the lengths.
+
+    Places without a token hold zeros.
+    """
+    import torch
+
+    (b, _, lk, _), count = k.shape, -(-k.shape[2] // page)
+    order = torch.arange(b * count - 1, -1, -1, device=k.device)
+    caches = []
+    for x in (k, v):
+        tokens = torch.nn.functional.pad(x.transpose(1, 2), (0, 0, 0, 0, 0, count * page - lk))
+        caches.append(tokens.unflatten(1, (count, page)).flatten(0, 1)[order])
+    lengths = torch.full((b,), lk, dtype=torch.int32, device=k.device)
+    return caches[0], caches[1], order.to(torch.int32).view(b, count), lengths
+
+
 def widened(x: Any, size: int) -> Any:
     """`x` with zeros after its last axis up to `size`: no product and no sum of an attention changes."""
     import torch

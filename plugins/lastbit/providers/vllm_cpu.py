@@ -7,7 +7,7 @@ from typing import Any
 from lastbit.contract import Contract
 from lastbit.kernel import Kernel
 from lastbit.providers.serving import Entry, Offer, Package, UnavailableKernelError, changed
-from lastbit.providers.serving_layout import flat, slots, span, starts, unflat, widened
+from lastbit.providers.serving_layout import flat, pages, slots, span, starts, unflat, widened
 
 NAMESPACE = "torch.ops._C"
 ATTEND = Entry(
@@ -194,20 +194,16 @@ def dense(
     sinks: Any = None,
 ) -> Any:
     """cpu_attention_with_kv_cache over keys and values in pages of their own, as in a first prefill."""
-    import torch
-
-    (b, _, lq, d), lk, page = q.shape, k.shape[2], PAGES["vec"]
-    if lq > lk:
+    if q.shape[2] > k.shape[2]:
         raise NotImplementedError("vLLM's queries are tokens of their sequence: there are no more of them than keys")
-    pages = -(-lk // page)
-    cut = [torch.nn.functional.pad(x.transpose(1, 2), (0, 0, 0, 0, 0, pages * page - lk)) for x in (k, v)]
-    k_cache, v_cache = (x.unflatten(1, (pages, page)).flatten(0, 1) for x in cut)
-    table = torch.arange(b * pages, dtype=torch.int32).view(b, pages)
-    options = {"scale": d**-0.5 if scale is None else scale, "causal": causal, "window": window, "isa": "vec"}
-    lengths = torch.full((b,), lk, dtype=torch.int32)
-    return _attend(
-        attend, schedule, q, k_cache, v_cache, table, lengths, **options, softcap=softcap or 0.0, sinks=sinks
-    )
+    options = {
+        "scale": q.shape[3] ** -0.5 if scale is None else scale,
+        "causal": causal,
+        "window": window,
+        "isa": "vec",
+    }
+    operands = pages(k, v, PAGES["vec"])
+    return _attend(attend, schedule, q, *operands, **options, softcap=softcap or 0.0, sinks=sinks)
 
 
 def append(

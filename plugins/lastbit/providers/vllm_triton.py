@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lastbit.providers.serving import Entry, Offer, Package, changed, published
-from lastbit.providers.serving_layout import flat, last_tokens, slots, span, starts, unflat
+from lastbit.providers.serving_layout import flat, last_tokens, pages, slots, span, starts, unflat
 from lastbit.providers.serving_triton import append_offer, dense_offers, paged_offers, prefilled
 from lastbit.providers.vllm_stubs import loaded
 
@@ -17,7 +17,7 @@ UNIFIED = Entry(
         *("q", "k", "v", "out", "cu_seqlens_q", "max_seqlen_q", "seqused_k", "max_seqlen_k", "softmax_scale"),
         *("causal", "window_size", "block_table", "softcap", "q_descale", "k_descale", "v_descale"),
         *("seq_threshold_3D", "num_par_softmax_segments", "softmax_segm_output", "softmax_segm_max"),
-        "softmax_segm_expsum",
+        *("softmax_segm_expsum", "sinks"),
     ),
 )
 DECODE = Entry(
@@ -55,6 +55,8 @@ APPEND = Entry(
     ("key", "value", "key_cache", "value_cache", "slot_mapping", "kv_cache_dtype", "k_scale", "v_scale"),
 )
 
+#: Tokens of a page where the adapter makes them: vLLM's usual block size.
+PAGE = 16
 #: Parts that the keys of a decode are cut into.
 PARTS = 4
 
@@ -70,6 +72,7 @@ def offers(compiled: bool) -> list[Offer]:
     stored = f"{FILES}/triton_reshape_and_cache_flash.py: key_load / k_scale; RN and saturation by the cast of tl.store"
     return [
         *paged_offers("vllm/unified", unified, (UNIFIED,), wide, compiled, features=several, tier="smoke"),
+        *dense_offers("vllm/unified-dense", unified_dense, UNIFIED, wide, compiled, ("window", "softcap", "sinks")),
         *paged_offers("vllm/unified-split", unified_split, (UNIFIED,), f"{wide}, reduce_segments", compiled),
         *paged_offers("vllm/decode", decode, (DECODE,), grouped, compiled, tier="smoke"),
         *paged_offers("vllm/decode-mha", decode_mha, (DECODE,), plain, compiled, cast=False),
@@ -102,9 +105,11 @@ def unified(
     *,
     causal: bool = False,
     window: tuple[int, int] | None = None,
-    **segments: Any,
+    scale: float | None = None,
+    softcap: float | None = None,
+    **others: Any,
 ) -> Any:
-    """unified_attention, the online softmax of one pass; with `segments`, that of split keys."""
+    """unified_attention, the online softmax of one pass; with the segments among `others`, that of split keys."""
     import torch
 
     (b, hq, lq, d) = q.shape
@@ -120,17 +125,24 @@ def unified(
         max_seqlen_q=lq,
         seqused_k=seq_lens.contiguous(),
         max_seqlen_k=int(seq_lens.max()),
-        softmax_scale=d**-0.5,
+        softmax_scale=d**-0.5 if scale is None else scale,
         causal=causal,
         window_size=(left, 0 if causal else left),
         block_table=block_table,
-        softcap=0.0,
+        softcap=softcap or 0.0,
         q_descale=None,
         k_descale=None,
         v_descale=None,
-        **segments,
+        **others,
     )
     return unflat(out, lq)
+
+
+def unified_dense(attend: Callable[..., Any], q: Any, k: Any, v: Any, **options: Any) -> Any:
+    """unified_attention over keys and values in pages of their own, as in a first prefill."""
+    if q.shape[2] > k.shape[2]:
+        raise NotImplementedError("vLLM's queries are tokens of their sequence: there are no more of them than keys")
+    return unified(attend, q, *pages(k, v, PAGE), **options)
 
 
 def unified_split(
