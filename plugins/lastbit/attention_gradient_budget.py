@@ -72,10 +72,10 @@ def gradient_budget(
     work = working(contract, formats)
     parts = weigh(work, problem, upstream, truth, forward)
     truths = {"q": gradients.q, "k": gradients.k, "v": gradients.v}
-    heads = {"q": problem.heads, "k": problem.k.shape[1], "v": problem.v.shape[1]}
+    heads = problem.k.shape[1]
     return {
         name: _rounded(
-            work, contract, formats, name, _grouped(contract, parts[name], heads[name]), truths[name], problem
+            work, contract, formats, name, _grouped(contract, formats, name, parts[name], heads), truths[name], problem
         )
         for name in NAMES
     }
@@ -154,18 +154,19 @@ def _sums(work: Working, left: Floats, right: Floats, reach: Floats, terms: int,
     return total
 
 
-def _grouped(contract: "Contract", part: Parts, heads: int) -> Parts:
-    """The parts of the query heads that share a key head, added: (b, heads, ..)."""
-    shape = part.error.shape
-    if heads == shape[1]:
+def _grouped(contract: "Contract", formats: Mapping[str, str], name: str, part: Parts, heads: int) -> Parts:
+    """The parts of dK or dV of the query heads that share a key head, added: (b, heads, ..); dQ as it is."""
+    if name == "q":
         return part
+    shape, stored = part.error.shape, contract.head_gradients
+    group = shape[1] // heads
     error, lost = part.error, part.lost
-    if contract.head_gradients is not None:
-        fmt = Format.of(contract.head_gradients)
+    if stored is not None and (group > 1 or stored != formats[name]):  # a single part of the result's format is it
+        fmt = Format.of(stored)
         size = np.abs(part.level) + error
         error = error + np.where(part.reach > 0, fmt.u * size + fmt.eta / 2, 0.0) * (1 + 2.0**-20)
         lost = lost | (size >= fmt.max)
-    grouped = (shape[0], heads, shape[1] // heads, *shape[2:])
+    grouped = (shape[0], heads, group, *shape[2:])
     sums = [array.reshape(grouped).sum(2) for array in (error, part.reach, part.level)]
     return Parts(sums[0], sums[1], sums[2], lost.reshape(grouped).any(2))
 
