@@ -43,15 +43,16 @@ def sdpa(q: Any, k: Any, v: Any, **keywords: Any) -> Any:
 def flex(q: Any, k: Any, v: Any, **keywords: Any) -> Any:
     """The function behind attn_implementation="flex_attention", which it compiles, run uncompiled."""
     with _uncompiled():
-        return flex_compiled(q, k, v, **keywords)
+        return _flex(q, k, v, keywords)
 
 
 def flex_compiled(q: Any, k: Any, v: Any, **keywords: Any) -> Any:
     """The function behind attn_implementation="flex_attention"."""
-    bias = keywords.get("bias")
-    added = {} if bias is None else {"position_bias": bias.expand(q.shape[0], *bias.shape[1:])}
-    mask = _mask("flex_attention", q, k, keywords)
-    return _call("flex_attention", q, k, v, mask, keywords, softcap=keywords.get("softcap"), **added)
+    import torch
+
+    # Each case compiles it anew: beyond its limit PyTorch would run the next ones uncompiled.
+    with torch.no_grad(), torch._dynamo.config.patch(recompile_limit=100_000, accumulated_recompile_limit=100_000):
+        return _flex(q, k, v, keywords)
 
 
 #: Why rows without keys are left out where masked scores are only very low.
@@ -73,6 +74,13 @@ def _eager(function: Callable[..., Any], q: Any, k: Any, v: Any, keywords: dict[
         softcap=keywords.get("softcap"),
     )
     return out.transpose(1, 2)
+
+
+def _flex(q: Any, k: Any, v: Any, keywords: dict[str, Any]) -> Any:
+    bias = keywords.get("bias")
+    added = {} if bias is None else {"position_bias": bias.expand(q.shape[0], *bias.shape[1:])}
+    mask = _mask("flex_attention", q, k, keywords)
+    return _call("flex_attention", q, k, v, mask, keywords, softcap=keywords.get("softcap"), **added)
 
 
 def _call(name: str, q: Any, k: Any, v: Any, mask: Any, keywords: dict[str, Any], **further: Any) -> Any:
