@@ -9,10 +9,9 @@ from lastbit.references.attention_data import RECIPES
 from lastbit.suites.attention_proof import UNIQUE
 from lastbit.suites.attention_trial import has_data, sizes
 from lastbit.suites.attention_values import reason_computed, result
-from lastbit.suites.hunt import search
+from lastbit.suites.hunt import LAYOUTS, draw_layout, search
 from lastbit.verdict import Verdict
 
-OPERAND_LAYOUTS = ("contiguous", "transposed", "strided", "strided_rows", "offset", "interleaved")
 #: Longest queries and keys drawn, and largest product lq * lk * d * hq.
 LONGEST = 140
 VOLUME = 300_000
@@ -51,8 +50,7 @@ def _draw(trial: Trial, data: Any, st: Any) -> Trial:
     lk = data.draw(st.integers(1, max(1, min(LONGEST, VOLUME // (lq * d * hkv * group)))))
     batch = data.draw(st.integers(1, 3))
     recipe = data.draw(st.sampled_from(tuple(RECIPES)))
-    pairs = [(name, data.draw(st.sampled_from(OPERAND_LAYOUTS))) for name in ("q", "k", "v")]
-    layout = "+".join(f"{name}:{kind}" for name, kind in pairs if kind != "contiguous") or "contiguous"
+    layout = draw_layout(data, st, dict.fromkeys(("q", "k", "v"), (*LAYOUTS, "interleaved")))
     found = {"batch": batch, "hq": hkv * group, "hkv": hkv, "lq": lq, "lk": lk, "d": d, "dv": dv}
     seed = data.draw(st.integers(0, 2**16))
     case = Case(recipe, tuple(found.items()), layout, _options(features, data, st))

@@ -91,6 +91,7 @@ EPILOGUE = (
     Case("integers", PLAIN, options=(("alpha", 0.5), ("beta", 2.0), ("bias", 1))),
     Case("integers", _mnk(5, 6, 0), options=(("alpha", 0.5), ("beta", 2.0))),
     Case("integers", _mnk(5, 6, 0), options=(("bias", 1),)),
+    Case("normal", _mnk(5, 6, 0), options=(("alpha", 0.75), ("beta", 0.3)), tier="standard"),
     Case("integers", BATCHED, options=(("alpha", 0.5), ("beta", 2.0))),
     Case("integers", PLAIN, "c:transposed", options=(("alpha", 0.5), ("beta", 2.0))),
 )

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 
+import numpy as np
+
 from lastbit.case import Trial
 from lastbit.contract import Contract
 from lastbit.gemm_budget import budget as gemm_budget
@@ -14,7 +16,7 @@ from lastbit.references.formats import Format
 from lastbit.references.truth import Truth
 from lastbit.suites.proofs import Formats, Proof, kept, proved, widened
 from lastbit.suites.trial_sizes import resolved as sizes
-from lastbit.suites.trials import Given, accumulator, seed_of
+from lastbit.suites.trials import Given, accumulator, as_broadcast, seed_of
 
 __all__ = ["Given", "exact_truth", "inputs", "proof", "sizes"]
 
@@ -41,7 +43,10 @@ class Drawn:
 
 
 def inputs(trial: Trial, *, shift: int = 0) -> Given:
-    """The trial's operands; another `shift` draws other data of the same recipe and sizes."""
+    """The trial's operands; another `shift` draws other data of the same recipe and sizes.
+
+    Of a broadcast operand the first matrix is all there is; where beta is 0, c cannot be read.
+    """
     drawn = Drawn(
         trial.case.recipe,
         tuple(trial.formats.items()),
@@ -53,8 +58,12 @@ def inputs(trial: Trial, *, shift: int = 0) -> Given:
     )
     scalars = {name: float(value) for name, value in trial.case.options if name in ("alpha", "beta")}
     if prod(drawn_size for _, drawn_size in drawn.sizes) > LARGEST_KEPT:
-        return Given(_operands.__wrapped__(drawn), scalars)
-    return Given(_operands(drawn), scalars, drawn)
+        given = Given(_operands.__wrapped__(drawn), scalars)
+    else:
+        given = Given(_operands(drawn), scalars, drawn)
+    if scalars.get("beta") == 0.0:
+        given = given.changed(c=_unreadable(given.operands["c"]))
+    return as_broadcast(trial, given)
 
 
 def exact_truth(given: Given) -> Truth:
@@ -98,6 +107,12 @@ def _proof(given: Given, contract: Contract, formats: Formats, resolution: float
     alpha, beta = _factors(given)
     budget = gemm_budget(contract, dict(formats), given.operands, truth, alpha=alpha, beta=beta)
     return proved(truth, budget, dict(formats), contract)
+
+
+def _unreadable(operand: Operand) -> Operand:
+    """The same shape filled with NaN, or with the largest value where the format has none."""
+    fmt = Format.of(operand.format)
+    return Operand.of(np.full(operand.values.shape, np.nan if fmt.has_nan else fmt.max), operand.format)
 
 
 def _factors(given: Given) -> tuple[float, float]:

@@ -1,6 +1,6 @@
 """The search that every law's hunt is made of: hypothesis draws cases of a kernel and shrinks one that fails."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
@@ -9,6 +9,8 @@ from lastbit.case import Trial
 from lastbit.verdict import Outcome, Verdict
 
 EXAMPLES = {"smoke": 20, "standard": 60, "full": 1000}
+#: Layouts that every framework's arrays have; plain ones first, which are simpler.
+LAYOUTS = ("contiguous", "transposed", "strided", "strided_rows", "offset")
 #: A kernel that is left out of the smoke tier is slow to start, for each new shape: it is shown fewer.
 SLOW_SHARE = 4
 
@@ -37,19 +39,34 @@ def search(
     check that judges a case alike, for the command that replays it.
     """
     tally: dict[Outcome, int] = {}
+    unsuited: set[str] = set()
     try:
-        _search(trial, draw, judge, applies, check, tally)
+        _search(trial, draw, judge, applies, check, tally, unsuited)
     except _CaughtError as caught:
         case, found, name = caught.trial.case, caught.verdict, check(caught.trial)
         # The run's command replays what these notes name.
         shrunk = {"shrunk check": name, "shrunk case": case.id, "shrunk seed": str(caught.trial.seed)}
         reason = f"{found.reason}\nshrunk to check {name}, case {case.id}, seed {caught.trial.seed}"
         return replace(found, reason=reason, notes={**found.notes, **shrunk})
+    if not tally:
+        return Verdict(Outcome.NOT_TESTED, f"no drawn case suits the kernel: {'; '.join(sorted(unsuited)[:3])}")
     passed, vacuous = tally.get(Outcome.PASS, 0), tally.get(Outcome.VACUOUS, 0)
     if not passed:
         return Verdict(Outcome.VACUOUS, f"none of {sum(tally.values())} drawn cases could be judged")
     note = f"{passed} cases passed, {vacuous} vacuous, {sum(tally.values()) - passed - vacuous} not judged"
     return Verdict(Outcome.PASS, note, float(passed), notes={"hunt": note})
+
+
+def draw_batch(trial: Trial, data: Any, st: Any) -> int | None:
+    """How many matrices a case has, or None for a single one without that dimension."""
+    batch: int | None = data.draw(st.sampled_from((None, 1, 2, 5))) if "batch" in trial.kernel.features else None
+    return batch
+
+
+def draw_layout(data: Any, st: Any, kinds: Mapping[str, Sequence[str]]) -> str:
+    """A case's layout: for each operand one of its kinds, "contiguous" the first of them."""
+    pairs = [(name, data.draw(st.sampled_from(tuple(kinds[name])))) for name in kinds]
+    return "+".join(f"{name}:{kind}" for name, kind in pairs if kind != "contiguous") or "contiguous"
 
 
 def has_hunt(trial: Trial) -> str:
@@ -64,6 +81,7 @@ def _search(
     applies: Callable[[Trial], str],
     check: Callable[[Trial], str],
     tally: dict[Outcome, int],
+    unsuited: set[str],
 ) -> None:
     import hypothesis
     from hypothesis import strategies as st
@@ -88,7 +106,9 @@ def _search(
     @hypothesis.given(st.data())
     def walk(data: Any) -> None:
         drawn = draw(trial, data, st)
-        hypothesis.assume(not applies(drawn))
+        if why := applies(drawn):
+            unsuited.add(why)
+            hypothesis.reject()
         verdict = judge(drawn)
         tally[verdict.outcome] = tally.get(verdict.outcome, 0) + 1
         if verdict.outcome.failed and not known(check(drawn), drawn, verdict.outcome):
@@ -97,5 +117,9 @@ def _search(
 
     try:
         walk()
+    except hypothesis.errors.Unsatisfiable:  # every drawn case was left out; `unsuited` says why
+        return
     except hypothesis.errors.Flaky:  # the same case passes when it is tried again: the failure that was seen counts
+        if not failures:
+            raise
         raise failures[0] from None

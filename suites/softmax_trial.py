@@ -18,7 +18,7 @@ from lastbit.references.truth import Truth
 from lastbit.softmax_budget import budget as softmax_budget
 from lastbit.suites import trial_sizes
 from lastbit.suites.proofs import Formats, Proof, judge_by, judge_exactly, kept, part_of, proved, widened
-from lastbit.suites.trials import Given, accumulator, lacking, seed_of, unplaceable
+from lastbit.suites.trials import Given, accumulator, as_broadcast, lacking, seed_of, unplaceable
 from lastbit.verdict import Verdict
 
 #: Truths and operands kept for the next kernel that is judged on the same case: one format's smoke tier, some 20 MB.
@@ -43,10 +43,10 @@ def sizes(trial: Trial) -> dict[str, int]:
 
 
 def inputs(trial: Trial, *, shift: int = 0) -> Given:
-    """The trial's logits; another `shift` draws other data of the same recipe and sizes."""
+    """The trial's logits, as a broadcast layout shows them; another `shift` draws other data of recipe and sizes."""
     formats, resolved = tuple(trial.formats.items()), tuple(sizes(trial).items())
     drawn = Drawn(trial.case.recipe, formats, resolved, seed_of(trial, shift))
-    return Given(_operands(drawn), drawn=drawn)
+    return as_broadcast(trial, Given(_operands(drawn), drawn=drawn))
 
 
 def logits(given: Given) -> NDArray[np.float64]:

@@ -1,7 +1,5 @@
 """Checks of values and memory of softmax, log_softmax and logsumexp: unique answers, bounds, layouts, second calls."""
 
-import numpy as np
-
 from lastbit.case import Trial
 from lastbit.suites import comparison
 from lastbit.suites.softmax_trial import (
@@ -10,10 +8,8 @@ from lastbit.suites.softmax_trial import (
     is_unique,
     judge_result,
     judge_within,
-    logits,
-    of_values,
 )
-from lastbit.suites.trials import layouts, obtain
+from lastbit.suites.trials import obtain
 from lastbit.verdict import Verdict
 
 
@@ -27,14 +23,6 @@ def bound(trial: Trial) -> Verdict:
     """Every element within the bound derived from the contract and the data."""
     given = inputs(trial)
     return judge_within(trial, given, obtain(trial, given))
-
-
-def layout(trial: Trial) -> Verdict:
-    """Strides, offsets and broadcast logits honoured: the values are those of contiguous ones."""
-    given = inputs(trial)
-    if layouts(trial).get("x") == "broadcast":
-        given = of_values(given, np.broadcast_to(logits(given)[:1], logits(given).shape).copy())
-    return judge_result(trial, given, obtain(trial, given))
 
 
 def second_call(trial: Trial) -> Verdict:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 
+import numpy as np
+
 from lastbit.case import Trial
 from lastbit.contract import Contract
 from lastbit.harness import Obtained, call
@@ -58,6 +60,16 @@ def layouts(trial: Trial) -> dict[str, str]:
 def obtain(trial: Trial, given: Given) -> Obtained:
     """What the kernel returns for `given`, in the case's layout, fully guarded."""
     return call(trial, given.operands, layouts=layouts(trial), scalars=given.options)
+
+
+def as_broadcast(trial: Trial, given: Given) -> Given:
+    """`given` with the first matrix of the batch in every place of the operands that the case broadcasts."""
+    for name, layout in layouts(trial).items():
+        if layout == "broadcast":
+            whole = given.operands[name]
+            values = np.broadcast_to(whole.values[:1], whole.values.shape).copy()
+            given = given.changed(**{name: Operand.of(values, whole.format)})
+    return given
 
 
 def window_of(text: Any) -> tuple[int, int]:
