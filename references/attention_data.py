@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from lastbit.references import attention_exact, attention_logits
 from lastbit.references.attention_draw import AttentionDraw, AttentionRecipe
 from lastbit.references.attention_mask import Problem
+from lastbit.references.attention_packed import packed
 from lastbit.references.data import Operand
 from lastbit.references.formats import Format
 
@@ -74,7 +75,8 @@ def problem_of(
     operands: Mapping[str, Operand], options: Mapping[str, Any], contract: Policies | None = None
 ) -> Problem:
     """The problem that `operands` pose under the call's options (scale, causal, window, softcap) and the contract's
-    policies (causal_alignment, masked_row). A mask of an integer format is boolean."""
+    policies (causal_alignment, masked_row). A mask of an integer format is boolean; of a packed batch (cu_seqlens_q,
+    cu_seqlens_k) each sequence is on its own."""
     mask = operands.get("mask")
     found = Problem(
         operands["q"].values,
@@ -89,9 +91,11 @@ def problem_of(
         softcap=float(options.get("softcap", 0.0)),
         sinks=operands["sinks"].values if "sinks" in operands else None,
     )
-    if contract is None:
-        return found
-    return replace(found, causal_alignment=contract.causal_alignment, masked_row=contract.masked_row)
+    if contract is not None:
+        found = replace(found, causal_alignment=contract.causal_alignment, masked_row=contract.masked_row)
+    if "cu_seqlens_q" in operands:
+        found = packed(found, *(operands[name].values.astype(np.int64) for name in ("cu_seqlens_q", "cu_seqlens_k")))
+    return found
 
 
 def reason_not(

@@ -4,7 +4,14 @@ from collections.abc import Callable
 
 from lastbit.case import Case, Check, Trial
 from lastbit.suites import attention_cases as cases
-from lastbit.suites import attention_gradients, attention_hunt, attention_laws, attention_structure, attention_values
+from lastbit.suites import (
+    attention_gradients,
+    attention_hunt,
+    attention_laws,
+    attention_packed,
+    attention_structure,
+    attention_values,
+)
 from lastbit.suites.attention_trial import has_data
 from lastbit.suites.hunt import has_hunt
 from lastbit.verdict import Verdict
@@ -133,4 +140,5 @@ CHECKS: tuple[Check, ...] = (
         has_hunt,
     ),
     *attention_gradients.CHECKS,
+    *attention_packed.CHECKS,
 )

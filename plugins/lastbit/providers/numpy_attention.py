@@ -5,6 +5,7 @@ from typing import Any
 from lastbit.contract import Contract
 from lastbit.kernel import Kernel
 from lastbit.providers.numpy_attention_gradients import Saved, gradients, product
+from lastbit.providers.numpy_attention_packed import packed
 
 SOURCE = "plugins/lastbit/providers/numpy_attention.py"
 #: Scores, probabilities and sums in f32 (f64 for f64), one rounding at the end; masked keys are never read. NumPy's exp
@@ -12,7 +13,7 @@ SOURCE = "plugins/lastbit/providers/numpy_attention.py"
 PLAIN = Contract(exp_ulp=4.0, source=f"{SOURCE}: two passes in f32 or f64")
 FEATURES = frozenset(
     {"scale", "causal", "window", "mask", "additive_mask", "causal_mask", "mask_bias", "bias", "softcap", "sinks"}
-    | {"gqa", "dv", "lse", "gradients"}
+    | {"gqa", "dv", "lse", "gradients", "packed"}
 )
 
 
@@ -50,15 +51,20 @@ def attention(
     bias: Any = None,
     softcap: float | None = None,
     sinks: Any = None,
+    cu_seqlens_q: Any = None,
+    cu_seqlens_k: Any = None,
 ) -> tuple[Any, ...]:
     """softmax(scale q k' + ..) v and the log-sum-exp, of q (b, hq, lq, d), k (b, hkv, lk, d), v (b, hkv, lk, dv).
 
-    With `grad_out`, the gradient of a loss by the result, also those by q, k and v. Causal and window count from the
-    bottom-right corner. A row without keys is zero, its log-sum-exp -inf (or its head's sink). Error: that of two f32
-    (f64) products and one exp a score, derived in docs/attention.md.
+    With `grad_out`, the gradient of a loss by the result, also those by q, k and v. With cumulative lengths the
+    operands are (1, h, total, d) and each sequence is on its own; these take scale, causal and window. Causal and
+    window count from the bottom-right corner. A row without keys is zero, its log-sum-exp -inf (or its head's sink).
+    Error: that of two f32 (f64) products and one exp a score, derived in docs/attention.md.
     """
     import numpy as np
 
+    if cu_seqlens_q is not None:
+        return packed(attention, q, k, v, cu_seqlens_q, cu_seqlens_k, scale=scale, causal=causal, window=window)
     working: Any = np.float64 if q.dtype == np.float64 else np.float32
     group = q.shape[1] // k.shape[1]
     wide_q, wide_k, wide_v = (np.asarray(x, working) for x in (q, np.repeat(k, group, 1), np.repeat(v, group, 1)))
