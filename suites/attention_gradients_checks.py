@@ -167,12 +167,13 @@ def _doubled(trial: Trial, given: Given, single: Obtained, verdict: Verdict) -> 
     got = obtain(trial, twice)
     if got.fault is not None:
         return got.fault
-    law, changed = "linearity", {}
+    law, changed = "linearity", dict[str, NDArray[np.bool_]]()
     for name, codes in gradients_of(got).items():
         fmt, before = Format.of(trial.formats[name]), gradients_of(single)[name]
         if codes is not None and before is not None:
             differs = fmt.decode(codes) != 2 * fmt.decode(before)
-            changed |= {name: differs} if differs.any() else {}
+            if differs.any():
+                changed[name] = differs
     if not changed:
         return with_note(verdict, law, "twice the bits' values")
     judged = judge_gradients(trial, twice, got)

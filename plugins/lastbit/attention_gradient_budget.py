@@ -123,7 +123,7 @@ def _weigh_rows(
         part.error[place] += factor * off + (power(5, work.u) * factor * (reach + off) if name != "v" else 0.0)
         part.reach[place] += max(factor, 1.0) * reach
         part.level[place] += np.matmul(gradient, right) * (problem.factor if name != "v" else 1.0)
-        part.lost[place] |= (found.lost if name == "q" else found.lost.T).any(1)[:, None]
+        part.lost[place] |= np.asarray((found.lost if name == "q" else found.lost.T).any(1))[:, None]
 
 
 def _sums(work: Working, left: Floats, right: Floats, reach: Floats, terms: int, flushed: float) -> Floats:
@@ -138,7 +138,7 @@ def _sums(work: Working, left: Floats, right: Floats, reach: Floats, terms: int,
         factor = float(power(4, u))
     else:
         factor = (1 + model.coefficient(terms)) * (1 + float(power(terms // max(model.terms, 1) + 4, u))) - 1
-    some = left.any(1)[:, None] * np.ones((1, right.shape[1]))
+    some = left.max(1, initial=0.0)[:, None] > 0
     lost = np.zeros(reach.shape)
     if work.rounding is not None:
         eta = Format.of(work.rounding.format).eta
@@ -168,7 +168,7 @@ def _grouped(contract: "Contract", formats: Mapping[str, str], name: str, part: 
         lost = lost | (size >= fmt.max)
     grouped = (shape[0], heads, group, *shape[2:])
     sums = [array.reshape(grouped).sum(2) for array in (error, part.reach, part.level)]
-    return Parts(sums[0], sums[1], sums[2], lost.reshape(grouped).any(2))
+    return Parts(sums[0], sums[1], sums[2], np.asarray(lost.reshape(grouped).any(2)))
 
 
 def _rounded(

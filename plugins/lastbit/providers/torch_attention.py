@@ -7,6 +7,7 @@ from typing import Any
 from lastbit.contract import Contract
 from lastbit.kernel import Kernel
 from lastbit.providers.torch_attention_gradients import differentiable
+from lastbit.providers.torch_attention_packed import document_mask, nested
 
 SDPA = "docs.pytorch.org/docs/stable/generated/torch.nn.functional.scaled_dot_product_attention.html"
 FLEX = "docs.pytorch.org/docs/stable/nn.attention.flex_attention.html"
@@ -19,9 +20,12 @@ WIDE = ("f64", "f32")
 NARROW = ("f16", "bf16")
 #: Parts of attention that every backend of scaled_dot_product_attention has.
 COMMON = frozenset({"scale", "causal", "mask", "additive_mask", "bias", "gqa", "gradients"})
-FLEXIBLE = frozenset({"scale", "causal", "window", "mask", "causal_mask", "bias", "softcap", "gqa", "dv", "lse"})
+FLEXIBLE = frozenset(
+    {"scale", "causal", "window", "mask", "causal_mask", "bias", "softcap", "gqa", "dv", "lse", "packed"}
+)
+NESTED = frozenset({"scale", "dv", "packed"})
 #: Each combination of options is compiled anew, which takes seconds: they are run in tier full.
-COMPILED = FLEXIBLE - {"lse"}
+COMPILED = FLEXIBLE - {"lse", "packed"}
 
 
 def kernels() -> tuple[Kernel, ...]:
@@ -40,6 +44,8 @@ def kernels() -> tuple[Kernel, ...]:
         _kernel("torch/sdpa-flash", flash, WIDE, COMMON, _flash(None), devices=("cpu",)),
         *(_kernel(f"torch/sdpa-flash-{fmt}", flash, (fmt,), COMMON, _flash(fmt)) for fmt in NARROW),
         *(_backend(name, fmt) for name in ("efficient", "cudnn") for fmt in NARROW),
+        _kernel("torch/nested", nested, WIDE, NESTED, _nested(None)),
+        *(_kernel(f"torch/nested-{fmt}", nested, (fmt,), NESTED, _nested(fmt)) for fmt in NARROW),
         _kernel("torch/flex", _flex, WIDE, FLEXIBLE, _flexible(None)),
         *(_kernel(f"torch/flex-{fmt}", _flex, (fmt,), FLEXIBLE, _flexible(fmt)) for fmt in NARROW),
         _kernel("torch/flex-compiled", _flex_compiled, WIDE[1:], COMPILED, _flexible(None), tier="full"),
@@ -70,6 +76,11 @@ def _flash(fmt: str | None) -> Contract:
 def _flexible(fmt: str | None) -> Contract:
     """flex_attention: probabilities in the operands' format, causal by a mask_mod of our own."""
     return Contract(masked_keys="computed", probabilities=fmt, source=f"{FLEX}: mask_mod; {FLEX_MATH}")
+
+
+def _nested(fmt: str | None) -> Contract:
+    """The math backend on nested tensors: the reference code, every step in the operands' format."""
+    return Contract(scores=fmt, probabilities=fmt, masked_keys="computed", source=f"{SDPA}: reference code")
 
 
 def formats(fmt: str, *, lse: bool = False) -> dict[str, str]:
@@ -208,6 +219,10 @@ def _block_mask(q: Any, k: Any, keywords: dict[str, Any]) -> Any:
     from torch.nn.attention.flex_attention import create_block_mask
 
     causal, window, mask = keywords.get("causal", False), keywords.get("window"), keywords.get("mask")
+    if "cu_seqlens_q" in keywords:
+        ends = keywords["cu_seqlens_q"], keywords["cu_seqlens_k"]
+        documents = document_mask(*ends, q, k, causal=causal, window=window)
+        return create_block_mask(documents, None, None, q.shape[2], k.shape[2], device=str(q.device))
     if not causal and window is None and mask is None:
         return None
     lq, lk = q.shape[2], k.shape[2]
