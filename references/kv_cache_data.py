@@ -266,4 +266,5 @@ def _scales(draw: CacheDraw, values: Floats, fmt: Format, name: str, *, heads: b
         return np.ldexp(1.0, np.arange(count) % 3 + 1) if name == "k" else np.ldexp(1.0, -1 - np.arange(count) % 3)
     largest = np.abs(values).max(axis=(0, 1, 3))
     largest = largest if heads else largest.max(keepdims=True)
+    largest = np.where(largest == 0, fmt.max, largest)  # tokens of zeros alone: a scale of 0 would make them NaN
     return Format.of(SCALE_FORMAT).round(largest / fmt.max)

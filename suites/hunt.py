@@ -51,6 +51,8 @@ def search(
     if not tally:
         return Verdict(Outcome.NOT_TESTED, f"no drawn case suits the kernel: {'; '.join(sorted(unsuited)[:3])}")
     passed, vacuous = tally.get(Outcome.PASS, 0), tally.get(Outcome.VACUOUS, 0)
+    if set(tally) == {Outcome.UNSUPPORTED}:
+        return Verdict(Outcome.UNSUPPORTED, f"the kernel supports none of {tally[Outcome.UNSUPPORTED]} drawn cases")
     if not passed:
         return Verdict(Outcome.VACUOUS, f"none of {sum(tally.values())} drawn cases could be judged")
     note = f"{passed} cases passed, {vacuous} vacuous, {sum(tally.values()) - passed - vacuous} not judged"

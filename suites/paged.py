@@ -3,6 +3,8 @@
 from lastbit.case import Check
 from lastbit.suites import paged_cases as cases
 from lastbit.suites import paged_checks as checks
+from lastbit.suites.hunt import has_hunt
+from lastbit.suites.paged_hunt import hunt
 from lastbit.suites.paged_trial import has_data
 
 CHECKS: tuple[Check, ...] = (
@@ -109,5 +111,13 @@ CHECKS: tuple[Check, ...] = (
         checks.alone,
         has_data,
         "A sequence's bits depend on the others of the batch, against the contract; or it is wrong alone.",
+    ),
+    Check(
+        "hunt",
+        "paged_attention",
+        cases.HUNT,
+        hunt,
+        has_hunt,
+        "Some combination of sizes, pages, options and data, found by search and shrunk, breaks the law.",
     ),
 )
