@@ -179,11 +179,14 @@ def compiled(function, values, types, target):
 found = []
 for target in (GPUTarget("cuda", 90, 32), GPUTarget("hip", "gfx942", 64)):
     types = {name: "*bf16" for name in ("q", "k", "v", "out")} | {"lse": "*fp32", "scale": "fp32"}
+    types |= {"ends_q": "*i32", "ends_k": "*i32"}
     blocks = {"BM": 32, "BN": 32, "BD": 64, "BV": 64, "q_d": 1, "k_d": 1, "v_d": 1}
-    found.append(compiled(forward, blocks, types, target))
+    for packed in (False, True):
+        found.append(compiled(forward, blocks | {"PACKED": packed}, types, target))
     types = {"parts_out": "*fp32", "parts_lse": "*fp32", "out": "*bf16", "lse": "*fp32"}
     found.append(compiled(combine, {"BM": 32, "BV": 64}, types, target))
-print("mma.sync" in found[0], len(found[1]) > 0, "v_mfma" in found[2], len(found[3]) > 0)
+matrix = ["mma.sync" in text for text in found[:2]] + ["v_mfma" in text for text in found[3:5]]
+print(*matrix, len(found[2]) > 0, len(found[5]) > 0)
 """
 
 
@@ -196,4 +199,4 @@ def test_triton_attention_compiles_for_gpus_that_are_not_here(tmp_path: Path) ->
     command = [sys.executable, "-c", path + COMPILE]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert result.returncode == 0, result.stderr[-2000:]
-    assert result.stdout.split() == ["True"] * 4
+    assert result.stdout.split() == ["True"] * 6

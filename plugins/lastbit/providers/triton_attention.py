@@ -24,7 +24,7 @@ OFFERED = (
     ("split-kv", PARTS, "f16", "standard"),
     ("split-kv", PARTS, "bf16", "standard"),
 )
-FEATURES = frozenset({"scale", "causal", "window", "gqa", "dv", "lse"})
+FEATURES = frozenset({"scale", "causal", "window", "gqa", "dv", "lse", "packed"})
 
 
 def kernels() -> tuple[Kernel, ...]:
@@ -74,18 +74,26 @@ def _run(parts: int, compiled: bool) -> Callable[..., Any]:
         scale: float | None = None,
         causal: bool = False,
         window: tuple[int, int] | None = None,
+        cu_seqlens_q: Any = None,
+        cu_seqlens_k: Any = None,
     ) -> tuple[Any, Any]:
         import torch
 
         (b, hq, lq, d), (hkv, lk), dv = q.shape, k.shape[1:3], v.shape[3]
         if q.dtype == torch.bfloat16 and not compiled:
-            wide, lse = run(q.float(), k.float(), v.float(), scale=scale, causal=causal, window=window)
+            options = {"scale": scale, "causal": causal, "window": window}
+            ends = {"cu_seqlens_q": cu_seqlens_q, "cu_seqlens_k": cu_seqlens_k}
+            wide, lse = run(q.float(), k.float(), v.float(), **options, **ends)
             return wide.bfloat16(), lse
         out = torch.empty((b, hq, lq, dv), dtype=q.dtype, device=q.device)
         lse = torch.empty((b, hq, lq), dtype=torch.float32, device=q.device)
         if not lse.numel():
             return out, lse
-        each = -(-max(lk, 1) // parts)
+        packed, sequences, longest = cu_seqlens_q is not None, b, (lq, lk)
+        if packed:
+            sequences = cu_seqlens_q.numel() - 1
+            longest = tuple(int(ends.diff().max()) for ends in (cu_seqlens_q, cu_seqlens_k))
+        each = -(-max(longest[1], 1) // parts)
         far = lq + lk
         left, right = (far if side < 0 else min(side, far) for side in window or (-1, -1))
         right = min(right, 0) if causal else right
@@ -93,13 +101,14 @@ def _run(parts: int, compiled: bool) -> Callable[..., Any]:
         if parts > 1:
             split_out = torch.empty((parts, b, hq, lq, dv), dtype=torch.float32, device=q.device)
             split_lse = torch.empty((parts, b, hq, lq), dtype=torch.float32, device=q.device)
-        blocks = {"BM": BM, "BN": BN, "BD": _padded(d), "BV": _padded(dv)}
+        blocks = {"BM": BM, "BN": BN, "BD": _padded(d), "BV": _padded(dv), "PACKED": packed}
         strides = (*q.stride(), *k.stride(), *v.stride())
         sizes = (hq, hq // hkv, lq, lk, d, dv, left, right, each)
         factor = d**-0.5 if scale is None else scale
         forward, combine = _jit()
-        grid = (-(-lq // BM), b * hq, parts)
-        forward[grid](q, k, v, split_out, split_lse, factor, *strides, *sizes, **blocks)
+        grid = (-(-longest[0] // BM), sequences * hq, parts)
+        ends = (cu_seqlens_q, cu_seqlens_k) if packed else (lse, lse)  # not read
+        forward[grid](q, k, v, split_out, split_lse, *ends, factor, *strides, *sizes, **blocks)
         if parts > 1:
             count = b * hq * lq
             combine[(-(-count // BM),)](split_out, split_lse, out, lse, parts, count, dv, BM=BM, BV=_padded(dv))

@@ -9,6 +9,8 @@ def forward(
     v: tl.tensor,
     out: tl.tensor,
     lse: tl.tensor,
+    ends_q: tl.tensor,
+    ends_k: tl.tensor,
     scale: tl.tensor,
     q_b: tl.tensor,
     q_h: tl.tensor,
@@ -35,6 +37,7 @@ def forward(
     BN: tl.constexpr,
     BD: tl.constexpr,
     BV: tl.constexpr,
+    PACKED: tl.constexpr,
 ) -> None:
     """One tile of BM queries of one head over one part of the keys, by online softmax.
 
@@ -42,7 +45,8 @@ def forward(
     A query at `place` = its row + lk - lq (bottom-right) sees keys place - left .. place + right. Program 2 takes the
     keys from length * program to that + length; out (parts, b * hq, lq, dv) and lse (parts, b * hq, lq), contiguous,
     hold each part's own mean and log-sum-exp: zero and -inf for a part that a row sees nothing of.
-    Grid: (tiles of lq, b * hq, parts). Sums in f32; P is cast to the type of v.
+    PACKED: b is 1, and sequence s has the queries ends_q[s] .. ends_q[s + 1] of lq and the keys of ends_k likewise.
+    Grid: (tiles of a sequence's queries, sequences * hq, parts). Sums in f32; P is cast to the type of v.
     """
     tile = tl.program_id(0)
     row = tl.program_id(1)
@@ -52,6 +56,17 @@ def forward(
     rows = tile * BM + tl.arange(0, BM)
     depth = tl.arange(0, BD)
     width = tl.arange(0, BV)
+    at = (part * tl.num_programs(1) + row).to(tl.int64) * lq
+    if PACKED:
+        first_q = tl.load(ends_q + batch).to(tl.int64)
+        first_k = tl.load(ends_k + batch).to(tl.int64)
+        at = (part * heads + head) * lq + first_q
+        lq = tl.load(ends_q + batch + 1) - first_q
+        lk = tl.load(ends_k + batch + 1) - first_k
+        q += first_q * q_l
+        k += first_k * k_l
+        v += first_k * v_l
+        batch = 0
     q += batch * q_b + head * q_h
     k += batch * k_b + (head // group) * k_h
     v += batch * v_b + (head // group) * v_h
@@ -86,7 +101,7 @@ def forward(
     divisor = tl.where(total == 0.0, 1.0, total)
     mean = mean / divisor[:, None]
     log = tl.where(total == 0.0, float("-inf"), top + tl.log(divisor))
-    at = (part * tl.num_programs(1) + row).to(tl.int64) * lq + rows
+    at += rows
     inside = (rows[:, None] < lq) & (width[None, :] < dv)
     tl.store(out + at[:, None] * dv + width[None, :], mean.to(out.dtype.element_ty), mask=inside)
     tl.store(lse + at, log, mask=rows < lq)
