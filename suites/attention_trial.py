@@ -108,7 +108,8 @@ def has_data(trial: Trial) -> str:
     if missing:
         return missing
     options = {**call_options(trial), "causal_alignment": trial.contract.causal_alignment}
-    return reason_not(trial.case.recipe, drawn_formats(trial), sizes(trial), options) or unplaceable(trial)
+    extras = tuple(name for name in dict(trial.case.options) if name in EXTRAS)
+    return reason_not(trial.case.recipe, drawn_formats(trial), sizes(trial), options, extras) or unplaceable(trial)
 
 
 def wanted(trial: Trial) -> set[str]:
