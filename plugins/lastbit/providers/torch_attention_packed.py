@@ -34,9 +34,9 @@ def nested(q: Any, k: Any, v: Any, *, cu_seqlens_q: Any = None, cu_seqlens_k: An
     b, heads, lq = q.shape[:3]
     if cu_seqlens_q is None:
         cu_seqlens_q, cu_seqlens_k = (torch.arange(b + 1, device=q.device) * length for length in (lq, k.shape[2]))
-    cut = [_jagged(x, cu) for x, cu in ((q, cu_seqlens_q), (k, cu_seqlens_k), (v, cu_seqlens_k))]
+    rows, keys, values = (_jagged(x, cu) for x, cu in ((q, cu_seqlens_q), (k, cu_seqlens_k), (v, cu_seqlens_k)))
     try:
-        out = scaled_dot_product_attention(*cut, scale=scale).transpose(1, 2).values()
+        out = scaled_dot_product_attention(rows, keys, values, scale=scale).transpose(1, 2).values()
     except RuntimeError as error:
         if "No viable backend" in str(error):
             raise NotImplementedError("no backend takes these nested tensors") from error
@@ -48,7 +48,7 @@ def _jagged(x: Any, cu: Any) -> Any:
     """The sequences of x (b, h, length, d) that end at `cu`, as a nested tensor (sequences, h, *, d)."""
     import torch
 
-    rows = x.transpose(1, 2).reshape(-1, x.shape[1], x.shape[3])
+    rows = x.transpose(1, 2).reshape(-1, x.shape[1], x.shape[3]).contiguous()
     return torch.nested.nested_tensor_from_jagged(rows, cu.long()).transpose(1, 2)
 
 

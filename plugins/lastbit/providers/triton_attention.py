@@ -81,19 +81,19 @@ def _run(parts: int, compiled: bool) -> Callable[..., Any]:
 
         (b, hq, lq, d), (hkv, lk), dv = q.shape, k.shape[1:3], v.shape[3]
         if q.dtype == torch.bfloat16 and not compiled:
-            options = {"scale": scale, "causal": causal, "window": window}
-            ends = {"cu_seqlens_q": cu_seqlens_q, "cu_seqlens_k": cu_seqlens_k}
-            wide, lse = run(q.float(), k.float(), v.float(), **options, **ends)
+            given: dict[str, Any] = {"scale": scale, "causal": causal, "window": window}
+            given |= {"cu_seqlens_q": cu_seqlens_q, "cu_seqlens_k": cu_seqlens_k}
+            wide, lse = run(q.float(), k.float(), v.float(), **given)
             return wide.bfloat16(), lse
         out = torch.empty((b, hq, lq, dv), dtype=q.dtype, device=q.device)
         lse = torch.empty((b, hq, lq), dtype=torch.float32, device=q.device)
         if not lse.numel():
             return out, lse
-        packed, sequences, longest = cu_seqlens_q is not None, b, (lq, lk)
+        packed, sequences, queries, keys = cu_seqlens_q is not None, b, lq, lk
         if packed:
             sequences = cu_seqlens_q.numel() - 1
-            longest = tuple(int(ends.diff().max()) for ends in (cu_seqlens_q, cu_seqlens_k))
-        each = -(-max(longest[1], 1) // parts)
+            queries, keys = (int(ends.diff().max()) for ends in (cu_seqlens_q, cu_seqlens_k))
+        each = -(-max(keys, 1) // parts)
         far = lq + lk
         left, right = (far if side < 0 else min(side, far) for side in window or (-1, -1))
         right = min(right, 0) if causal else right
@@ -106,7 +106,7 @@ def _run(parts: int, compiled: bool) -> Callable[..., Any]:
         sizes = (hq, hq // hkv, lq, lk, d, dv, left, right, each)
         factor = d**-0.5 if scale is None else scale
         forward, combine = _jit()
-        grid = (-(-longest[0] // BM), sequences * hq, parts)
+        grid = (-(-queries // BM), sequences * hq, parts)
         ends = (cu_seqlens_q, cu_seqlens_k) if packed else (lse, lse)  # not read
         forward[grid](q, k, v, split_out, split_lse, *ends, factor, *strides, *sizes, **blocks)
         if parts > 1:
