@@ -125,3 +125,27 @@ def bf16_scores(patch: pytest.MonkeyPatch) -> None:
 def padding_seen(patch: pytest.MonkeyPatch) -> None:
     """Padding is attended to."""
     patch.setattr(masking_utils, "prepare_padding_mask", lambda mask, length, offset: None)
+
+
+def codes_unscaled(patch: pytest.MonkeyPatch) -> None:
+    """FP8 codes are read as if their scale were 1."""
+    patch.setattr(cache_utils.Fp8QuantizedLayer, "_dequantize", lambda self, stored: stored[0].to(self.dtype))
+
+
+def codes_in_bf16(patch: pytest.MonkeyPatch) -> None:
+    """Dequantized keys and values are rounded to bf16 before they are what the model computes in."""
+    right = cache_utils.Fp8QuantizedLayer._dequantize
+    patch.setattr(
+        cache_utils.Fp8QuantizedLayer, "_dequantize", lambda self, x: right(self, x).bfloat16().to(self.dtype)
+    )
+
+
+def newest_code_lost(patch: pytest.MonkeyPatch) -> None:
+    """The token that was just stored is a copy of the one before it."""
+    right = cache_utils.Fp8QuantizedLayer._dequantize
+
+    def wrong(self: Any, stored: Any) -> Any:
+        found = right(self, stored)
+        return torch.cat([found[:, :, :-1], found[:, :, -2:-1]], 2) if found.shape[2] > 1 else found
+
+    patch.setattr(cache_utils.Fp8QuantizedLayer, "_dequantize", wrong)

@@ -49,3 +49,20 @@ def test_fault_in_transformers_is_caught_by_name(
     failing = {finding.check for finding in report.findings if finding.outcome.failed}
     assert failing == set(checks.split())
     assert Outcome.CRASHED not in {finding.outcome for finding in report.findings}
+
+
+@pytest.mark.parametrize(
+    ("plant", "checks"),
+    [
+        (faulty.codes_unscaled, {"exact", "bound"}),
+        (faulty.codes_in_bf16, {"bound"}),
+        (faulty.newest_code_lost, {"exact", "bound"}),
+        (faulty.scale_squared, {"bound"}),
+    ],
+)
+def test_fault_in_fp8_cache_is_caught_by_name(
+    plant: faulty.Plant, checks: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(monkeypatch)
+    report = verify(KERNELS["transformers/fp8_cache_decode"], tier="smoke", seed=3)
+    assert {finding.check for finding in report.findings if finding.outcome.failed} == checks

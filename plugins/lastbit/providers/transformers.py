@@ -1,6 +1,7 @@
 """Hugging Face Transformers: its attention functions, and its KV caches as a model fills and reads them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
@@ -11,6 +12,7 @@ from lastbit.kernel import Kernel
 from lastbit.providers.torch_attention import CPU_FLASH, EXP_U20, FLEX_MATH, SDPA, formats
 from lastbit.providers.transformers_attention import eager, eager_softcap, flex, flex_compiled, sdpa
 from lastbit.providers.transformers_caches import CACHES, PHASES, through_cache
+from lastbit.providers.transformers_fp8 import decode_kernel
 
 #: First version whose attention functions, mask functions and caches are called as here.
 OLDEST = 5
@@ -28,6 +30,8 @@ EAGER = frozenset({"scale", "causal", "window", "additive_mask", "bias", "gqa", 
 SOFTCAP = frozenset({"scale", "causal", "additive_mask", "softcap", "gqa", "dv"})
 SDPA_PARTS = EAGER | {"mask", "causal_mask"}
 FLEX_PARTS = EAGER | {"mask", "causal_mask", "mask_bias", "softcap"}
+#: An added mask ends the process: compiled for the CPU, a score_mod that indexes in steps corrupts memory.
+COMPILED = FLEX_PARTS - {"additive_mask"}
 CACHED = frozenset({"scale", "causal", "gqa"})
 #: A case without "causal" is run as one sequence for each query, and prefill works through all of a sequence's queries.
 CACHE_LIMIT = 2_000_000
@@ -42,7 +46,7 @@ def kernels() -> tuple[Kernel, ...]:
         if find_spec(library) is None:
             raise ModuleNotFoundError(f"No module named {library!r}")
     _check_version()
-    return (*_functions(), *_caches())
+    return (*_functions(), *_caches(), *_quantized())
 
 
 def _check_version() -> None:
@@ -64,7 +68,7 @@ def _functions() -> tuple[Kernel, ...]:
             _kernel("flex", fmt, flex, FLEX_PARTS, _flex(fmt)),
         ]
         if fmt != "f64":  # PyTorch does not compile it
-            found.append(_kernel("flex-compiled", fmt, flex_compiled, FLEX_PARTS, _flex(fmt), tier="full"))
+            found.append(_kernel("flex-compiled", fmt, flex_compiled, COMPILED, _flex(fmt), tier="full"))
     return tuple(found)
 
 
@@ -82,6 +86,20 @@ def _caches() -> tuple[Kernel, ...]:
         for cache, kind in CACHES.items()
         for phase in PHASES
         for fmt in FORMATS
+    )
+
+
+def _quantized() -> tuple[Kernel, ...]:
+    """The FP8 cache, whose dequantized keys and values are rounded to the format of q."""
+    return tuple(
+        decode_kernel(
+            _name("fp8_cache_decode", fmt),
+            fmt,
+            replace(_sdpa(fmt, f"{CACHE_UTILS}: Fp8QuantizedLayer"), input_rounding=_narrow(fmt)),
+            _tier(fmt),
+        )
+        for fmt in FORMATS
+        if fmt != "f64"  # whose keys would be rounded to f32
     )
 
 
@@ -114,6 +132,14 @@ def _flex(fmt: str) -> Contract:
     return Contract(masked_keys="computed", probabilities=_narrow(fmt), source=source)
 
 
+def _name(name: str, fmt: str) -> str:
+    return f"transformers/{name}{'' if fmt == 'f32' else '-' + fmt}"
+
+
+def _tier(fmt: str) -> str:
+    return "smoke" if fmt in SMOKE else "standard"
+
+
 def _narrow(fmt: str) -> str | None:
     return fmt if fmt in ("f16", "bf16") else None
 
@@ -129,13 +155,13 @@ def _kernel(
     limit: int | None = None,
 ) -> Kernel:
     return Kernel(
-        name=f"transformers/{name}{'' if fmt == 'f32' else '-' + fmt}",
+        name=_name(name, fmt),
         op="attention",
         run=run,
         formats=formats(fmt),
         contract=contract,
         features=features,
-        tier=tier or ("smoke" if fmt in SMOKE else "standard"),
+        tier=tier or _tier(fmt),
         limit=limit,
         tile={"lq": 32, "lk": 32},
     )

@@ -107,19 +107,35 @@ def _attend(
     """What the last layer's attention gives for the queries, after a model worked through all tokens."""
     import torch
 
-    kind, (batch, hq, lq, d), (_, hkv, lk, _) = CACHES[cache], q.shape, k.shape
-    if d % 2:
-        raise NotImplementedError("Transformers' decoders refuse an odd head size")
+    kind, (batch, hq, lq, d), lk = CACHES[cache], q.shape, k.shape[2]
     window = (lk + SPARE if left is None else left + 1) if kind.sliding else None
-    model = _model(hq, hkv, d, attention, window, q.dtype, q.device)
-    model.layers[-1].self_attn.scaling = d**-0.5 if scale is None else scale
+    model = decoder(q, k, attention, window)
     past = lk - lq
-    tokens = _Tokens(torch.cat([q.new_zeros(batch, hq, past, d), q], 2), k, v)
+    queries = torch.cat([q.new_zeros(batch, hq, past, d), q], 2)
     store = _cache(kind, model.config, lk + SPARE)
+    return attend(model, store, PHASES[phase](past, lq), queries, k, v, scale)[:, :, past:]
+
+
+def attend(model: Any, cache: Any, parts: Iterable[int], q: Any, k: Any, v: Any, scale: float | None = None) -> Any:
+    """What the last layer's attention gives for q (b, hq, n, d), k and v (b, hkv, n, d), tokens after the cache's.
+
+    The model works through them in forward calls of `parts` tokens.
+    """
+    import torch
+
+    model.layers[-1].self_attn.scaling = q.shape[3] ** -0.5 if scale is None else scale
+    tokens = _Tokens(q, k, v)
     with torch.no_grad(), tokens.handed_to(model):
-        for count in PHASES[phase](past, lq):
-            tokens.forward(model, store, count)
-    return torch.cat(tokens.given, 1)[:, past:].unflatten(2, (hq, -1)).transpose(1, 2)
+        for count in parts:
+            tokens.forward(model, cache, count)
+    return torch.cat(tokens.given, 1).unflatten(2, (q.shape[1], -1)).transpose(1, 2)
+
+
+def decoder(q: Any, k: Any, attention: str, window: int | None = None) -> Any:
+    """A model of the heads, size, dtype and device of q and k; kept, and to be left as it is."""
+    if q.shape[3] % 2:
+        raise NotImplementedError("Transformers' decoders refuse an odd head size")
+    return _model(q.shape[1], k.shape[1], q.shape[3], attention, window, q.dtype, q.device)
 
 
 class _Tokens:
