@@ -82,6 +82,7 @@ CAUSAL_CASES = (
     _case("sharp", options=CAUSAL, lq=5, b=3, tier="standard"),
 )
 WINDOW = (
+    _small("normal", options=(("window", "4:0"),)),
     _case("normal", options=(("window", "4:0"),)),
     _case("normal", options=(("window", "9:0"), *NAN)),
     _case("sharp", options=(*CAUSAL, ("window", "7:0")), lq=3),

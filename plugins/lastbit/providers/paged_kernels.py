@@ -50,6 +50,9 @@ def append_kernel(
     inplace: bool,
     pairs: tuple[tuple[str, str], ...] = PAIRS,
     framework: str = "torch",
+    devices: tuple[str, ...] = ("cpu", "cuda"),
+    limit: int | None = None,
+    tier: str = "smoke",
 ) -> Kernel:
     """A KV append kernel over caches of the formats of the tokens and of 8 bits."""
     return Kernel(
@@ -59,8 +62,10 @@ def append_kernel(
         formats=[{"k": x, "v": x, "k_cache": cache, "v_cache": cache, "out": cache} for x, cache in pairs],
         contract=contract,
         framework=framework,
-        devices=("cpu", "cuda") if framework == "torch" else ("cpu",),
+        devices=devices if framework == "torch" else ("cpu",),
         features=frozenset({"scales", "head_scales", "padding"} | ({"inplace"} if inplace else set())),
+        limit=limit,
+        tier=tier,
     )
 
 

@@ -18,6 +18,7 @@ def decode(
     d: tl.tensor,
     dv: tl.tensor,
     scale_step: tl.tensor,
+    left: tl.tensor,
     q_sequence: tl.tensor,
     q_head: tl.tensor,
     q_d: tl.tensor,
@@ -39,8 +40,9 @@ def decode(
 ) -> None:
     """One query's attention over the pages of its sequence, by an online softmax in f32, one page at a time.
 
-    Grid: (sequences, query heads). `out` is contiguous; strides are in elements, `scale_step` 0 where one scale is for
-    all heads. BLOCK, D and DV are powers of two that hold block, d and dv; places without a token are not loaded.
+    Grid: (sequences, query heads). The query is the last token's; it sees `left` tokens before its own, all of them
+    where `left` is negative. `out` is contiguous; strides are in elements, `scale_step` 0 where one scale is for all
+    heads. BLOCK, D and DV are powers of two that hold block, d and dv; places without a token are not loaded.
     """
     sequence = tl.program_id(0).to(tl.int64)
     head = tl.program_id(1).to(tl.int64)
@@ -58,9 +60,10 @@ def decode(
     top = tl.full((1,), float("-inf"), tl.float32)
     total = tl.zeros((1,), tl.float32)
     result = tl.zeros((DV,), tl.float32)
-    for start in range(0, length, block):
+    first = tl.where(left < 0, 0, tl.maximum(length - 1 - left, 0))
+    for start in range(first // block * block, length, block):
         page = tl.load(table + sequence * table_sequence + (start // block) * table_page).to(tl.int64)
-        held = (place < block) & (start + place < length)
+        held = (place < block) & (start + place < length) & (start + place >= first)
         keys = tl.load(k + page * k_page, mask=held[:, None] & (dims[None, :] < d), other=0.0).to(tl.float32)
         logits = tl.sum(keys * query[None, :], axis=1) * (scale * by_key)
         logits = tl.where(held, logits, float("-inf"))
