@@ -67,6 +67,7 @@ STATISTICS = (
 
 SPECIAL = (
     Case("normal", sizes(6, 20, hq=2)),
+    Case("normal", sizes(6, 6, hq=2)),
     Case("normal", sizes(8, 20, hq=2), options=(("causal", 1),)),
     Case("normal", sizes(33, 70, 32, hq=2), tier="standard"),
 )
