@@ -80,8 +80,8 @@ def decode(attend: Callable[..., Any], q: Any, k_cache: Any, v_cache: Any, block
 def decode_mha(attend: Callable[..., Any], q: Any, k_cache: Any, v_cache: Any, block_table: Any, seq_lens: Any) -> Any:
     """decode_attention_fwd of heads with keys of their own: those of a group are repeated."""
     group = q.shape[1] // k_cache.shape[2]
-    caches = (x.repeat_interleave(group, 2) for x in (k_cache, v_cache))
-    return _decoded(attend, q, *caches, block_table, seq_lens)
+    k_cache, v_cache = (x.repeat_interleave(group, 2) for x in (k_cache, v_cache))
+    return _decoded(attend, q, k_cache, v_cache, block_table, seq_lens)
 
 
 def extend(
