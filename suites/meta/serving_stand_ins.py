@@ -259,3 +259,32 @@ STAND_INS: dict[tuple[str, str], Callable[..., Any]] = {
     ("prefill_attention", "context_attention_fwd"): prefill,
     ("cache_ops", "launch_reshape_and_cache_flash"): append,
 }
+
+#: Cases by op that between them use every argument of an adapter: pages, heads, tokens, windows, scales, layouts.
+CASES = {
+    "paged_attention": (
+        "exact one_hot/b3-hq2-hkv1-lq1-d16-dv16-block8-len19/pages=shuffled",
+        "bound normal/b3-hq2-hkv1-lq1-d16-dv16-block8-len19/pages=shuffled/scale=tensor",
+        "pages one_hot/b5-hq4-hkv2-lq1-d16-dv16-block8-len27/pages=shared",
+        "heads one_hot/b3-hq3-hkv3-lq1-d16-dv16-block8-len27/pages=shuffled",
+        "causal one_hot/b5-hq4-hkv2-lq3-d16-dv16-block8-len27/pages=shuffled/causal=1",
+        "window sharp/b5-hq4-hkv2-lq3-d16-dv16-block8-len27/pages=shuffled/causal=1/window=7:0",
+        "window normal/b5-hq4-hkv2-lq1-d16-dv16-block8-len27/pages=shuffled/window=4:0",
+        "layout one_hot/b3-hq2-hkv1-lq1-d16-dv16-block8-len19/q:interleaved/pages=shuffled",
+    ),
+    "attention": (
+        "masks one_hot/batch1-hq1-hkv1-lq5-lk21-d16-dv16/causal=1",
+        "masks one_hot/batch1-hq1-hkv1-lq17-lk17-d16-dv16/causal=1/window=2:0",
+        "masks one_hot/batch1-hq1-hkv1-lq9-lk20-d16-dv16/window=3:1",
+        "bound sharp/batch1-hq1-hkv1-lq5-lk33-d16-dv16/scale=0.3",
+        "features sharp/batch1-hq1-hkv1-lq5-lk21-d16-dv16/softcap=5",
+        "features sharp/batch1-hq2-hkv2-lq5-lk21-d16-dv16/sinks=heads",
+        "features one_hot/batch1-hq4-hkv2-lq3-lk11-d16-dv16/causal=1",
+    ),
+    "kv_append": (
+        "exact bits/tokens13-hkv2-d16-dv16-block8-pages7/slots=shuffled",
+        "exact near_ties/tokens13-hkv2-d16-dv16-block8-pages7/slots=shuffled/scale=tensor",
+        "untouched bits/tokens5-hkv2-d16-dv16-block8-pages7/slots=shuffled",
+        "padding bits/tokens17-hkv2-d16-dv16-block8-pages7/slots=padding",
+    ),
+}
