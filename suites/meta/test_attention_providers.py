@@ -167,6 +167,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from triton.runtime.jit import JITFunction
+from lastbit.providers.triton_attention_backward import keys_and_values, queries
 from lastbit.providers.triton_attention_kernels import combine, forward
 
 def compiled(function, values, types, target):
@@ -183,10 +184,14 @@ for target in (GPUTarget("cuda", 90, 32), GPUTarget("hip", "gfx942", 64)):
     blocks = {"BM": 32, "BN": 32, "BD": 64, "BV": 64, "q_d": 1, "k_d": 1, "v_d": 1}
     for packed in (False, True):
         found.append(compiled(forward, blocks | {"PACKED": packed}, types, target))
+    blocks |= {"g_d": 1}
+    types |= {name: "*bf16" for name in ("g", "dq", "dk", "dv")}
+    found.append(compiled(keys_and_values, blocks, types, target))
+    found.append(compiled(queries, blocks, types, target))
     types = {"parts_out": "*fp32", "parts_lse": "*fp32", "out": "*bf16", "lse": "*fp32"}
     found.append(compiled(combine, {"BM": 32, "BV": 64}, types, target))
-matrix = ["mma.sync" in text for text in found[:2]] + ["v_mfma" in text for text in found[3:5]]
-print(*matrix, len(found[2]) > 0, len(found[5]) > 0)
+matrix = ["mma.sync" in text for text in found[:4]] + ["v_mfma" in text for text in found[5:9]]
+print(*matrix, len(found[4]) > 0, len(found[9]) > 0)
 """
 
 
@@ -199,4 +204,4 @@ def test_triton_attention_compiles_for_gpus_that_are_not_here(tmp_path: Path) ->
     command = [sys.executable, "-c", path + COMPILE]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert result.returncode == 0, result.stderr[-2000:]
-    assert result.stdout.split() == ["True"] * 6
+    assert result.stdout.split() == ["True"] * 10

@@ -7,6 +7,7 @@ from typing import Any
 from lastbit.contract import Contract
 from lastbit.kernel import Kernel
 from lastbit.providers.triton import ready
+from lastbit.providers.triton_attention_gradients import gradients
 
 SOURCE = "plugins/lastbit/providers/triton_attention_kernels.py"
 #: Queries and keys of a tile; head sizes are padded to a power of two of at least 16.
@@ -37,11 +38,11 @@ def kernels() -> tuple[Kernel, ...]:
         Kernel(
             name=f"triton/{name}" + (f"-{fmt}" if fmt != "f32" else ""),
             op="attention",
-            run=_run(parts, compiled),
+            run=_run(parts, compiled) if parts > 1 else _with_gradients(_run(parts, compiled), compiled),
             formats=({"q": fmt, "k": fmt, "v": fmt, "out": fmt, "lse": "f32"},),
             contract=_contract(fmt, compiled),
             devices=("cuda",) if compiled else ("cpu",),
-            features=FEATURES,
+            features=FEATURES if parts > 1 else FEATURES | {"gradients"},
             limit=None if compiled else INTERPRETED_LIMIT,
             tier="smoke" if compiled else tier,
             tile={"lq": BM, "lk": BN},
@@ -94,9 +95,7 @@ def _run(parts: int, compiled: bool) -> Callable[..., Any]:
             sequences = cu_seqlens_q.numel() - 1
             queries, keys = (int(ends.diff().max()) for ends in (cu_seqlens_q, cu_seqlens_k))
         each = -(-max(keys, 1) // parts)
-        far = lq + lk
-        left, right = (far if side < 0 else min(side, far) for side in window or (-1, -1))
-        right = min(right, 0) if causal else right
+        left, right = _sides(lq, lk, causal, window)
         split_out, split_lse = out, lse
         if parts > 1:
             split_out = torch.empty((parts, b, hq, lq, dv), dtype=torch.float32, device=q.device)
@@ -115,6 +114,37 @@ def _run(parts: int, compiled: bool) -> Callable[..., Any]:
         return out, lse
 
     return run
+
+
+def _with_gradients(run: Callable[..., Any], compiled: bool) -> Callable[..., Any]:
+    """`run`, which with `grad_out` also returns dq, dk and dv; bf16 operands are interpreted as f32."""
+
+    def both(q: Any, k: Any, v: Any, *, grad_out: Any = None, **options: Any) -> Any:
+        import torch
+
+        out, lse = run(q, k, v, **options)
+        if grad_out is None:
+            return out, lse
+        operands, scale = (q, k, v, grad_out, out), options.get("scale")
+        if q.dtype == torch.bfloat16 and not compiled:
+            operands = tuple(x.float() for x in operands)
+        found = gradients(
+            operands[:3],
+            *operands[3:],
+            lse,
+            q.shape[3] ** -0.5 if scale is None else scale,
+            _sides(q.shape[2], k.shape[2], options.get("causal", False), options.get("window")),
+            (_padded(q.shape[3]), _padded(v.shape[3])),
+        )
+        return out, lse, *(x.to(q.dtype) for x in found)
+
+    return both
+
+
+def _sides(lq: int, lk: int, causal: bool, window: tuple[int, int] | None) -> tuple[int, int]:
+    """Keys that a query sees to its left and right."""
+    left, right = (lq + lk if side < 0 else min(side, lq + lk) for side in window or (-1, -1))
+    return left, min(right, 0) if causal else right
 
 
 def _padded(size: int) -> int:
