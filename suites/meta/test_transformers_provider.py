@@ -76,7 +76,7 @@ def test_smoke_covers_each_function_cache_and_phase() -> None:
     assert len({kernel.name for kernel in kernels}) == len(kernels)
     plain = {kernel.name for kernel in kernels if kernel.formats["out"] == "f32"}
     smoke = {kernel.name for kernel in kernels if kernel.tier == "smoke"}
-    assert plain - smoke == {"transformers/flex-compiled"}
+    assert {name for name in plain - smoke if not name.endswith("-eager")} == {"transformers/flex-compiled"}
     assert {kernel.formats["out"] for kernel in kernels} == {"f64", "f32", "f16", "bf16"}
 
 

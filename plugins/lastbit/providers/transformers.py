@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from itertools import product
 from typing import Any
 
 from lastbit.contract import Contract
@@ -18,6 +19,7 @@ from lastbit.providers.transformers_fp8 import decode_kernel
 OLDEST = 5
 LLAMA = "transformers/models/llama/modeling_llama.py: eager_attention_forward"
 GEMMA2 = "transformers/models/gemma2/modeling_gemma2.py: eager_attention_forward"
+SMOLLM3 = "transformers/models/smollm3/modeling_smollm3.py: eager_attention_forward"
 INTEGRATIONS = "transformers/integrations"
 MASKS = "transformers/masking_utils.py"
 CACHE_UTILS = "transformers/cache_utils.py"
@@ -73,20 +75,17 @@ def _functions() -> tuple[Kernel, ...]:
 
 
 def _caches() -> tuple[Kernel, ...]:
-    return tuple(
-        _kernel(
-            f"{cache}_{phase}",
-            fmt,
-            through_cache(cache, phase, "sdpa"),
-            CACHED | ({"window"} if kind.sliding else set()),
-            _sdpa(fmt, f"{CACHE_UTILS}: {kind.layer}"),
-            tier="smoke" if (phase, fmt) in SMOKE_PHASES else "standard",
-            limit=CACHE_LIMIT,
-        )
-        for cache, kind in CACHES.items()
-        for phase in PHASES
-        for fmt in FORMATS
-    )
+    found = []
+    for (cache, kind), phase in product(CACHES.items(), PHASES):
+        name, features = f"{cache}_{phase}", CACHED | ({"window"} if kind.sliding else set())
+        place = f"{CACHE_UTILS}: {kind.layer}"
+        for fmt in FORMATS:
+            run, tier = through_cache(cache, phase, "sdpa"), "smoke" if (phase, fmt) in SMOKE_PHASES else "standard"
+            found.append(_kernel(name, fmt, run, features, _sdpa(fmt, place), tier=tier, limit=CACHE_LIMIT))
+        # The other kind of mask: numbers that are added.
+        run, contract = through_cache(cache, phase, "eager"), _eager("f32", f"{place}; {SMOLLM3}")
+        found.append(_kernel(f"{name}-eager", "f32", run, features, contract, tier="standard", limit=CACHE_LIMIT))
+    return tuple(found)
 
 
 def _quantized() -> tuple[Kernel, ...]:
