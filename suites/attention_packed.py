@@ -55,7 +55,7 @@ def values(trial: Trial) -> Verdict:
 
 
 def leaks(trial: Trial) -> Verdict:
-    """A sequence's bits do not change with what its neighbours hold: large numbers, and NaN and infinities.
+    """A sequence's bits do not change with what both its neighbours hold: large numbers, and NaN and infinities.
 
     A kernel that computes with masked keys is given large numbers only; one that is not repeatable, held by the bound.
     """
@@ -64,21 +64,20 @@ def leaks(trial: Trial) -> Verdict:
     verdict = judge_within(trial, given, clean)
     if verdict.outcome.failed or clean.fault is not None:
         return verdict
-    for number, (rows, _) in enumerate(spans(given)):
-        index = (slice(None), slice(None), rows)
+    for first in (0, 1):
         for value in _foreign(trial):
-            got = obtain(trial, filled(given, number, value))
+            changed, index = filled(given, first, value)
+            got = obtain(trial, changed)
             if got.fault is not None:
                 return got.fault
-            cut = replace(
-                got, codes=got.codes[index], others=tuple(None if one is None else one[index] for one in got.others)
-            )
+            others = tuple(None if one is None else one[index] for one in got.others)
+            cut = replace(got, codes=got.codes[index], others=others)
             judged = judge_part(trial, given, index, cut)
             if judged.outcome.failed:
-                return replace(judged, reason=f"neighbours of {value:g} reach sequence {number}: {judged.reason}")
+                return replace(judged, reason=f"neighbours of {value:g} reach a sequence: {judged.reason}")
             differs = cut.codes != clean.codes[index]
             if differs.any() and trial.contract.deterministic:
-                text = f"neighbours of {value:g} change bits of sequence {number}"
+                text = f"neighbours of {value:g} change bits"
                 return comparison.broken_law(True, "separation", text, differs, verdict)
     return verdict
 
@@ -110,11 +109,12 @@ def _foreign(trial: Trial) -> tuple[float, ...]:
 
 
 def _parts(given: Given) -> Iterable[Part]:
-    """The sequences from last to first, and each that has queries on its own."""
-    count = len(spans(given))
+    """The sequences from last to first; and the first, the last and one between them alone."""
+    found = spans(given)
+    count = len(found)
     yield Part("the sequences from last to first", *taken(given, list(range(count))[::-1]))
-    for number, (rows, _) in enumerate(spans(given)):
-        if rows.stop > rows.start:
+    for number in sorted({0, count // 2, count - 1}):
+        if found[number][0].stop > found[number][0].start:
             yield Part(f"sequence {number} alone", *taken(given, [number]))
 
 

@@ -1,7 +1,7 @@
 """What the checks of packed batches share: lengths by pattern, operands, sequences cut out, and the guarded call."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
@@ -91,17 +91,19 @@ def taken(given: Given, order: list[int]) -> tuple[Given, Any]:
     return Given({**cut, **sums}, given.options), (slice(None), slice(None), rows)
 
 
-def filled(given: Given, number: int, value: float) -> Given:
-    """`given` with every sequence but one overwritten by a value."""
-    own = spans(given)[number]
+def filled(given: Given, first: int, value: float) -> tuple[Given, Any]:
+    """`given` with every second sequence, but not number `first`, overwritten by a value; where the others' queries
+    lie."""
+    own = spans(given)[first::2]
     changed = {}
-    for name in ("q", "k", "v"):
+    for name, side in (("q", 0), ("k", 1), ("v", 1)):
         operand = given.operands[name]
         values = np.full(operand.values.shape, value)
-        inside = own[0] if name == "q" else own[1]
-        values[:, :, inside] = operand.values[:, :, inside]
+        for span in own:
+            values[:, :, span[side]] = operand.values[:, :, span[side]]
         changed[name] = Operand.of(values, operand.format)
-    return replace(given.changed(**changed), drawn=None)
+    rows = np.concatenate([np.arange(span[0].start, span[0].stop) for span in own])
+    return given.changed(**changed), (slice(None), slice(None), rows)
 
 
 def _cut(operand: Operand, rows: Any) -> Operand:
