@@ -127,6 +127,18 @@ class RunWriter:
             )
 
 
+def unwritable(folder: Path) -> str:
+    """Why no run can be stored in `folder`, or ""; it need not be there yet."""
+    if folder.is_dir():
+        return "" if os.access(folder, os.W_OK | os.X_OK) else "it may not be written"
+    if folder.exists():
+        return "it is a file"
+    above = next(parent for parent in folder.absolute().parents if parent.exists())
+    if not above.is_dir():
+        return f"{above} is a file"
+    return "" if os.access(above, os.W_OK | os.X_OK) else f"{above} may not be written"
+
+
 def encode(record: Record) -> str:
     """`record` as one line of JSON without line end.
 

@@ -56,7 +56,7 @@ def options(given: Mapping[str, Any], root: Path) -> Options:
     chosen["tier"] = _one_of("tier", str(values.get("tier", "smoke")), TIERS)
     chosen["seed"] = _seed(values.get("seed", 0))
     chosen["shard"] = _shard(str(values.get("shard", "1/1")))
-    chosen["golden"] = root / str(values.get("golden", "golden"))
+    chosen["golden"] = _folder("golden", root / str(values.get("golden", "golden")), given="golden" in values)
     chosen["policy"] = root / "suites"
     chosen["report"] = root / str(values.get("report", "lastbit-report"))
     chosen["strict"], chosen["isolate"] = (bool(values.get(name, False)) for name in ("strict", "isolate"))
@@ -67,6 +67,15 @@ def _one_of(name: str, value: str, known: tuple[str, ...]) -> str:
     if value not in known:
         raise UsageError(f"--lastbit-{name} is {value!r}, expected one of {', '.join(known)}")
     return value
+
+
+def _folder(name: str, folder: Path, *, given: bool) -> Path:
+    """The folder of files to read; the default one may not be there."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--lastbit-{name} is {folder}, which is a file; give the folder that it lies in")
+    if given and not folder.exists():
+        raise UsageError(f"--lastbit-{name} is {folder}, which is not there; create it, or leave the option out")
+    return folder
 
 
 def _seed(value: Any) -> int:

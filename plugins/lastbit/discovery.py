@@ -4,7 +4,7 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from importlib.metadata import entry_points
@@ -61,6 +61,16 @@ def find(sources: Iterable[str] = (), only: Iterable[str] = (), hooked: Iterable
     if not chosen:
         raise UsageError(_nothing(only, everything, absent))
     return Found(chosen, absent)
+
+
+def hooked(call: Callable[[], Iterable[Any]]) -> Iterable[Any]:
+    """What the hook's implementations return; raises UsageError, naming the place, when one fails."""
+    try:
+        return call()
+    except LastbitError:
+        raise
+    except Exception as error:
+        raise UsageError(f"pytest_lastbit_kernels failed: {_in_a_line(error)}") from error
 
 
 def from_source(source: str) -> tuple[Kernel, ...]:

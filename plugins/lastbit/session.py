@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from lastbit import case_choice
 from lastbit.case import TIERS, Case, Check, Trial
 from lastbit.choices import Options
 from lastbit.contract import resolved
@@ -99,7 +100,7 @@ def select(
         if reason:
             untested.append(_unjudged(kernel, outcome, reason, options))
             continue
-        for check, case in _cases(law(kernel.op), options):
+        for check, case in case_choice.chosen(law(kernel.op), options, _every_check):
             for trial in _trials(kernel, case, devices, options, check):
                 why = _why_not(check, trial)
                 if why:
@@ -159,6 +160,23 @@ def policy(options: Options, command: str, plan: Plan) -> Policy:
     return Policy(annotate, settings, command)
 
 
+def why_nothing(options: Options, found: "Found") -> str:
+    """Why the single cases that were asked for are none of the found kernels', or ""."""
+    from lastbit.suites.law import OPS_WITH_LAW, checks
+
+    ops = sorted({kernel.op for kernel in found.kernels} & set(OPS_WITH_LAW))
+    said = []
+    for text in options.case:
+        own = [kernel for kernel in found.kernels if kernel.op in ops and case_choice.is_of(checks(kernel.op), text)]
+        have = sorted({formats_text(one).replace(" ", ",") for kernel in own for one in kernel.format_sets})
+        asked = case_choice.parts(text)[2]
+        if not own:
+            said.append(f"--lastbit-case {text!r} is no case of {', '.join(ops) or 'an op'} that kernels were found of")
+        elif asked and asked not in have:
+            said.append(f"--lastbit-case asks for {asked}, but the kernels found have {' or '.join(have)}")
+    return "; ".join(said)
+
+
 def gone(options: Options, records: Sequence[Record], environment: "Environment") -> list[str]:
     """Known findings that no longer happen; each makes a whole run fail, for a part of one cannot tell."""
     from lastbit import policy as files
@@ -180,6 +198,8 @@ def judge(check: Check, trial: Trial, rules: Policy | None = None) -> Record:
     try:
         settings = rules.settings(check, trial)
         verdict = check.judge(replace(trial, settings={**trial.settings, **settings}) if settings else trial)
+    except UsageError as error:  # of a case that the user wrote: there is nothing that a traceback would tell
+        verdict = Verdict(Outcome.ERROR, f"the case cannot be judged: {error}")
     except Exception:
         verdict = Verdict(Outcome.ERROR, f"lastbit failed, which is no fault of the kernel\n{traceback.format_exc()}")
     seconds = time.perf_counter() - start
@@ -200,44 +220,10 @@ def judge(check: Check, trial: Trial, rules: Policy | None = None) -> Record:
     return rules.annotate(replace(record, reproduce=reproduce(record, rules.command)))
 
 
-def _cases(law: tuple[Check, ...], options: Options) -> Iterator[tuple[Check, Case]]:
-    if options.case:
-        for text in options.case:
-            yield from _one_case(law, text)
-        return
-    tier = TIERS.index(options.tier)
-    for check in law:
-        yield from ((check, case) for case in check.cases if TIERS.index(case.tier) <= tier)
-
-
-def _one_case(law: tuple[Check, ...], text: str) -> Iterator[tuple[Check, Case]]:
-    """The check and the case that `text` names, if it is one of this law and not of another op's."""
+def _every_check() -> set[str]:
     from lastbit.suites.law import OPS_WITH_LAW, checks
 
-    name, case_id, _ = _parts(text)
-    for check in law:
-        if check.name == name:
-            known = (case for case in check.cases if case.id == case_id)
-            case = next(known, None) or Case.parse(case_id)
-            if _has_sizes(law, case):
-                yield check, case
-            return
-    if not any(check.name == name for op in OPS_WITH_LAW for check in checks(op)):
-        expected = ", ".join(check.name for check in law)
-        raise UsageError(f"--lastbit-case names check {name!r}, expected one of {expected}")
-
-
-def _has_sizes(law: tuple[Check, ...], case: Case) -> bool:
-    """Whether the case has the sizes that all cases of the law have, and none that no case has."""
-    known = [{name for name, _ in one.sizes} for check in law for one in check.cases]
-    return set.intersection(*known) <= {name for name, _ in case.sizes} <= set.union(*known)
-
-
-def _parts(text: str) -> tuple[str, str, str]:
-    parts = text.split()
-    if len(parts) not in (2, 3):
-        raise UsageError(f"--lastbit-case is {text!r}, expected 'CHECK CASE FORMATS' as a failure's command names it")
-    return parts[0], parts[1], parts[2] if len(parts) == 3 else ""
+    return {check.name for op in OPS_WITH_LAW for check in checks(op)}
 
 
 def _trials(kernel: Kernel, case: Case, devices: tuple[str, ...], options: Options, check: Check) -> Iterator[Trial]:
@@ -245,7 +231,7 @@ def _trials(kernel: Kernel, case: Case, devices: tuple[str, ...], options: Optio
 
     settings = {"isolate": True} if options.isolate else {}
     for formats in kernel.format_sets:
-        asked = {_parts(text)[2] for text in options.case if text.split()[:2] == [check.name, case.id]}
+        asked = {case_choice.parts(text)[2] for text in options.case if text.split()[:2] == [check.name, case.id]}
         if asked and "" not in asked and formats_text(formats).replace(" ", ",") not in asked:
             continue
         for device in devices:

@@ -1,6 +1,5 @@
 """One pytest session's walk of the law: its plan, its records as they arrive, and its exit status."""
 
-import shlex
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lastbit.choices import Options, options
-from lastbit.errors import LastbitError
+from lastbit.errors import LastbitError, UsageError
 from lastbit.options import OPTIONS
+from lastbit.session_texts import chosen, command, item_id, near
 from lastbit.settling import failure, reproduce, settles
 from lastbit.verdict import Outcome
 
@@ -39,6 +39,8 @@ class Walk:
     walked: bool = False
     #: Tests (node ids without parameters) of ops for which there is nothing to judge.
     idle: set[str] = field(default_factory=set)
+    #: Mistakes of the user that have ended a test file's collection.
+    _told: set[str] = field(default_factory=set)
     _found: "Found | None" = None
     #: Baselines and findings by op.
     _policy: "dict[str, Policy]" = field(default_factory=dict)
@@ -53,19 +55,21 @@ class Walk:
 
     def parametrize(self, metafunc: pytest.Metafunc) -> None:
         """One test for each trial of the module's OP."""
-        from lastbit import session
-
         self.walked = True
         try:
-            plan = session.plan(self.options, self._kernels(), (metafunc.module.OP,))
-            self._policy[metafunc.module.OP] = session.policy(self.options, command(self.config), plan)
+            plan: Plan | None = self._plan(metafunc.module.OP)
         except LastbitError as error:
-            # An error without a traceback: the user's mistake, not the law's.
-            raise pytest.Collector.CollectError(f"lastbit: {error}") from None
-        self._hand_over(plan)
-        if not plan.choices:
+            if str(error) not in self._told:
+                self._told.add(str(error))
+                # An error without a traceback: the user's mistake, not the law's.
+                raise pytest.Collector.CollectError(f"lastbit: {error}") from None
+            plan = None  # another op's test file has said it
+        if plan is not None:
+            self._hand_over(plan)
+        choices = () if plan is None else plan.choices
+        if not choices:
             self.idle.add(metafunc.definition.nodeid)
-        metafunc.parametrize("lastbit_trial", plan.choices, ids=[item_id(*choice) for choice in plan.choices])
+        metafunc.parametrize("lastbit_trial", choices, ids=[item_id(*choice) for choice in choices])
 
     def leave_out_idle(self, items: list[pytest.Item]) -> None:
         """Take the placeholders of idle ops out of `items`, but for one if no trial is left that stands for the run."""
@@ -147,7 +151,8 @@ class Walk:
             self.problems.append(self._writer.problem)
         if self.walked and not self.config.option.collectonly:
             if not self.problems and not any(record.outcome.judged for record in self.records.values()):
-                self.problems.append("nothing was judged")
+                why = self._why_nothing()
+                self.problems.append(f"nothing was judged: {why}" if why else "nothing was judged")
             failed = any(settles(record, self.options.strict) == "fail" for record in self.records.values())
             if self.problems and not failed and session.exitstatus in _CORRECTED:
                 session.exitstatus = 2
@@ -168,7 +173,7 @@ class Walk:
         for line in lines(tuple(self.records.values()), environment, self._notes()):
             terminal.write_line(line)
         if self._writer is not None and not self._writer.problem:
-            terminal.write_line(f"report: {_near(self.options.report)}/report.md, records: {self._writer.path.name}")
+            terminal.write_line(f"report: {near(self.options.report)}/report.md, records: {self._writer.path.name}")
         for problem in dict.fromkeys(self.problems):
             terminal.write_line(f"lastbit: {problem}", red=True)
 
@@ -188,13 +193,34 @@ class Walk:
                 record = replace(session.blank(check.name, trial), outcome=Outcome.CRASHED, reason=reason)
                 self._keep(replace(record, reproduce=reproduce(record, command(self.config))))
 
+    def _plan(self, op: str) -> "Plan":
+        """The plan of one op's test file, and what its verdicts are compared with."""
+        from lastbit import session
+        from lastbit.reports.run import unwritable
+
+        if why := unwritable(self.options.report):
+            raise UsageError(f"--lastbit-report is {self.options.report}, but {why}; give another folder")
+        plan = session.plan(self.options, self._kernels(), (op,))
+        self._policy[op] = session.policy(self.options, command(self.config), plan)
+        return plan
+
     def _kernels(self) -> "Found":
         if self._found is None:
-            from lastbit.discovery import find
+            from lastbit.discovery import find, hooked
 
-            hooked = self.config.hook.pytest_lastbit_kernels(config=self.config)
-            self._found = find(self.options.kernels, self.options.only, hooked)
+            offered = hooked(lambda: self.config.hook.pytest_lastbit_kernels(config=self.config))
+            self._found = find(self.options.kernels, self.options.only, offered)
         return self._found
+
+    def _why_nothing(self) -> str:
+        if not self.options.case:
+            return ""
+        from lastbit.session import why_nothing
+
+        try:
+            return why_nothing(self.options, self._kernels())
+        except LastbitError:  # said already, by the test file that met it
+            return ""
 
     def _write_report(self, folder: Path) -> None:
         from lastbit.reports import markdown
@@ -265,35 +291,3 @@ def start(config: pytest.Config) -> Walk:
     walk = Walk(config, options(given, config.rootpath))
     config.pluginmanager.register(walk, "lastbit.walk")
     return walk
-
-
-def item_id(check: "Check", trial: "Trial") -> str:
-    """The test's id: check, kernel, formats, case, and the device unless it is the CPU."""
-    names = list(dict.fromkeys(trial.formats.values()))
-    formats = "_".join(names if len(names) == 1 else trial.formats.values())
-    parts = [check.name, trial.kernel.name, formats, trial.case.id]
-    text = "-".join(parts if trial.device == "cpu" else [*parts, trial.device])
-    return "".join(c if c.isalnum() or c in "-_./+" else "_" for c in text)
-
-
-def command(config: pytest.Config) -> str:
-    """How this session was started, as far as another one needs it to find the same kernels."""
-    words = ["pytest"]
-    if config.args_source is pytest.Config.ArgsSource.ARGS:
-        words += [*(["--pyargs"] if config.option.pyargs else []), *(arg.partition("::")[0] for arg in config.args)]
-    for source in config.getoption("lastbit_kernels") or ():
-        # With "=", for pytest takes a lone path for a test and looks for its root directory there.
-        words.append(shlex.quote(f"--lastbit-kernels={source}"))
-    return " ".join(words)
-
-
-def chosen(options: Options) -> dict[str, str]:
-    """The options that select what is run, as text."""
-    texts = {name: " ".join(getattr(options, name)) for name in ("kernels", "only", "op", "device", "case")}
-    if options.shard != (1, 1):
-        texts["shard"] = "{}/{}".format(*options.shard)
-    return {name: text for name, text in texts.items() if text}
-
-
-def _near(path: Path) -> str:
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

@@ -69,9 +69,9 @@ def test_reproduce_runs_just_that_case(stranger: Stranger, pytester: pytest.Pyte
 
 
 def test_case_that_is_not_in_the_law_can_be_run(stranger: Stranger, pytester: pytest.Pytester) -> None:
-    result = stranger("--lastbit-case", "two other/m9-n8-k7/b:strided/beta=2.0", good="pass")
+    result = stranger("--lastbit-case", "two other/m9-n8-k7/b:strided/alpha=2.0", good="pass")
     result.assert_outcomes(passed=1)
-    assert [r["case"] for r in records(pytester.path / "lastbit-report")] == ["other/m9-n8-k7/b:strided/beta=2"]
+    assert [r["case"] for r in records(pytester.path / "lastbit-report")] == ["other/m9-n8-k7/b:strided/alpha=2"]
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "xdist"])
@@ -102,6 +102,8 @@ def test_no_matching_kernel_is_usage(stranger: Stranger, workers: tuple[str, ...
         ("--lastbit-op", "gemv", "--lastbit-op is 'gemv', expected one of gemm, scaled_gemm,*"),
         ("--lastbit-seed", "-1", "--lastbit-seed is '-1', expected a whole number from 0 to 4294967295"),
         ("--lastbit-shard", "3/2", "--lastbit-shard is '3/2', expected I/N*"),
+        ("--lastbit-golden", "conftest.py", "--lastbit-golden is */conftest.py, which is a file; *"),
+        ("--lastbit-golden", "nowhere", "--lastbit-golden is */nowhere, which is not there; *"),
         ("--lastbit-perf", None, "--lastbit-perf: lastbit does not judge speed yet*"),
     ],
 )
@@ -121,6 +123,17 @@ def test_wrong_option_value_is_one_line_and_usage(
         (("--lastbit-op", "quantize"), "lastbit has no law for quantize yet; it judges gemm, softmax, *"),
         (("--lastbit-case", "nine first/m2-n3-k4"), "--lastbit-case names check 'nine', expected one of one, two"),
         (("--lastbit-case", "one first"), "case id 'first': expected recipe/*"),
+        (("--lastbit-case", "one x/m2-n3-k4/a:sideways"), "*layout of a is 'sideways', expected one of contiguous,*"),
+        (("--lastbit-case", "one x/m2-n3-k4/z:strided"), "*operand 'z' has no layout, expected one of a, b, out"),
+        (("--lastbit-case", "one x/m99999-n99999-k1"), "*more than 268435456 numbers (2 GiB); give smaller ones"),
+        (("--lastbit-case", "one x/m2-n3-k0"), "*k is 0, expected at least 1"),
+        (("--lastbit-case", "one x/m2-n3-k4/beta=2"), "*option 'beta' is unknown, expected alpha"),
+        (("--lastbit-case", "one x/m2-n3-k4/alpha=two"), "*alpha is 'two', expected a number"),
+        (
+            ("--lastbit-case", "one first/m2-n3-k4 a:f16,b:f16,out:f16"),
+            "nothing was judged: --lastbit-case asks for a:f16,*, but the kernels found have a:f32,b:f32,out:f32",
+        ),
+        (("--lastbit-case", "one first/m2-n3"), "nothing was judged: *'one first/m2-n3' is no case of gemm that *"),
         (("--lastbit-kernels", "nowhere.py"), "kernel file */nowhere.py is not there*"),
         (("--lastbit-kernels", "no_such_module"), "no_such_module cannot be imported: ModuleNotFoundError*"),
     ],
@@ -170,14 +183,37 @@ def test_damaged_golden_is_usage_not_a_crash(stranger: Stranger, pytester: pytes
     result.stdout.fnmatch_lines(["lastbit: *golden*.jsonl:1: the last line has no end*"])
 
 
-def test_report_folder_that_cannot_be_written_is_said_and_not_green(
-    stranger: Stranger, pytester: pytest.Pytester
+@pytest.mark.parametrize("folder", ["taken", "taken/below"])
+def test_report_folder_that_cannot_be_written_is_said_before_anything_is_judged(
+    stranger: Stranger, pytester: pytest.Pytester, folder: str
 ) -> None:
     pytester.path.joinpath("taken").write_text("a file")
-    result = stranger("--lastbit-report", "taken", good="pass")
+    result = stranger("--lastbit-report", folder, good="pass")
+    result.assert_outcomes(errors=1)
+    assert result.ret == 2
+    result.stdout.fnmatch_lines([f"lastbit: --lastbit-report is */{folder}, but *is a file; give another folder"])
+
+
+def test_report_folder_that_breaks_while_it_is_written_is_said_and_not_green(
+    stranger: Stranger, pytester: pytest.Pytester
+) -> None:
+    pytester.path.joinpath("reports/run.jsonl").mkdir(parents=True)
+    result = stranger("--lastbit-report", "reports", good="pass")
     result.assert_outcomes(passed=2)
     assert result.ret == 2
-    result.stdout.fnmatch_lines(["lastbit: *taken/run.jsonl: cannot write *"])
+    result.stdout.fnmatch_lines(["lastbit: *reports/run.jsonl: cannot write *"])
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "xdist"])
+def test_hook_that_fails_is_told_once_with_its_place(stranger: Stranger, workers: tuple[str, ...]) -> None:
+    """Not once for each op's test file."""
+    result = stranger(*workers, kernels="kernel('mine/odd', 1 / 0)")
+    assert result.ret == 2
+    said = "lastbit: pytest_lastbit_kernels failed: ZeroDivisionError: division by zero (*conftest.py:*)"
+    result.stdout.fnmatch_lines([said])
+    lines = [line for line in result.stdout.lines if "ZeroDivisionError" in line and "lastbit: pytest_" in line]
+    assert len(lines) <= (3 if not workers else 4), "in its collection error, the short summary and the account"
+    result.stdout.no_fnmatch_line("*Traceback*")
 
 
 def test_shards_are_a_partition(stranger: Stranger, pytester: pytest.Pytester) -> None:
