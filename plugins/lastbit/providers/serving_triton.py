@@ -14,8 +14,8 @@ NO_BF16 = "needs device (Triton's interpreter does not compute in bf16)"
 #: Largest product of a paged case's sizes (b, hq, lq, d, len) that is interpreted, from a tier on: a page of a head
 #: takes a millisecond.
 PAGED_LIMITS = {"smoke": 2_000, "standard": 40_000}
-#: The same of a dense case (batch, hq, hkv, lq, lk, d, dv).
-DENSE_LIMIT = 1_200_000
+#: The same of a dense case (batch, hq, hkv, lq, lk, d, dv), and of an append (tokens, hkv, d, dv).
+DENSE_LIMIT, APPEND_LIMIT = 1_200_000, 10_000
 #: Triton's exp of f32 is ex2.approx, of 2 ulp, on the scaled argument; NumPy's, where interpreted, of up to 4.
 EXP_ULP = 4.0
 
@@ -80,9 +80,12 @@ def dense_offers(
 
 
 def append_offer(name: str, run: Callable[..., Any], entry: Entry, source: str, compiled: bool) -> Offer:
-    """A KV append kernel; caches of FP8 only where it is compiled, for the interpreter's casts are wrong (F5)."""
+    """A KV append kernel; caches of FP8 only where it is compiled, for the interpreter's casts are wrong (F5).
+
+    Interpreted, one format of 16 bits stands for both: tokens are copied.
+    """
     narrow = (("bf16", "e4m3fn"), ("f16", "e4m3fn"), ("f32", "e4m3fn")) if compiled else ()
-    pairs = (*((fmt, fmt) for fmt in FLOATS), *narrow)
+    pairs = (*((fmt, fmt) for fmt in FLOATS if compiled or fmt != "f16"), *narrow)
     kernel = Kernel(
         name=name,
         op="kv_append",
@@ -91,6 +94,7 @@ def append_offer(name: str, run: Callable[..., Any], entry: Entry, source: str, 
         contract=Contract(overflow="saturate", scale_arithmetic="divide", source=source),
         features=frozenset({"padding", "inplace"} | ({"scales"} if compiled else set())),
         devices=("cuda",) if compiled else ("cpu",),
+        limit=None if compiled else APPEND_LIMIT,
     )
     return Offer(kernel, (entry,))
 

@@ -8,8 +8,8 @@ from lastbit.providers.serving_triton import prefilled
 
 #: Tokens of a page where the adapter makes them: vLLM's usual block size.
 PAGE = 16
-#: Parts that the keys of a decode are cut into.
-PARTS = 4
+#: Parts that the keys of a decode are cut into, and those of unified_attention, a power of two.
+SPLITS, PARTS = 2, 4
 
 
 def unified(
@@ -212,7 +212,7 @@ def _decoded(
     query = flat(q)
     out = torch.empty((b, hq, d), dtype=q.dtype, device=q.device)
     lse = torch.empty((b, hq), dtype=torch.float32, device=q.device)
-    logits = torch.empty((b, hq, PARTS, d + 1), dtype=torch.float32, device=q.device)
+    logits = torch.empty((b, hq, SPLITS, d + 1), dtype=torch.float32, device=q.device)
     lengths = seq_lens.contiguous()
     attend(
         q=query,
@@ -223,7 +223,7 @@ def _decoded(
         req_to_token=block_table,
         b_seq_len=lengths,
         attn_logits=logits,
-        num_kv_splits=PARTS,
+        num_kv_splits=SPLITS,
         sm_scale=d**-0.5,
         page_size=k_cache.shape[1],
     )
