@@ -25,7 +25,7 @@ OFFERED = (
     ("split-kv", PARTS, "f16", "standard"),
     ("split-kv", PARTS, "bf16", "standard"),
 )
-FEATURES = frozenset({"scale", "causal", "window", "gqa", "dv", "lse", "packed"})
+FEATURES = frozenset({"scale", "causal", "window", "gqa", "dv", "lse"})
 
 
 def kernels() -> tuple[Kernel, ...]:
@@ -42,13 +42,18 @@ def kernels() -> tuple[Kernel, ...]:
             formats=({"q": fmt, "k": fmt, "v": fmt, "out": fmt, "lse": "f32"},),
             contract=_contract(fmt, compiled),
             devices=("cuda",) if compiled else ("cpu",),
-            features=FEATURES if parts > 1 else FEATURES | {"gradients"},
+            features=_features(parts, compiled),
             limit=None if compiled else INTERPRETED_LIMIT,
             tier="smoke" if compiled else tier,
             tile={"lq": BM, "lk": BN},
         )
         for name, parts, fmt, tier in OFFERED
     )
+
+
+def _features(parts: int, compiled: bool) -> frozenset[str]:
+    """Gradients do not depend on the parts of the forward pass; packed batches take the interpreter too long twice."""
+    return FEATURES | (frozenset({"gradients", "packed"}) if parts == 1 else {"packed"} if compiled else frozenset())
 
 
 def _contract(fmt: str, compiled: bool) -> Contract:
