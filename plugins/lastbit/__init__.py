@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lastbit.conformance import assert_conforms as assert_conforms
     from lastbit.contract import Contract as Contract
     from lastbit.errors import LastbitError as LastbitError
     from lastbit.kernel import Kernel as Kernel
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from lastbit.verdict import Finding as Finding
     from lastbit.verdict import Outcome as Outcome
     from lastbit.verdict import Record as Record
-    from lastbit.verify import assert_conforms as assert_conforms
     from lastbit.verify import verify as verify
 
 __version__ = "0.1.0"
@@ -28,7 +28,7 @@ _HOME = {
     "LastbitError": "lastbit.errors",
     "Outcome": "lastbit.verdict",
     "Record": "lastbit.verdict",
-    "assert_conforms": "lastbit.verify",
+    "assert_conforms": "lastbit.conformance",
     "kernel": "lastbit.kernel",
     "verify": "lastbit.verify",
 }

@@ -63,6 +63,14 @@ def options(given: Mapping[str, Any], root: Path) -> Options:
     return Options(**chosen)
 
 
+def selection(options: Options) -> dict[str, str]:
+    """The options that select what is run, as text."""
+    texts = {name: " ".join(getattr(options, name)) for name in ("kernels", "only", "op", "device", "case")}
+    if options.shard != (1, 1):
+        texts["shard"] = "{}/{}".format(*options.shard)
+    return {name: text for name, text in texts.items() if text}
+
+
 def _one_of(name: str, value: str, known: tuple[str, ...]) -> str:
     if value not in known:
         raise UsageError(f"--lastbit-{name} is {value!r}, expected one of {', '.join(known)}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lastbit.errors import LastbitError, UsageError
-from lastbit.options import add_arguments
+from lastbit.options import OPTIONS, add_arguments
 
 if TYPE_CHECKING:
     from lastbit.verdict import Record
@@ -43,9 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     verify = commands.add_parser("verify", help="judge the kernels of a file, a module, or those of a name")
     verify.add_argument("target", metavar="FILE|MODULE|NAME", help="kernels.py, a module, or a name or glob: torch/mm")
     verify.add_argument("--json", metavar="FILE", help="write every record to FILE, or to standard output for -")
-    add_arguments(
-        verify, "kernels", "only", "op", "device", "tier", "seed", "golden", "strict", "shard", "case", "perf"
-    )
+    add_arguments(verify, *(option.name for option in OPTIONS))
     verify.set_defaults(command=_verify)
     kernels = commands.add_parser("kernels", help="list the kernels that are found")
     add_arguments(kernels, "kernels", "only", "op")
@@ -87,7 +85,10 @@ def _verify(parsed: argparse.Namespace) -> int:
     given["tier"] = given.get("tier") or "standard"
     sources, only = _target(parsed)
     report = walk(_find(sources, only), given | {"only": only}, _again(parsed, sources), _progress)
-    print(report, file=sys.stderr if parsed.json == "-" else sys.stdout)
+    to = sys.stderr if parsed.json == "-" else sys.stdout
+    print(report, file=to)
+    if parsed.report:
+        print(f"report: {parsed.report}/report.md, records: run.jsonl", file=to)
     if parsed.json:
         _write_json(parsed.json, report)
     return report.status

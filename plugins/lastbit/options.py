@@ -28,7 +28,11 @@ OPTIONS = (
     ),
     Option("seed", "seed of all data (default: 0)", metavar="N"),
     Option("golden", "folder of golden baselines (default: golden/ in the root directory)", metavar="DIR"),
-    Option("report", "folder of records and report (default: lastbit-report/ in the root directory)", metavar="DIR"),
+    Option(
+        "report",
+        "folder of records and report (default: lastbit-report/ in the root directory; lastbit verify: none)",
+        metavar="DIR",
+    ),
     Option("strict", "a missing or drifted golden baseline and a vacuous check fail", "bool"),
     Option("shard", "run the I-th of N parts, for example 1/4", metavar="I/N"),
     Option("case", "exactly one case, as a failure's command names it: 'CHECK CASE FORMATS'", "args", "CASE"),

@@ -1,12 +1,10 @@
-"""How a pytest session is told in words: a test's id, the command that repeats it, its options, a path."""
+"""How a pytest session is told in words: a test's id, the command that repeats it, a path."""
 
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-
-from lastbit.choices import Options
 
 if TYPE_CHECKING:
     from lastbit.case import Check, Trial
@@ -30,14 +28,6 @@ def command(config: pytest.Config) -> str:
         # With "=", for pytest takes a lone path for a test and looks for its root directory there.
         words.append(shlex.quote(f"--lastbit-kernels={source}"))
     return " ".join(words)
-
-
-def chosen(options: Options) -> dict[str, str]:
-    """The options that select what is run, as text."""
-    texts = {name: " ".join(getattr(options, name)) for name in ("kernels", "only", "op", "device", "case")}
-    if options.shard != (1, 1):
-        texts["shard"] = "{}/{}".format(*options.shard)
-    return {name: text for name, text in texts.items() if text}
 
 
 def near(path: Path) -> str:

@@ -1,21 +1,22 @@
-"""Judging without pytest: `verify` walks the law over a kernel, `assert_conforms` judges one result that you have."""
+"""Judging without pytest: `verify` walks the law over a kernel, and reports what it found."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lastbit.choices import options
-from lastbit.contract import Contract, resolved
+from lastbit.choices import Options, options, selection
+from lastbit.contract import Contract
 from lastbit.errors import KernelError, UsageError
 from lastbit.kernel import Kernel
 from lastbit.settling import exit_status
-from lastbit.verdict import Finding, Outcome, Record, Verdict, finding
+from lastbit.verdict import Finding, Outcome, Record, finding
 
 if TYPE_CHECKING:
     from lastbit.discovery import Found
     from lastbit.environment import Environment
-    from lastbit.references.data import Operand
+    from lastbit.reports.run import RunWriter
+    from lastbit.session import Plan, Policy
 
 Progress = Callable[[int, int, Record], None]
 
@@ -83,125 +84,68 @@ def verify(
 
 
 def walk(found: "Found", given: Mapping[str, Any], command: str, progress: Progress | None = None) -> Report:
-    """The report of the found kernels under the options `given`; `progress` hears (done, all, record) as it goes."""
+    """The report of the found kernels under the options `given`; `progress` hears (done, all, record) as it goes.
+
+    With the option "report" the records and the report are stored in that folder too.
+    """
     from lastbit import session
     from lastbit.environment import environment
 
     chosen = options(given, Path.cwd())
     plan = session.plan(chosen, found)
     rules = session.policy(chosen, command, plan)
-    records = list(plan.untested)
-    for done, (check, trial) in enumerate(plan.choices, 1):
-        record = session.judge(check, trial, rules)
+    here = environment(plan.devices)
+    writer = _writer(chosen, here) if given.get("report") else None
+    records = []
+    for done, record in enumerate(_judged(plan, rules), 1 - len(plan.untested)):
         records.append(record)
-        if progress is not None:
+        if writer is not None:
+            writer.write(record)
+        if progress is not None and done > 0:
             progress(done, len(plan.choices), record)
     status = exit_status(records, chosen.strict)
-    findings = tuple(finding(r) for r in records if r.outcome not in (Outcome.PASS, Outcome.NOT_TESTED))
-    here = environment(plan.devices)
     notes = [f"no kernels from {name}: {why}" for name, why in plan.absent.items()]
     notes += session.expired(chosen) + session.gone(chosen, records, here)
+    if not any(record.outcome.judged for record in records) and (why := session.why_nothing(chosen, found)):
+        notes.append(why)
+    if writer is not None:
+        status = _stored(writer, status, notes)
+    findings = tuple(finding(r) for r in records if r.outcome not in (Outcome.PASS, Outcome.NOT_TESTED))
     return Report(status == 0, findings, tuple(records), here, tuple(notes), status)
 
 
-def assert_conforms(
-    obtained: Any,
-    op: str = "gemm",
-    inputs: Mapping[str, Any] | None = None,
-    formats: Mapping[str, str] | None = None,
-    contract: Contract | None = None,
-    *,
-    alpha: float = 1.0,
-    beta: float | None = None,
-) -> None:
-    """Accept `obtained` if `contract` allows it for alpha * a @ b + beta * c + bias; a drop-in for assert_close.
+def _judged(plan: "Plan", rules: "Policy") -> Iterator[Record]:
+    """The records of what is left out, then of each trial as it is judged."""
+    from lastbit.session import judge
 
-    `inputs` holds the tensors that the kernel was given: "a" (.., m, k), "b" (.., k, n), and "c" or "bias" if they
-    were added. Formats are those of the tensors' types where `formats` does not say otherwise; a contract's defaults
-    are those of Contract. `beta` is 1 where there is a "c". The allowed error is derived from the data; there is
-    nothing to tune.
-
-    Raises AssertionError with the element, the numbers and the limit's formula when an element is not allowed, or when
-    the data could not tell a right answer from a wrong one (all products zero, say). Raises UsageError when the
-    arguments do not fit together.
-    """
-    __tracebackhide__ = True  # the reader wants the reason, not this function
-    if op != "gemm":
-        raise UsageError(f"assert_conforms: op is {op!r}; lastbit judges gemm so far")
-    if inputs is None or not {"a", "b"} <= set(inputs):
-        raise UsageError("assert_conforms: inputs lacks a or b; give inputs={'a': a, 'b': b}")
-    strange = sorted(set(inputs) - {"a", "b", "c", "bias"})
-    if strange:
-        raise UsageError(f"assert_conforms: inputs has {', '.join(strange)}; gemm takes a, b, c and bias")
-    known = {name: _format(name, value, formats or {}) for name, value in {**inputs, "out": obtained}.items()}
-    operands = {name: _operand(value, known[name]) for name, value in inputs.items()}
-    got = _operand(obtained, known["out"])
-    verdict = _judge_gemm(got, operands, known, resolved(contract or Contract(), known), alpha, beta)
-    if verdict.outcome is not Outcome.PASS:
-        raise AssertionError(f"{verdict.outcome}: {verdict.reason}")
+    yield from plan.untested
+    for check, trial in plan.choices:
+        yield judge(check, trial, rules)
 
 
-def _judge_gemm(
-    got: "Operand",
-    operands: "dict[str, Operand]",
-    formats: Mapping[str, str],
-    contract: Contract,
-    alpha: float,
-    beta: float | None,
-) -> Verdict:
-    import numpy as np
+def _writer(chosen: Options, environment: "Environment") -> "RunWriter":
+    from lastbit.reports.run import Header, RunWriter, unwritable
 
-    from lastbit.gemm_budget import budget as gemm_budget
-    from lastbit.judge import judge
-    from lastbit.references import gemm
-    from lastbit.references.formats import Format
-    from lastbit.vacuity import vacuity
-
-    a, b = operands["a"].values, operands["b"].values
-    if min(a.ndim, b.ndim) < 2 or a.shape[-1] != b.shape[-2]:
-        raise UsageError(f"assert_conforms: a has shape {a.shape} and b {b.shape}, expected (.., m, k) and (.., k, n)")
-    shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
-    if got.values.shape != shape:
-        reason = f"shape is {got.values.shape}, expected {shape}"
-        return Verdict(Outcome.WRONG_STRUCTURE, reason)
-    out = Format.of(formats["out"])
-    beta = (1.0 if "c" in operands else 0.0) if beta is None else beta
-    extras = {name: operands[name].values for name in ("c", "bias") if name in operands}
-    # A radius of 2^-8 of the smallest rounding that the contract has is carried by the budget without being felt.
-    truth = gemm.truth(a, b, alpha=alpha, beta=beta, resolution=2.0**-8 * min(out.u, 2.0**-24), **extras)
-    allowed = gemm_budget(contract, dict(formats), operands, truth, alpha=alpha, beta=beta)
-    verdict = judge(got.codes, out, truth, allowed, contract)
-    hole = vacuity(out, truth, allowed, contract) if verdict.outcome is Outcome.PASS else ""
-    return Verdict(Outcome.VACUOUS, f"on these data {hole}") if hole else verdict
+    if why := unwritable(chosen.report):
+        raise UsageError(f"--lastbit-report is {chosen.report}, but {why}; give another folder")
+    return RunWriter(chosen.report, Header(environment, chosen.tier, chosen.seed, options=selection(chosen)))
 
 
-def _operand(value: Any, format: str) -> "Operand":
-    from lastbit import arrays
-    from lastbit.references.data import Operand
-    from lastbit.references.formats import Format
+def _stored(writer: "RunWriter", status: int, notes: list[str]) -> int:
+    """End the stored run and write its report; the status is 2 where that fails and nothing worse is known."""
+    from lastbit.errors import LastbitError
+    from lastbit.reports import markdown
+    from lastbit.reports.run import read
 
-    codes = arrays.of(arrays.framework_of(value)).codes(value, format)
-    return Operand(format, codes, Format.of(format).decode(codes))
-
-
-def _format(name: str, value: Any, formats: Mapping[str, str]) -> str:
-    """The format of an operand: as given, else that of its type."""
-    from lastbit import arrays, numpy_arrays
-
-    if not arrays.framework_of(value):
-        raise UsageError(f"assert_conforms: {name} is a {type(value).__name__}, expected a torch tensor or NumPy array")
-    dtype = str(value.dtype).rpartition(".")[2]
-    types = {str(numpy_arrays.dtype(fmt)): fmt for fmt in numpy_arrays.NATIVE if fmt not in ("tf32", "bool")}
-    types |= {kind: fmt for fmt, kind in numpy_arrays.ML_DTYPES.items()}
-    found = types.get(dtype)
-    if found is None:
-        raise UsageError(f"assert_conforms: {name} has dtype {value.dtype}, expected one of {', '.join(sorted(types))}")
-    stated = formats.get(name, found)
-    if stated != found and (stated, found) != ("tf32", "f32"):
-        raise UsageError(
-            f"assert_conforms: formats says that {name} is {stated}, but its dtype is {value.dtype} ({found})"
-        )
-    return stated
+    writer.close(status)
+    try:
+        text = markdown.text(read(writer.path), notes)
+        writer.path.with_name("report.md").write_text(text, encoding="utf-8")
+    except (OSError, LastbitError) as error:
+        writer.problem = writer.problem or f"{writer.path.parent}/report.md is not written ({error})"
+    if writer.problem:
+        notes.append(writer.problem)
+    return status or (2 if writer.problem else 0)
 
 
 def _kernel(

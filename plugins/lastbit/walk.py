@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lastbit.choices import Options, options
+from lastbit.choices import Options, options, selection
 from lastbit.errors import LastbitError, UsageError
 from lastbit.options import OPTIONS
-from lastbit.session_texts import chosen, command, item_id, near
+from lastbit.session_texts import command, item_id, near
 from lastbit.settling import failure, reproduce, settles
 from lastbit.verdict import Outcome
 
@@ -134,7 +134,7 @@ class Walk:
         self.absent.update(sent["absent"])
         if self._writer is None:
             environment = msgspec.convert(sent["environment"], Environment)
-            header = Header(environment, self.options.tier, self.options.seed, options=chosen(self.options))
+            header = Header(environment, self.options.tier, self.options.seed, options=selection(self.options))
             self._writer = RunWriter(self.options.report, header)
         for text in sent["untested"]:
             self._keep(decode(text))

@@ -76,6 +76,35 @@ def test_json_to_standard_output_is_json_alone(lastbit: Lastbit) -> None:
     assert json.loads(done.stdout)["passed"] is True
 
 
+def test_verify_stores_its_report_on_request(lastbit: Lastbit, tmp_path: Path) -> None:
+    done = lastbit("verify", str(EXAMPLE), *ONE_CASE, "--report", "out/here")
+    assert done.returncode == 1, done.stderr
+    assert "report: out/here/report.md, records: run.jsonl" in done.stdout
+    again = lastbit("report", "out/here")
+    assert "DOES NOT CONFORM: 1 of 2 kernels fails 1 of 2 checks: mine/gemm-hasty." in again.stdout
+    assert "mine/gemm-hasty" in (tmp_path / "out/here/report.md").read_text()
+    end = json.loads((tmp_path / "out/here/run.jsonl").read_text().splitlines()[-1])
+    assert (end["type"], end["exitstatus"]) == ("end", 1)
+
+
+def test_verify_isolates_a_kernel_that_ends_its_process(lastbit: Lastbit, tmp_path: Path) -> None:
+    (tmp_path / "deadly.py").write_text(
+        "import os, lastbit\n"
+        "def deadly(a, b): os.kill(os.getpid(), 9)\n"
+        "KERNELS = [lastbit.Kernel('mine/deadly', 'gemm', deadly, {'a': 'f32', 'b': 'f32', 'out': 'f32'},\n"
+        "                          framework='numpy', devices=('cpu',))]\n"
+    )
+    done = lastbit("verify", "deadly.py", *ONE_CASE, "--isolate")
+    assert done.returncode == 1, done.stderr
+    assert "its process ended by SIGKILL" in done.stdout
+
+
+def test_case_in_formats_that_no_kernel_has_says_which_there_are(lastbit: Lastbit) -> None:
+    done = lastbit("verify", str(EXAMPLE), "--case", "bound normal/m1-n1-k1 a:i8,b:i8,out:i32")
+    assert done.returncode == 2
+    assert "--lastbit-case asks for a:i8,b:i8,out:i32, but the kernels found have" in " ".join(done.stdout.split())
+
+
 def test_kernels_lists_what_is_found(lastbit: Lastbit) -> None:
     done = lastbit("kernels", "--kernels", str(EXAMPLE))
     assert done.returncode == 0
@@ -95,6 +124,9 @@ def test_kernels_lists_what_is_found(lastbit: Lastbit) -> None:
         (("verify", "numpy/matmul", "--case", "bound normal"), "case id 'normal': expected recipe/"),
         (("verify", "numpy/matmul", "--perf"), "lastbit does not judge speed yet"),
         (("verify", "numpy/matmul", "--json", "no/folder/out.json", *ONE_CASE), "no/folder/out.json: No such file"),
+        (("verify", "numpy/matmul", "--case", "bound normal/m1-n1-k1/a:sideways"), "layout of a is 'sideways'"),
+        (("verify", "numpy/matmul", "--case", "bound normal/m1-n1-k1 a:i4,b:i4,out:i32", "--report", "f/x"), "f/x"),
+        (("verify", "numpy/matmul", "--golden", "nowhere"), "nowhere, which is not there; create it"),
         (("report", "nowhere"), "nowhere"),
         (("golden", "diff", "nowhere"), "nowhere"),
         (("golden", "accept", "nowhere", "--reason", "seen"), "selects everything"),
@@ -111,6 +143,7 @@ def test_mistake_is_one_line_and_status_2(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "f").write_text("a file")
     for name in CI_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     assert main(words) == 2

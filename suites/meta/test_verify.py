@@ -152,12 +152,19 @@ def test_assert_conforms_refuses_a_wrong_shape() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"inputs": {"a": np.eye(2)}}, "inputs lacks a or b"),
+        ({"inputs": {"a": np.eye(2)}}, "inputs lacks b; give inputs="),
         ({"inputs": {"a": np.eye(2), "b": np.eye(3)}}, "expected .* and "),
         ({"inputs": {"a": [[1.0]], "b": np.eye(2)}}, "a is a list"),
         ({"inputs": {"a": np.eye(2) > 0, "b": np.eye(2)}}, "a has dtype bool"),
         ({"inputs": {"a": np.eye(2), "b": np.eye(2)}, "formats": {"a": "f32"}}, "formats says that a is f32"),
-        ({"inputs": {"a": np.eye(2), "b": np.eye(2)}, "op": "softmax"}, "op is 'softmax'"),
+        ({"inputs": {"a": np.eye(2), "b": np.eye(2)}, "op": "cast"}, "op is 'cast', expected one of gemm"),
+        ({"inputs": {"a": np.eye(2), "b": np.eye(2)}, "gamma": 1.0}, "gemm has no option gamma; it has alpha, beta"),
+        ({"inputs": {"a": np.eye(2), "b": np.eye(2), "c": np.eye(3)}}, r"c has shape \(3, 3\), the result needs"),
+        ({"inputs": {"a": np.eye(2), "b": np.eye(2), "bias": np.ones(3)}}, r"bias has shape \(3,\), the result needs"),
+        ({"inputs": {"a": np.eye(2), "b": np.eye(2)}, "alpha": np.inf}, "scalars of a GEMM must be finite"),
+        ({"inputs": {"q": np.eye(2)}, "op": "attention"}, "inputs lacks k and v; give inputs="),
+        ({"inputs": {"x": np.eye(2), "y": np.eye(2)}, "op": "softmax"}, "inputs has y; softmax takes x"),
+        ({"inputs": dict.fromkeys("qkv", np.eye(2)), "op": "attention"}, "expected four dimensions each"),
     ],
 )
 def test_assert_conforms_says_what_does_not_fit(arguments: dict[str, Any], said: str) -> None:
