@@ -190,7 +190,8 @@ def _ways(kernel: Kernel) -> list[tuple[str, Any]]:
             ways.append(("provider", (provider, kernel.name)))
     if module == "__main__":
         return ways
-    with contextlib.suppress(pickle.PicklingError, AttributeError, TypeError):
+    # PyTorch's operators raise RuntimeError.
+    with contextlib.suppress(pickle.PicklingError, AttributeError, TypeError, RuntimeError):
         ways.append(("pickle", pickle.dumps(kernel)))
     file = getattr(sys.modules.get(module or ""), "__file__", None)
     if file:
