@@ -93,3 +93,11 @@ def test_known_failure_still_happens(finding: str) -> None:
     judged = [record for record in report.records if str(record.outcome) != "not_tested"]
     assert {(str(record.outcome), record.known) for record in judged if record.known} == {(outcome, finding[:3])}
     assert not [record for record in judged if record.failed]
+
+
+def test_compiled_kernel_can_be_isolated() -> None:
+    """An operator of PyTorch cannot be pickled: the other process finds the kernel by its provider."""
+    case = "exact one_hot/b3-hq2-hkv1-lq1-d16-dv16-block8-len19/pages=shuffled"
+    report = verify(installed("vllm/cpu-paged"), isolate=True, case=case)
+    assert report.passed, str(report)
+    assert {str(record.outcome) for record in report.records} == {"pass", "not_tested"}
