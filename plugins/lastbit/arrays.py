@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lastbit.errors import LastbitError
+from lastbit.kernel import UNSERVED, served
 from lastbit.layouts import Placement, place
 
 #: Bytes of a bit pattern, for the formats that do not use one.
@@ -63,11 +64,8 @@ def of(framework: str) -> Arrays:
 
     Raises UnavailableError when the framework is not installed or not supported.
     """
-    if framework == "jax":
-        raise UnavailableError(
-            "jax is not supported by this version of lastbit; wrap the kernel so that it takes and returns NumPy "
-            "arrays (numpy.from_dlpack, numpy.asarray) and give framework='numpy'"
-        )
+    if not served(framework):
+        raise UnavailableError(UNSERVED.format(framework))
     try:
         return cast(Arrays, importlib.import_module(f"lastbit.{framework}_arrays"))
     except ImportError as error:

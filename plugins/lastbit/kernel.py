@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 
 from lastbit.contract import Contract
@@ -21,6 +22,8 @@ OPS = (
     "cast",
 )
 FRAMEWORKS = ("torch", "numpy", "jax")
+#: Kinds of devices; PyTorch calls AMD's GPUs "cuda" too.
+DEVICES = ("cpu", "cuda")
 OPERANDS = {
     "gemm": ("a", "b", "out"),
     "softmax": ("x", "out"),
@@ -54,6 +57,14 @@ FEATURES = {
     "attention": frozenset(_ATTENTION.split()),
     "paged_attention": frozenset({"causal", "window", "gqa", "scales", "head_scales"}),
     "kv_append": frozenset({"scales", "head_scales", "padding", "inplace"}),
+}
+#: Dimensions that an implementation may be tiled in, by op.
+TILED = {
+    "gemm": ("m", "n", "k"),
+    "softmax": ("m", "n"),
+    "log_softmax": ("m", "n"),
+    "logsumexp": ("m", "n"),
+    "attention": ("lq", "lk", "d", "dv"),
 }
 
 
@@ -104,6 +115,8 @@ class Kernel:
             raise KernelError(
                 f"kernel {self.name}: framework is {self.framework!r}, expected one of {', '.join(FRAMEWORKS)}"
             )
+        if not served(self.framework):
+            raise KernelError(f"kernel {self.name}: {UNSERVED.format(self.framework)}")
         if not callable(self.run):
             raise KernelError(f"kernel {self.name}: run is {self.run!r}, expected a function")
         if not self.format_sets:
@@ -116,6 +129,12 @@ class Kernel:
                 f"kernel {self.name}: features is {self.features!r}, expected a set of {', '.join(sorted(known or ()))}"
             )
         object.__setattr__(self, "features", frozenset(self.features))
+        if isinstance(self.devices, str) or not self.devices or not set(self.devices) <= set(DEVICES):
+            raise KernelError(
+                f"kernel {self.name}: devices is {self.devices!r}, expected a tuple of {' and '.join(DEVICES)}, or one"
+            )
+        _check_limit(self)
+        _check_tile(self)
 
     @property
     def format_sets(self) -> tuple[dict[str, str], ...]:
@@ -123,6 +142,18 @@ class Kernel:
         if isinstance(self.formats, Mapping):
             return (dict(self.formats),)
         return tuple(dict(formats) for formats in self.formats)
+
+
+#: What to do about a framework that lastbit has no border to.
+UNSERVED = (
+    "{0} is not supported by this version of lastbit; wrap the kernel so that it takes and returns NumPy "
+    "arrays (numpy.from_dlpack, numpy.asarray) and give framework='numpy'"
+)
+
+
+def served(framework: str) -> bool:
+    """Whether this version of lastbit has a border to the framework, installed or not."""
+    return find_spec(f"lastbit.{framework}_arrays") is not None
 
 
 def limit_of(kernel: Kernel, formats: Mapping[str, str]) -> int | None:
@@ -172,6 +203,29 @@ def _origin(kernel: Kernel) -> str:
     """Where the function was written; the same file imported twice gives the same origin."""
     code = getattr(kernel.run, "__code__", None)
     return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(kernel.run)
+
+
+def _check_limit(kernel: Kernel) -> None:
+    limits = kernel.limit if isinstance(kernel.limit, Mapping) else {"": kernel.limit}
+    for fmt, limit in limits.items():
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+            of = f" of {fmt}" if fmt else ""
+            raise KernelError(
+                f"kernel {kernel.name}: limit{of} is {limit!r}, expected a whole number of at least 1, or None for any"
+            )
+    if unknown := sorted(set(limits) - FORMATS - {""}):
+        raise KernelError(f"kernel {kernel.name}: limit names {', '.join(unknown)}, expected formats of out")
+
+
+def _check_tile(kernel: Kernel) -> None:
+    known = TILED.get(kernel.op)
+    for name, size in kernel.tile.items():
+        if known is not None and name not in known:
+            raise KernelError(f"kernel {kernel.name}: tile names {name!r}, expected some of {', '.join(known)}")
+        if isinstance(size, bool) or not isinstance(size, int) or size < 2:
+            raise KernelError(
+                f"kernel {kernel.name}: tile of {name} is {size!r}, expected a whole number of at least 2"
+            )
 
 
 def _check_formats(name: str, op: str, formats: Mapping[str, str]) -> None:

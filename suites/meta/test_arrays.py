@@ -1,5 +1,7 @@
 """The framework borders: bit patterns become tensors and come back, in every layout, and mean the same there."""
 
+import sys
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -167,11 +169,14 @@ def test_lazily_negated_tensors_are_read_as_they_are() -> None:
     assert torch_arrays.codes(lazy, "f32").view(np.float32) == np.float32(-2)
 
 
-def test_frameworks_say_what_they_lack() -> None:
+def test_frameworks_say_what_they_lack(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UnavailableError, match="jax is not supported by this version of lastbit; wrap the kernel"):
         arrays.of("jax")
-    with pytest.raises(UnavailableError, match=r"tensorflow kernels cannot run here: .*; install tensorflow"):
-        arrays.of("tensorflow")
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "torch", None)
+        without.delitem(sys.modules, "lastbit.torch_arrays")
+        with pytest.raises(UnavailableError, match=r"torch kernels cannot run here: .*; install torch"):
+            arrays.of("torch")
     with pytest.raises(UnavailableError, match=r"PyTorch .* has no type for e3m4"):
         torch_arrays.dtype("e3m4")
     with pytest.raises(UnavailableError, match="has no type for nf4"):

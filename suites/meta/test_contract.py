@@ -79,3 +79,36 @@ def test_kernel_with_a_feature_that_its_op_has_not_is_refused(features: object) 
     with pytest.raises(KernelError, match=r"features is .*, expected a set of alpha, batch, beta, bias, c, out"):
         Kernel("mine/one", "gemm", print, formats, features=features)  # type: ignore[arg-type]
     assert Kernel("mine/two", "gemm", print, formats, features=["batch"]).features == frozenset({"batch"})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("framework", "jax", "jax is not supported by this version of lastbit; wrap the kernel"),
+        ("framework", "keras", "framework is 'keras', expected one of torch, numpy, jax"),
+        ("devices", "cpu", "devices is 'cpu', expected a tuple of cpu and cuda, or one"),
+        ("devices", ("cpu", "tpu"), r"devices is \('cpu', 'tpu'\), expected"),
+        ("devices", ("cuda:1",), "devices is .*, expected"),
+        ("devices", (), r"devices is \(\), expected"),
+        ("limit", 0, "limit is 0, expected a whole number of at least 1, or None for any"),
+        ("limit", -5, "limit is -5, expected"),
+        ("limit", 1e6, "limit is 1000000.0, expected"),
+        ("limit", True, "limit is True, expected"),
+        ("limit", {"f32": 0}, "limit of f32 is 0, expected"),
+        ("limit", {"f33": 10}, "limit names f33, expected formats of out"),
+        ("tile", {"q": 64}, "tile names 'q', expected some of m, n, k"),
+        ("tile", {"m": 0}, "tile of m is 0, expected a whole number of at least 2"),
+        ("tile", {"m": 64.0}, "tile of m is 64.0, expected"),
+    ],
+)
+def test_kernel_field_that_means_nothing_is_refused(field: str, value: object, said: str) -> None:
+    formats = {"a": "f32", "b": "f32", "out": "f32"}
+    with pytest.raises(KernelError, match=said):
+        Kernel("mine/one", "gemm", print, formats, **{field: value})  # type: ignore[arg-type]
+
+
+def test_kernel_fields_that_mean_something_are_taken() -> None:
+    formats = {"a": "f32", "b": "f32", "out": "f32"}
+    for limit in (None, 1, 2**40, {"f32": 10, "bf16": 20}):
+        assert Kernel("mine/one", "gemm", print, formats, limit=limit).limit == limit
+    assert Kernel("mine/one", "gemm", print, formats, devices=("cuda",), tile={"m": 64, "k": 16}).tile["k"] == 16
