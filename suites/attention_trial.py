@@ -9,12 +9,12 @@ import numpy as np
 
 from lastbit.case import Trial
 from lastbit.harness import Obtained
-from lastbit.references.attention_data import operands, problem_of, reason_not
+from lastbit.references.attention_data import RECIPES, operands, problem_of, reason_not
 from lastbit.references.attention_mask import Problem
 from lastbit.references.data import Operand
 from lastbit.suites import trials
 from lastbit.suites.trial_sizes import resolved as sizes
-from lastbit.suites.trials import Given, lacking, seed_of, unplaceable, window_of
+from lastbit.suites.trials import Given, check_heads, check_recipe, lacking, seed_of, unplaceable, window_of
 
 __all__ = [
     "Drawn",
@@ -104,6 +104,8 @@ def problem(trial: Trial, given: Given) -> Problem:
 
 def has_data(trial: Trial) -> str:
     """ "" if the case's recipe, layout and options suit this kernel, else why they do not."""
+    check_recipe(trial, RECIPES)
+    check_heads(trial, sizes(trial))
     missing = lacking(trial, wanted(trial))
     if missing:
         return missing

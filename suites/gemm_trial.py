@@ -3,12 +3,11 @@
 from typing import Any
 
 from lastbit.case import Trial
-from lastbit.errors import UsageError
 from lastbit.harness import Obtained
 from lastbit.references.data import RECIPES, applicable
 from lastbit.suites.gemm_proof import Given, exact_truth, proof, sizes
 from lastbit.suites.proofs import judge_by, judge_exactly, part_of
-from lastbit.suites.trials import lacking, obtain, unplaceable
+from lastbit.suites.trials import check_recipe, lacking, obtain, unplaceable
 from lastbit.verdict import Verdict
 
 __all__ = ["has_data", "judge_part", "judge_result", "judge_unique", "judge_within", "obtain", "sizes"]
@@ -37,8 +36,7 @@ def judge_result(trial: Trial, given: Given, got: Obtained) -> Verdict:
 def has_data(trial: Trial) -> str:
     """ "" if the case's recipe, layout and options suit this kernel, else why they do not."""
     case = trial.case
-    if case.recipe not in RECIPES:
-        raise UsageError(f"case {case.id}: recipe is {case.recipe!r}, expected one of {', '.join(RECIPES)}")
+    check_recipe(trial, RECIPES)
     if not applicable(case.recipe, trial.formats):
         return f"the formats have no {case.recipe} data"
     wanted = {name for name, _ in case.options} | ({"batch"} if "batch" in dict(case.sizes) else set())

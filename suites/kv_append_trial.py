@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from lastbit.case import Trial
 from lastbit.contract import Contract
+from lastbit.errors import UsageError
 from lastbit.harness import Obtained
 from lastbit.references.data import Operand
 from lastbit.references.formats import Format
-from lastbit.references.kv_append_data import appends, applicable
+from lastbit.references.kv_append_data import RECIPES, appends, applicable
 from lastbit.references.kv_cache import appended, contenders, quantized
 from lastbit.references.kv_cache_data import QUANTIZED_BITS
-from lastbit.suites.trials import Given, lacking, noted, seed_of
+from lastbit.suites.trials import Given, check_recipe, lacking, noted, seed_of
 from lastbit.verdict import Outcome, Verdict
 
 Codes = NDArray[np.unsignedinteger]
@@ -173,7 +174,10 @@ def has_data(trial: Trial) -> str:
     """ "" if the case's recipe, slots and scales suit this kernel, else why they do not."""
     case, formats = trial.case, trial.formats
     scaled = Format.of(formats["k_cache"]).bits <= QUANTIZED_BITS
-    options = dict(case.options)
+    options, extent = dict(case.options), {name: int(size) for name, size in case.sizes}
+    check_recipe(trial, RECIPES)
+    if extent["tokens"] > extent["pages"] * extent["block"]:
+        raise UsageError(f"case {case.id}: tokens is {extent['tokens']}, expected at most pages * block")
     if not applicable(case.recipe, formats):
         return f"a cache {'with' if scaled else 'without'} scales has no {case.recipe} data"
     if options.get("scale") == "tensor" and not scaled:

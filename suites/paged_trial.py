@@ -26,7 +26,7 @@ from lastbit.references.kv_cache_data import (
 from lastbit.references.kv_cache_data import paged as draw
 from lastbit.references.truth import Truth
 from lastbit.suites.proofs import Formats, Proof, judge_by, judge_exactly, kept, part_of, proved, widened
-from lastbit.suites.trials import Given, lacking, seed_of, window_of
+from lastbit.suites.trials import Given, check_heads, check_recipe, lacking, seed_of, window_of
 from lastbit.verdict import Verdict
 
 #: Operands and proofs kept for the next kernel that is judged on the same case.
@@ -126,6 +126,8 @@ def has_data(trial: Trial) -> str:
     options, formats = dict(trial.case.options), trial.formats
     extent = {name: int(size) for name, size in trial.case.sizes}
     scaled = Format.of(formats["k_cache"]).bits <= QUANTIZED_BITS
+    check_recipe(trial, RECIPES)
+    check_heads(trial, extent)
     if not applicable(trial.case.recipe, formats, extent):
         return f"the formats have no {trial.case.recipe} data"
     if options.get("scale") == "tensor" and not scaled:

@@ -18,7 +18,7 @@ from lastbit.references.truth import Truth
 from lastbit.softmax_budget import budget as softmax_budget
 from lastbit.suites import trial_sizes
 from lastbit.suites.proofs import Formats, Proof, judge_by, judge_exactly, kept, part_of, proved, widened
-from lastbit.suites.trials import Given, accumulator, as_broadcast, lacking, seed_of, unplaceable
+from lastbit.suites.trials import Given, accumulator, as_broadcast, check_recipe, lacking, seed_of, unplaceable
 from lastbit.verdict import Verdict
 
 #: Truths and operands kept for the next kernel that is judged on the same case: one format's smoke tier, some 20 MB.
@@ -107,6 +107,7 @@ def index_of(op: str, rows: Any, columns: Any = None) -> Any:
 def has_data(trial: Trial) -> str:
     """ "" if the case's recipe, layout and features suit this kernel, else why they do not."""
     case = trial.case
+    check_recipe(trial, RECIPES)
     if not applicable(case.recipe, trial.formats):
         return f"the formats have no {case.recipe} data"
     return lacking(trial, {"batch"} & {name for name, _ in case.sizes}) or unplaceable(trial)

@@ -1,6 +1,6 @@
 """What the trials of every law share: the operands of a call, the guarded call itself, and what a verdict notes."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
@@ -9,6 +9,7 @@ import numpy as np
 
 from lastbit.case import Trial
 from lastbit.contract import Contract
+from lastbit.errors import UsageError
 from lastbit.harness import Obtained, call
 from lastbit.references.accumulators import Accumulator
 from lastbit.references.data import Operand
@@ -82,6 +83,19 @@ def lacking(trial: Trial, wanted: set[str]) -> str:
     """Which of the features that a case wants the kernel has not, as a sentence, or ""."""
     missing = sorted(wanted - trial.kernel.features)
     return f"the kernel has no {', '.join(missing)}" if missing else ""
+
+
+def check_recipe(trial: Trial, recipes: Collection[str]) -> None:
+    """Raise UsageError, naming the known ones, for a case whose recipe is none of `recipes`."""
+    if trial.case.recipe not in recipes:
+        expected = ", ".join(recipes)
+        raise UsageError(f"case {trial.case.id}: recipe is {trial.case.recipe!r}, expected one of {expected}")
+
+
+def check_heads(trial: Trial, sizes: Mapping[str, int]) -> None:
+    """Raise UsageError for a case whose query heads do not share its key heads evenly."""
+    if sizes["hq"] % sizes["hkv"]:
+        raise UsageError(f"case {trial.case.id}: hq is {sizes['hq']}, expected a multiple of hkv, {sizes['hkv']}")
 
 
 def unplaceable(trial: Trial) -> str:

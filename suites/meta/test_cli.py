@@ -153,6 +153,36 @@ def test_mistake_is_one_line_and_status_2(
 
 
 @pytest.mark.parametrize(
+    ("kernel", "case", "said"),
+    [
+        ("numpy/softmax", "bound foo/m17-n9", "recipe is 'foo', expected one of"),
+        ("numpy/attention", "bound foo/batch1-hq1-hkv1-lq7-lk7-d16-dv16", "recipe is 'foo', expected one of"),
+        ("numpy/attention", "bound sharp/batch1-hq3-hkv2-lq7-lk7-d16-dv16", "hq is 3, expected a multiple of hkv, 2"),
+        ("numpy/attention", "masks sharp/batch1-hq1-hkv1-lq7-lk7-d16-dv16/window=3", "window is 3, expected two whole"),
+        ("numpy/paged-gather", "bound foo/b1-hq1-hkv1-lq1-d8-dv8-block8-len9/pages=ordered", "recipe is 'foo'"),
+        ("numpy/paged-gather", "bound normal/b1-hq1-hkv1-lq1-d8-dv8-block8-len9/pages=odd", "pages is 'odd', expected"),
+        ("numpy/paged-gather", "bound normal/b1-hq1-hkv1-lq1-d8-dv8-block8-len9", "it lacks /pages=..."),
+        ("numpy/paged-gather", "bound normal/b1-hq3-hkv2-lq1-d8-dv8-block8-len9/pages=ordered", "hq is 3, expected"),
+        ("numpy/kv-append", "exact foo/tokens3-hkv2-d8-dv8-block8-pages7/slots=shuffled", "recipe is 'foo'"),
+        ("numpy/kv-append", "exact normal/tokens99-hkv2-d8-dv8-block8-pages7/slots=shuffled", "tokens is 99, expected"),
+    ],
+)
+def test_case_that_cannot_be_is_one_line_and_status_2(
+    kernel: str,
+    case: str,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Not a traceback, and not a kernel's crash."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["verify", kernel, "--case", case]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+
+
+@pytest.mark.parametrize(
     "words", [(), ("verify",), ("golden",), ("verify", "x", "--no-such-option"), ("golden", "accept", "r")]
 )
 def test_wrong_words_are_status_2(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:

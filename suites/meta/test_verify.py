@@ -67,6 +67,15 @@ def test_verify_replays_one_case_as_its_record_says() -> None:
     assert [replace(record, seconds=0.0) for record in judged] == [replace(failing, seconds=0.0)]
 
 
+def test_case_with_a_layout_of_an_operand_that_it_lacks_is_no_crash_of_lastbit() -> None:
+    report = verify(f32_sum, formats=F16, framework="numpy", case="layout integers/m2-n3-k4/c:strided")
+    (record,) = report.records
+    assert (record.outcome, record.reason.splitlines()[0]) == (
+        Outcome.ERROR,
+        "the case cannot be judged: layout of c: the operands are a, b and out",
+    )
+
+
 def test_nothing_judged_does_not_pass() -> None:
     kernel = Kernel("mine/quantize", "quantize", f32_sum, {"x": "f32", "out": "i8"}, framework="numpy")
     report = lastbit.verify(kernel)
