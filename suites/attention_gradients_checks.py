@@ -80,8 +80,9 @@ def laws(trial: Trial) -> Verdict:
 
 
 def repeat(trial: Trial) -> Verdict:
-    """The same operands at other addresses give the same bits, if the contract says deterministic."""
-    return comparison.repeat(trial, inputs(trial), obtain, judge_gradients)
+    """The same operands at other addresses give the same bits, if the contract says so of gradients too."""
+    contract = replace(trial.contract, deterministic=_repeatable(trial))
+    return comparison.repeat(replace(trial, contract=contract), inputs(trial), obtain, judge_gradients)
 
 
 def slices(trial: Trial) -> Verdict:
@@ -180,9 +181,14 @@ def _doubled(trial: Trial, given: Given, single: Obtained, verdict: Verdict) -> 
     if judged.outcome.failed:
         return replace(judged, reason=f"twice the upstream gradient: {judged.reason}")
     wide = {trial.contract.probabilities, trial.contract.scores, trial.contract.head_gradients, *trial.formats.values()}
-    promised = trial.contract.deterministic and all(Format.of(fmt).emax > 15 for fmt in wide if fmt is not None)
+    promised = _repeatable(trial) and all(Format.of(fmt).emax > 15 for fmt in wide if fmt is not None)
     text = f"twice the upstream gradient is not twice {' and '.join(f'd{name}' for name in changed)}"
     return broken_law(promised, law, text, next(iter(changed.values())), verdict)
+
+
+def _repeatable(trial: Trial) -> bool:
+    """Whether the contract promises the same bits of the same call, gradients included."""
+    return trial.contract.deterministic and trial.contract.deterministic_gradients
 
 
 def _sequences(given: Given) -> Iterable[Part]:

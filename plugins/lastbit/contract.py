@@ -66,6 +66,8 @@ class Contract:
     scale_arithmetic: str | None = None
     #: The same call gives the same bits.
     deterministic: bool = True
+    #: The same call gives the same bits of gradients too, which atomic additions do not.
+    deterministic_gradients: bool = True
     #: A row's bits do not depend on the other rows of the batch.
     batch_invariant: bool = False
     #: Where the promise is published (documentation, source, test tolerance); "" if it is lastbit's default.

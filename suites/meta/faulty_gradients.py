@@ -339,6 +339,7 @@ VARIANTS: tuple[tuple[str, Callable[..., Any], dict[str, Any]], ...] = (
     ("casts-declared", turned(cast_p=bf16, cast_ds=bf16), {"probabilities": "bf16"}),
     ("parts-declared", turned(part=bf16), {"head_gradients": "bf16"}),
     ("nondeterministic-declared", Wavers(), {"deterministic": False}),
+    ("atomics-declared", Wavers(), {"deterministic_gradients": False}),
     ("batch-variant-undeclared", depends_on_batch, {}),
 )
 

@@ -69,7 +69,8 @@ def _flash(fmt: str | None) -> Contract:
         probabilities=fmt,
         head_gradients=fmt,
         exp_ulp=EXP_U20,
-        source=f"{SDPA}: is_causal; {CPU_FLASH}: qk_reduced_data, exp_u20",
+        deterministic_gradients=False,
+        source=f"{SDPA}: is_causal, note on nondeterministic algorithms; {CPU_FLASH}: qk_reduced_data, exp_u20",
     )
 
 
@@ -117,7 +118,13 @@ def _backend(name: str, fmt: str) -> Kernel:
     from torch.nn.attention import SDPBackend
 
     chosen = {"efficient": SDPBackend.EFFICIENT_ATTENTION, "cudnn": SDPBackend.CUDNN_ATTENTION}[name]
-    contract = Contract(causal_alignment="top-left", masked_keys="computed", probabilities=fmt, source=SDPA)
+    contract = Contract(
+        causal_alignment="top-left",
+        masked_keys="computed",
+        probabilities=fmt,
+        deterministic_gradients=False,
+        source=f"{SDPA}: is_causal, note on nondeterministic algorithms",
+    )
     features = COMMON - {"gqa"}
     return _kernel(f"torch/sdpa-{name}-{fmt}", _sdpa(chosen), (fmt,), features, contract, devices=("cuda",))
 
