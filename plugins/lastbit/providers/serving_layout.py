@@ -49,21 +49,32 @@ def last_tokens(cache: Any, places: Any, lengths: Any, count: int) -> Any:
     return cache.flatten(0, 1)[places.gather(1, ends).flatten()].contiguous()
 
 
-def pages(k: Any, v: Any, page: int) -> tuple[Any, Any, Any, Any]:
-    """Keys and values (b, hkv, lk, d) in pages of their own, the last ones first, the table, and the lengths.
+def dense_batch(
+    q: Any, k: Any, v: Any, page: int, cu_seqlens_q: Any = None, cu_seqlens_k: Any = None, *, aligned: bool
+) -> tuple[tuple[Any, Any, Any, Any], Any]:
+    """Keys and values (b, hkv, lk, d) in pages of their own, the table and the lengths; and where the queries begin.
 
-    Places without a token hold zeros.
+    With cumulative lengths it is a packed batch, b = 1. The last pages come first; places without a token hold zeros.
+    Raises NotImplementedError for queries without keys, and, where they are aligned with the keys, for more than keys.
     """
     import torch
 
-    (b, _, lk, _), count = k.shape, -(-k.shape[2] // page)
-    order = torch.arange(b * count - 1, -1, -1, device=k.device)
-    caches = []
-    for x in (k, v):
-        tokens = torch.nn.functional.pad(x.transpose(1, 2), (0, 0, 0, 0, 0, count * page - lk))
-        caches.append(tokens.unflatten(1, (count, page)).flatten(0, 1)[order])
-    lengths = torch.full((b,), lk, dtype=torch.int32, device=k.device)
-    return caches[0], caches[1], order.to(torch.int32).view(b, count), lengths
+    if cu_seqlens_q is None:
+        cu_seqlens_q, cu_seqlens_k = (starts(x.shape[0], x.shape[2], x.device) for x in (q, k))
+        k, v = (x.transpose(0, 1).flatten(1, 2)[None] for x in (k, v))
+    queries, counts = (torch.diff(ends).tolist() for ends in (cu_seqlens_q, cu_seqlens_k))
+    if any(m > n and (aligned or not n) for m, n in zip(queries, counts, strict=True)):
+        raise NotImplementedError("the queries are tokens of their sequence: there are no more of them than keys")
+    held = [-(-n // page) for n in counts]
+    table = torch.zeros((len(held), max(held)), dtype=torch.int32, device=k.device)
+    caches = [x.new_zeros((sum(held), page, x.shape[1], x.shape[3])) for x in (k, v)]
+    last = sum(held)
+    for row, (first, n, several) in enumerate(zip(cu_seqlens_k.tolist(), counts, held, strict=False)):
+        last -= several
+        table[row, :several] = torch.arange(last, last + several)
+        for x, cache in zip((k, v), caches, strict=True):
+            cache[last : last + several].flatten(0, 1)[:n] = x[0, :, first : first + n].transpose(0, 1)
+    return (*caches, table, torch.diff(cu_seqlens_k)), cu_seqlens_q.contiguous()
 
 
 def widened(x: Any, size: int) -> Any:

@@ -135,7 +135,7 @@ def _dense(contract: Contract) -> Kernel:
         formats=[{"q": fmt, "k": fmt, "v": fmt, "out": fmt} for fmt in FLOATS],
         contract=contract,
         devices=("cpu",),
-        features=frozenset({"scale", "causal", "window", "softcap", "sinks", "gqa"}),
+        features=frozenset({"scale", "causal", "window", "softcap", "sinks", "gqa", "packed"}),
         tile={"lq": 8, "lk": 32},
     )
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from lastbit.providers.serving_layout import flat, pages, slots, span, starts, unflat, widened
+from lastbit.providers.serving_layout import dense_batch, flat, slots, span, starts, unflat, widened
 
 #: Tokens of a page are a multiple of this, by instruction set: cpu_attn_vec.hpp and cpu_attn_vec16.hpp,
 #: BlockSizeAlignment.
@@ -54,12 +54,13 @@ def dense(
     window: tuple[int, int] | None = None,
     softcap: float | None = None,
     sinks: Any = None,
+    **packed: Any,
 ) -> Any:
     """cpu_attention_with_kv_cache over keys and values in pages of their own, as in a first prefill."""
-    if q.shape[2] > k.shape[2]:
-        raise NotImplementedError("vLLM's queries are tokens of their sequence: there are no more of them than keys")
+    operands, begin = dense_batch(q, k, v, PAGES["vec"], **packed, aligned=causal or window is not None)
     return _attend(
-        *(attend, schedule, q, *pages(k, v, PAGES["vec"])),
+        *(attend, schedule, q, *operands),
+        begin=begin,
         scale=q.shape[3] ** -0.5 if scale is None else scale,
         causal=causal,
         window=window,
@@ -101,6 +102,7 @@ def _attend(
     causal: bool,
     window: tuple[int, int] | None,
     isa: str,
+    begin: Any = None,
     softcap: float = 0.0,
     sinks: Any = None,
     scales: Mapping[str, float] = MappingProxyType({}),
@@ -112,10 +114,11 @@ def _attend(
     query = flat(widened(q, size))
     out = torch.empty(query.shape, dtype=query.dtype)
     key_cache, value_cache = _packed(*(widened(_raw(x), size) for x in (k_cache, v_cache)))
-    causal, left = span(causal, window, lq)
+    begin = starts(b, lq, q.device) if begin is None else begin
+    causal, left = span(causal, window, int(torch.diff(begin).max()))
     kind, seen = _kind(k_cache), left if left < 0 else left + 1
-    begin, lengths, table = starts(b, lq, q.device), lengths.contiguous(), table.contiguous()
-    plan = schedule(b, hq, hkv, size, lengths, query.dtype, begin, causal, seen, isa, True, None, **kind)
+    lengths, table = lengths.contiguous(), table.contiguous()
+    plan = schedule(lengths.numel(), hq, hkv, size, lengths, query.dtype, begin, causal, seen, isa, True, None, **kind)
     attend(
         *(query, key_cache, value_cache, out, begin, lengths, scale, causal, None, seen, table, softcap, plan, sinks),
         None,

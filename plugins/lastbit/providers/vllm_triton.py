@@ -77,7 +77,9 @@ def offers(compiled: bool) -> list[Offer]:
     stored = f"{FILES}/triton_reshape_and_cache_flash.py: key_load / k_scale; RN and saturation by the cast of tl.store"
     return [
         *paged_offers("vllm/unified", unified, (UNIFIED,), wide, compiled, features=several, tier="smoke"),
-        *dense_offers("vllm/unified-dense", unified_dense, UNIFIED, wide, compiled, ("window", "softcap", "sinks")),
+        *dense_offers(
+            "vllm/unified-dense", unified_dense, UNIFIED, wide, compiled, ("window", "softcap", "sinks", "packed")
+        ),
         *paged_offers("vllm/unified-split", unified_split, (UNIFIED,), f"{wide}, reduce_segments", compiled),
         *paged_offers("vllm/decode", decode, (DECODE,), grouped, compiled, tier="smoke"),
         *paged_offers("vllm/decode-mha", decode_mha, (DECODE,), plain, compiled, cast=False),

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from lastbit.providers.serving_layout import flat, last_tokens, pages, slots, span, starts, unflat
+from lastbit.providers.serving_layout import dense_batch, flat, last_tokens, slots, span, starts, unflat
 from lastbit.providers.serving_triton import prefilled
 
 #: Tokens of a page where the adapter makes them: vLLM's usual block size.
@@ -24,13 +24,16 @@ def unified(
     window: tuple[int, int] | None = None,
     scale: float | None = None,
     softcap: float | None = None,
+    begin: Any = None,
     **others: Any,
 ) -> Any:
     """unified_attention, the online softmax of one pass; with the segments among `others`, that of split keys."""
     import torch
 
     (b, hq, lq, d) = q.shape
-    causal, left = span(causal, window, lq)
+    begin = starts(b, lq, q.device) if begin is None else begin
+    longest = int(torch.diff(begin).max())
+    causal, left = span(causal, window, longest)
     query = flat(q)
     out = torch.empty((b * lq, hq, d), dtype=q.dtype, device=q.device)
     attend(
@@ -38,8 +41,8 @@ def unified(
         k=k_cache,
         v=v_cache,
         out=out,
-        cu_seqlens_q=starts(b, lq, q.device),
-        max_seqlen_q=lq,
+        cu_seqlens_q=begin,
+        max_seqlen_q=longest,
         seqused_k=seq_lens.contiguous(),
         max_seqlen_k=int(seq_lens.max()),
         softmax_scale=d**-0.5 if scale is None else scale,
@@ -55,11 +58,20 @@ def unified(
     return unflat(out, lq)
 
 
-def unified_dense(attend: Callable[..., Any], q: Any, k: Any, v: Any, **options: Any) -> Any:
+def unified_dense(
+    attend: Callable[..., Any],
+    q: Any,
+    k: Any,
+    v: Any,
+    *,
+    cu_seqlens_q: Any = None,
+    cu_seqlens_k: Any = None,
+    **options: Any,
+) -> Any:
     """unified_attention over keys and values in pages of their own, as in a first prefill."""
-    if q.shape[2] > k.shape[2]:
-        raise NotImplementedError("vLLM's queries are tokens of their sequence: there are no more of them than keys")
-    return unified(attend, q, *pages(k, v, PAGE), **options)
+    aligned = bool(options.get("causal")) or options.get("window") is not None
+    operands, begin = dense_batch(q, k, v, PAGE, cu_seqlens_q, cu_seqlens_k, aligned=aligned)
+    return unified(attend, q, *operands, begin=begin, **options)
 
 
 def unified_split(
