@@ -40,6 +40,7 @@ def sequential(a: Floats, b: Floats) -> Floats:
 
 def verified(run: Callable[..., Floats], folder: Path, seed: int = 0) -> Report:
     kernel = lastbit.Kernel("mine/gemm", "gemm", run, {"a": "f32", "b": "f32", "out": "f32"}, framework="numpy")
+    (folder / "golden").mkdir(exist_ok=True)
     return lastbit.verify(kernel, case=CASES, golden=folder / "golden", seed=seed)
 
 
