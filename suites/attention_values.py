@@ -37,7 +37,7 @@ def special(trial: Trial) -> Verdict:
         return verdict
     given = Given({**drawn.operands, **_infinite(drawn)}, drawn.options)
     # The log-sum-exp of such a row may be NaN, as its result, or the infinity that it tends to.
-    infinite = judge_within(trial, given, replace(obtain(trial, given), second=None))
+    infinite = judge_within(trial, given, replace(obtain(trial, given), others=()))
     if infinite.outcome.failed:
         return replace(infinite, reason=f"a score of +inf: {infinite.reason}")
     return verdict
@@ -75,10 +75,10 @@ def large(trial: Trial) -> Verdict:
         return got.fault
     count = got.codes.shape[2]
     rows = _sample(trial.seed, count)
-    lse = None if got.lse is None else got.lse[:, :, rows]
+    others = tuple(None if one is None else one[:, :, rows] for one in got.others)
     options = tuple(given.options.items())
     proved = _proved_rows(trial.contract, tuple(trial.formats.items()), drawing(trial), options, trial.seed)
-    verdict = judge_against(trial, proved, replace(got, codes=got.codes[:, :, rows], second=lse))
+    verdict = judge_against(trial, proved, replace(got, codes=got.codes[:, :, rows], others=others))
     text = f"{rows.size} of {count} rows of every head, element by element"
     return replace(verdict, notes={**verdict.notes, "proved": text})
 

@@ -5,7 +5,7 @@ import io
 import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,13 +44,18 @@ class Obtained:
     fault: Verdict | None = None
     #: What it printed, warned of, or left changed.
     notes: dict[str, str] = field(default_factory=dict)
-    #: Bit patterns of the second result, of a kernel that has one (results.names).
-    second: NDArray[Any] | None = None
+    #: Bit patterns of the further results, in the order of results.results; None for one that is no such array.
+    others: tuple[NDArray[Any] | None, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The result's shape."""
         return self.codes.shape
+
+    @property
+    def second(self) -> NDArray[Any] | None:
+        """Bit patterns of the second result, of a kernel that has one."""
+        return self.others[0] if self.others else None
 
     @property
     def lse(self) -> NDArray[Any] | None:
@@ -174,9 +179,9 @@ def invoke(trial: Trial, prepared: Prepared, *, scalars: Mapping[str, Any] | Non
     Raises UnavailableError and UsageError as guards.guard_result, where the kernel takes memory for its result.
     """
     border = arrays.of(trial.kernel.framework)
-    format = trial.formats["out"]
     shapes = {name: guarded.placement.shape for name, guarded in prepared.operands.items()}
-    shape = RESULT[trial.kernel.op](shapes)
+    expected = results.results(trial.kernel, trial.formats, shapes)
+    shape, format = expected[0].shape, expected[0].format
     lent = list(prepared.operands.values())
     out = None
     if "out" in trial.kernel.features:
@@ -187,12 +192,12 @@ def invoke(trial: Trial, prepared: Prepared, *, scalars: Mapping[str, Any] | Non
     ran = _run(trial, border, given, scalars or {}, lambda: border.scrub(shape, format, trial.device))
     if ran.stopped is not None:
         return Obtained(_NO_CODES, ran.stopped, ran.notes)
-    wanted = _wanted(trial, prepared, shapes, out, given)
+    wanted = _wanted(trial, prepared, expected, out, given)
     returned = ran.result if len(wanted) > 1 else (ran.result,)
     if returned is None and results.in_place(trial.kernel):
         returned = (None,) * len(wanted)
     if not (isinstance(returned, tuple) and len(returned) == len(wanted)):
-        text = f"it returned a {type(returned).__name__}, expected ({', '.join(results.names(trial.kernel))})"
+        text = f"it returned a {type(returned).__name__}, expected ({', '.join(one.name for one in wanted)})"
         return Obtained(_NO_CODES, Verdict(Outcome.WRONG_STRUCTURE, text), ran.notes)
     codes: list[NDArray[Any] | None] = []
     faults: list[aftermath.Fault] = []
@@ -206,27 +211,24 @@ def invoke(trial: Trial, prepared: Prepared, *, scalars: Mapping[str, Any] | Non
         return Obtained(_NO_CODES, Verdict(Outcome.CRASHED, reason), ran.notes)
     faults += [aftermath.Fault(text) for text in ran.changed]
     first = _NO_CODES if codes[0] is None else codes[0]
-    return Obtained(first, aftermath.verdict(faults), ran.notes, codes[1] if len(codes) > 1 else None)
+    return Obtained(first, aftermath.verdict(faults), ran.notes, tuple(codes[1:]))
 
 
 def _wanted(
     trial: Trial,
     prepared: Prepared,
-    shapes: Mapping[str, tuple[int, ...]],
+    expected: tuple[results.Result, ...],
     out: Guarded | None,
     given: Mapping[str, Any],
 ) -> list[aftermath.Wanted]:
     """What each of the kernel's results has to be."""
-    kernel, names = trial.kernel, results.names(trial.kernel)
-    inside = results.in_place(kernel)
-    memory = tuple(prepared.operands[name] for name in inside) or (out, None)
+    kernel, inside = trial.kernel, results.in_place(trial.kernel)
+    memory = {"out": out} | {name: prepared.operands[name] for name in inside}
     kept = tuple(guarded for name, guarded in prepared.operands.items() if name not in inside)
-    shape, format = RESULT[kernel.op](shapes), trial.formats["out"]
-    wanted = [aftermath.Wanted(kernel.name, shape, format, trial.device, kept, memory[0], given, names[0])]
-    if len(names) > 1:
-        shape, format = results.second_shape(kernel.op, shapes), results.second_format(kernel.op, trial.formats)
-        wanted.append(replace(wanted[0], name=names[1], shape=shape, format=format, out=memory[1]))
-    return wanted
+    return [
+        aftermath.Wanted(kernel.name, one.shape, one.format, trial.device, kept, memory.get(one.name), given, one.name)
+        for one in expected
+    ]
 
 
 _NO_CODES: NDArray[Any] = np.empty(0, np.uint8)

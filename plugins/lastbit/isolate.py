@@ -25,7 +25,6 @@ from lastbit.case import Trial
 from lastbit.errors import LastbitError, UsageError
 from lastbit.harness import Obtained
 from lastbit.kernel import Kernel
-from lastbit.results import second_format
 from lastbit.verdict import Outcome, Verdict
 from lastbit.worker import Bits, Request, serve
 
@@ -224,13 +223,13 @@ def _obtained(header: dict[str, Any], worker: Worker, formats: Mapping[str, str]
     content = worker.connection.recv_bytes()
     dtype = code_dtype(formats["out"]) if header["shape"] != [0] else np.dtype(np.uint8)
     codes = np.frombuffer(content, dtype).reshape(header["shape"])
-    second = None
-    if header["second"] is not None:
-        dtype = code_dtype(second_format(worker.kernel.op, formats))
-        second = np.frombuffer(worker.connection.recv_bytes(), dtype).reshape(header["second"])
+    others = tuple(
+        None if one is None else np.frombuffer(worker.connection.recv_bytes(), f"u{int(one[0])}").reshape(one[1])
+        for one in header["others"]
+    )
     fault = Verdict(Outcome(header["outcome"]), header["reason"], where=header["where"]) if header["outcome"] else None
     notes = header["notes"] | ({"isolation": "forked from lastbit's process"} if worker.forked else {})
-    return Obtained(codes, fault, notes, second)
+    return Obtained(codes, fault, notes, others)
 
 
 def _death(worker: Worker) -> str:

@@ -1,6 +1,7 @@
 """What an op's kernels return: the names, shapes and formats of their results, from those of the operands."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,6 +10,16 @@ if TYPE_CHECKING:
     from lastbit.kernel import Kernel
 
 Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One array that a kernel returns."""
+
+    name: str
+    shape: tuple[int, ...]
+    format: str
+
 
 #: Operands that a kernel with feature "inplace" changes, in the order of the results that they are.
 IN_PLACE = {"kv_append": ("k_cache", "v_cache")}
@@ -52,23 +63,17 @@ RESULT: dict[str, Callable[[Shapes], tuple[int, ...]]] = {
 }
 
 
-def names(kernel: "Kernel") -> tuple[str, ...]:
-    """What the kernel's results are called, in order."""
+def results(kernel: "Kernel", formats: Mapping[str, str], shapes: Shapes) -> tuple[Result, ...]:
+    """The kernel's results in order, for operands of these formats and shapes."""
+    out = RESULT[kernel.op](shapes)
     if kernel.op == "kv_append":
-        return ("k_cache", "v_cache")
-    return ("out", "lse") if "lse" in kernel.features else ("out",)
+        return tuple(Result(name, shapes[name], formats[name]) for name in IN_PLACE["kv_append"])
+    found = [Result("out", out, formats["out"])]
+    if "lse" in kernel.features:
+        found.append(Result("lse", lse_shape(shapes), lse_format(formats)))
+    return tuple(found)
 
 
 def in_place(kernel: "Kernel") -> tuple[str, ...]:
     """The operands that become the kernel's results."""
     return IN_PLACE.get(kernel.op, ()) if "inplace" in kernel.features else ()
-
-
-def second_format(op: str, formats: Mapping[str, str]) -> str:
-    """Format of the second result, of a kernel that has one."""
-    return formats["v_cache"] if op == "kv_append" else lse_format(formats)
-
-
-def second_shape(op: str, shapes: Shapes) -> tuple[int, ...]:
-    """Shape of the second result, of a kernel that has one."""
-    return shapes["v_cache"] if op == "kv_append" else lse_shape(shapes)

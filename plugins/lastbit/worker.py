@@ -130,8 +130,9 @@ def _answer(connection: Connection, kernel: Kernel, request: Request) -> None:
         _send(connection, {"obtained": [_header(got) for got in obtained]})
         for got in obtained:
             connection.send_bytes(np.ascontiguousarray(got.codes).tobytes())
-            if got.second is not None:
-                connection.send_bytes(np.ascontiguousarray(got.second).tobytes())
+            for codes in got.others:
+                if codes is not None:
+                    connection.send_bytes(np.ascontiguousarray(codes).tobytes())
 
 
 def _send(connection: Connection, answer: dict[str, Any]) -> None:
@@ -142,7 +143,7 @@ def _header(got: Obtained) -> dict[str, Any]:
     fault = got.fault
     return {
         "shape": got.shape,
-        "second": None if got.second is None else got.second.shape,
+        "others": [None if codes is None else (codes.itemsize, codes.shape) for codes in got.others],
         "outcome": fault.outcome if fault else "",
         "reason": fault.reason if fault else "",
         "where": fault.where if fault else "",
