@@ -11,6 +11,11 @@ if TYPE_CHECKING:
 
 
 _SUMS = ("f64", "f32", "f16", "bf16", "i32", "exact")
+#: Rules and arithmetic of references.scaling, and the orders of references.dequantize.
+_POWERS = ("floor", "rceil", "ceil", "even")
+_RULES = (*_POWERS, "amax_over_max", "four_over_six", "signed_amax", "affine_min_max", "given")
+_ARITHMETICS = ("exact", "divide", "reciprocal", "ratio")
+_ORDERS = ("once", "scales_first", "element_first", "fused_zero")
 #: The values of the fields that have a closed choice.
 _CHOICES: dict[str, tuple[str | None, ...]] = {
     "input_rounding": (None, *INPUT_ROUNDINGS),
@@ -20,8 +25,8 @@ _CHOICES: dict[str, tuple[str | None, ...]] = {
     "masked_row": ("zero", "nan"),
     "masked_keys": ("ignored", "computed"),
     "causal_alignment": ("top-left", "bottom-right"),
-    "scale_rule": (None, "floor", "rceil", "ceil", "even", "amax_over_max"),
-    "scale_arithmetic": (None, "divide", "reciprocal"),
+    "scale_rule": (None, *_RULES),
+    "scale_arithmetic": (None, *_ARITHMETICS, *_ORDERS),
 }
 
 
@@ -57,9 +62,10 @@ class Contract:
     masked_keys: str = "ignored"
     #: "top-left" or "bottom-right".
     causal_alignment: str = "bottom-right"
-    #: Scale rule of block formats: "floor", "rceil", "ceil", "even", "amax_over_max".
+    #: How scales are got, in place of the scaling's rule: one of references.scaling.RULES.
     scale_rule: str | None = None
-    #: "divide" or "reciprocal".
+    #: In place of the scaling's arithmetic: quantize "exact", "divide", "reciprocal" or "ratio" (kv_append the middle
+    #: two); dequantize "once" (the default: one rounding), "scales_first", "element_first" or "fused_zero".
     scale_arithmetic: str | None = None
     #: The same call gives the same bits.
     deterministic: bool = True

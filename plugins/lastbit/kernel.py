@@ -6,6 +6,7 @@ from typing import Any
 
 from lastbit.contract import Contract
 from lastbit.errors import KernelError
+from lastbit.scaled_operands import NAMED, SCALED_OPS, filled
 
 OPS = (
     "gemm",
@@ -29,6 +30,9 @@ OPERANDS = {
     "attention": ("q", "k", "v", "out"),
     "paged_attention": ("q", "k_cache", "v_cache", "block_table", "seq_lens", "out"),
     "kv_append": ("k", "v", "k_cache", "v_cache", "slots", "out"),
+    # The kernel's scaling has the others: scaled_operands.operand_names.
+    "quantize": (NAMED["quantize"],),
+    "dequantize": (NAMED["dequantize"],),
 }
 #: Operands that are integers of i32 whatever the kernel's formats, which need not list them.
 INDICES = ("block_table", "seq_lens", "slots")
@@ -53,6 +57,8 @@ FEATURES = {
     ),
     "paged_attention": frozenset({"causal", "window", "gqa", "scales", "head_scales"}),
     "kv_append": frozenset({"scales", "head_scales", "padding", "inplace"}),
+    "quantize": frozenset({"batch"}),
+    "dequantize": frozenset({"batch"}),
 }
 
 
@@ -81,7 +87,8 @@ class Kernel:
     #: paged_attention "gqa", "causal", "window", "scales", "head_scales"; kv_append "scales", "head_scales", "padding",
     #: "inplace".
     features: frozenset[str] = frozenset()
-    #: For quantized ops: a Scaling or its name.
+    #: For quantize and dequantize a Scaling or its name; for scaled_gemm a mapping of operands to them. It is looked at
+    #: when the kernel is first judged, and fills in the formats that it decides.
     scaling: Any = None
     #: Largest m*n*k (product of the case's sizes) that this kernel is asked to do, for interpreters and slow formats: a
     #: number, or numbers by output format; None, or a format not named: any.
@@ -104,9 +111,11 @@ class Kernel:
             )
         if not callable(self.run):
             raise KernelError(f"kernel {self.name}: run is {self.run!r}, expected a function")
-        if not self.format_sets:
+        if not self._given_formats:
             raise KernelError(f"kernel {self.name}: formats is empty; give at least one mapping of operand to format")
-        for formats in self.format_sets:
+        if self.op in SCALED_OPS and self.scaling is None:
+            raise KernelError(f"kernel {self.name}: {self.op} needs a scaling; give a Scaling or the name of one")
+        for formats in self._given_formats:
             _check_formats(self.name, self.op, formats)
         known = FEATURES.get(self.op)
         if isinstance(self.features, str) or (known is not None and not set(self.features) <= known):
@@ -117,7 +126,16 @@ class Kernel:
 
     @property
     def format_sets(self) -> tuple[dict[str, str], ...]:
-        """Every mapping of operands to formats that is tested."""
+        """Every mapping of operands to formats that is tested, with those that the scaling decides.
+
+        Raises KernelError where the scaling is unknown or does not fit them.
+        """
+        if self.op in SCALED_OPS:
+            return tuple(filled(self, formats) for formats in self._given_formats)
+        return self._given_formats
+
+    @property
+    def _given_formats(self) -> tuple[dict[str, str], ...]:
         if isinstance(self.formats, Mapping):
             return (dict(self.formats),)
         return tuple(dict(formats) for formats in self.formats)
