@@ -14,6 +14,7 @@ LAWS = {
     "attention": "attention",
     "kv_append": "kv_append",
     "paged_attention": "paged",
+    "cast": "cast",
 }
 OPS_WITH_LAW = tuple(LAWS)
 

@@ -20,7 +20,8 @@ _ORDERS = ("once", "scales_first", "element_first", "fused_zero")
 _CHOICES: dict[str, tuple[str | None, ...]] = {
     "input_rounding": (None, *INPUT_ROUNDINGS),
     "output_rounding": ("nearest-even", "nearest-away", "toward-zero", "down", "up", "to-odd", "stochastic"),
-    "overflow": (None, "saturate", "inf", "nan", "propagate"),
+    "overflow": (None, "saturate", "inf", "nan", "propagate", "wrap", "any"),
+    "nan": (None, "zero", "max"),
     "subnormals": ("keep", "flush"),
     "masked_row": ("zero", "nan"),
     "masked_keys": ("ignored", "computed"),
@@ -46,8 +47,11 @@ class Contract:
     #: "nearest-even", "nearest-away", "toward-zero", "down", "up", "stochastic".
     output_rounding: str = "nearest-even"
     #: What a result beyond the output format becomes: "saturate", "inf", "nan"; None: the format's own (inf, else nan,
-    #: else saturate).
+    #: else saturate). "propagate" saturates numbers and keeps infinities, or makes them NaN. Of a cast also "wrap"
+    #: (modulo 2^bits, to integers) and "any" (nothing is promised, of infinities either).
     overflow: str | None = None
+    #: What NaN becomes in an output format without it: "zero" (of either sign), "max"; None: nothing is promised.
+    nan: str | None = None
     #: Subnormal operands and results: "keep" or "flush" (to zero, either may happen).
     subnormals: str = "keep"
     #: Format of the probabilities P in attention; None: f32.

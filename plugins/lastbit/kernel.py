@@ -30,6 +30,7 @@ OPERANDS = {
     "attention": ("q", "k", "v", "out"),
     "paged_attention": ("q", "k_cache", "v_cache", "block_table", "seq_lens", "out"),
     "kv_append": ("k", "v", "k_cache", "v_cache", "slots", "out"),
+    "cast": ("x", "out"),
     # The kernel's scaling has the others: scaled_operands.operand_names.
     "quantize": (NAMED["quantize"],),
     "dequantize": (NAMED["dequantize"],),
@@ -59,6 +60,7 @@ FEATURES = {
     "kv_append": frozenset({"scales", "head_scales", "padding", "inplace"}),
     "quantize": frozenset({"batch"}),
     "dequantize": frozenset({"batch"}),
+    "cast": frozenset({"out"}),
 }
 
 

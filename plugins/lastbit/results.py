@@ -62,6 +62,7 @@ RESULT: dict[str, Callable[[Shapes], tuple[int, ...]]] = {
     "attention": attention_shape,
     "paged_attention": paged_shape,
     "kv_append": lambda shapes: shapes["k_cache"],
+    "cast": lambda shapes: shapes["x"],
     "quantize": lambda shapes: shapes["x"],
     "dequantize": lambda shapes: shapes["codes"],
 }
