@@ -9,7 +9,7 @@ from lastbit.references import eft, pairs
 from lastbit.references.formats import Format
 from lastbit.references.groups import spread
 from lastbit.references.one_rounding import add, multiply
-from lastbit.references.quantize import Quantized
+from lastbit.references.quantize_codes import Quantized
 from lastbit.references.scaling import Scaling, ScalingError
 from lastbit.references.truth import Truth
 

@@ -12,7 +12,7 @@ Array = NDArray[np.float64]
 
 
 def reduced(x: NDArray[Any], scaling: Scaling, function: Callable[..., NDArray[Any]]) -> NDArray[Any]:
-    """`function(numbers, axis=-1)` of the numbers of each scale, in the shape of the scales; short groups end in zeros."""
+    """`function(numbers, axis=-1)` of the numbers of each scale, in the scales' shape; short groups end in zeros."""
     shape = scaling.scale_shape(x.shape)
     if scaling.granularity == "tensor":
         return np.asarray(function(x.reshape(1, -1), axis=-1)).reshape(())

@@ -9,9 +9,9 @@ from lastbit.references.formats import Format
 
 Array = NDArray[np.float64]
 
-#: Two operands of p significant bits, computed in P bits, then rounded to p: as rounded once if P >= 2p + 2 (Figueroa, When
-#: is double rounding innocuous, SIGNUM 30(3), 1995), below the normal range too, where results have fewer bits.
-#: float64 has 53.
+#: Operands of p significant bits, computed in P bits and then rounded to p: as rounded once if P >= 2p + 2 (Figueroa,
+#: When is double rounding innocuous, SIGNUM 30(3), 1995). float64 has 53. Results below the normal range have fewer
+#: bits, which only helps: a quotient x / y that is no tie m, m of q <= p + 1 bits, is off it by 2^-(p + q) of itself.
 WIDEST = 25
 
 

@@ -34,8 +34,11 @@ class Scales:
     unspecified: Mask
 
 
-def by_rule(x: Array, scaling: Scaling, fmt: str, global_scale: Codes | None = None) -> Scales:
-    """The scales of `x`, whose numbers are of the format `fmt`; `global_scale` is computed where it is not given."""
+def by_rule(x: Array, scaling: Scaling, fmt: str, global_scale: Codes | None = None, factor: float = 1.0) -> Scales:
+    """The scales of `x`, whose numbers are of the format `fmt`; `global_scale` is computed where it is not given.
+
+    Scales that the arithmetic rounds are multiplied by `factor` before they are stored.
+    """
     compute = scaling.scale_compute or fmt
     x = _as_computed(x, fmt, compute)
     amax = reduced(np.abs(x), scaling, np.max)
@@ -48,16 +51,16 @@ def by_rule(x: Array, scaling: Scaling, fmt: str, global_scale: Codes | None = N
             global_scale = top.encode(divide(np.abs(x).max(initial=0.0), scaling.global_largest, compute))
     whole = None if top is None else top.decode(np.asarray(global_scale))
     if scaling.rule in POWERS:
-        return _powers(amax, scaling, compute, global_scale)
+        return _powers(amax, scaling, compute, factor)
     if scaling.rule == "affine_min_max":
-        return _affine(x, amax, scaling, fmt)
+        return _affine(x, amax, scaling, fmt, factor)
     numerator = reduced(x, scaling, _signed_amax) if scaling.rule == "signed_amax" else amax
     if scaling.rule not in ("amax_over_max", "signed_amax", "four_over_six"):
         raise ScalingError(f"scaling {scaling.name}: the rule {scaling.rule!r} has no scales of its own; give them")
     raw = divide(numerator, scaling.largest, compute)
     if whole is not None:
         raw = divide(raw, whole, compute)
-    return _stored(raw, amax, scaling, fmt, global_scale)
+    return _stored(raw * factor, amax, scaling, fmt, global_scale)
 
 
 def _as_computed(x: Array, fmt: str, compute: str) -> Array:
@@ -65,14 +68,14 @@ def _as_computed(x: Array, fmt: str, compute: str) -> Array:
     return x if Format.of(fmt).precision <= Format.of(compute).precision else Format.of(compute).round(x)
 
 
-def _powers(amax: Array, scaling: Scaling, compute: str, global_scale: Codes | None) -> Scales:
+def _powers(amax: Array, scaling: Scaling, compute: str, factor: float) -> Scales:
     """2^e, e clipped to the exponents of the scale format."""
     fmt = Format.of(scaling.scale_format or "e8m0fnu")
     emax = int(np.floor(np.log2(scaling.largest)))
     infinite, nan = np.isinf(amax), np.isnan(amax)
     finite = np.where(infinite | nan, 1.0, amax)
     if scaling.rule == "rceil":
-        finite, emax = divide(finite, scaling.largest, compute), 0
+        finite, emax = divide(finite, scaling.largest, compute) * factor, 0
     significand, exponent = np.frexp(finite)
     exponent = exponent.astype(np.int64) - 1
     if scaling.rule in ("ceil", "rceil"):
@@ -86,7 +89,7 @@ def _powers(amax: Array, scaling: Scaling, compute: str, global_scale: Codes | N
     value = np.where(nan | (infinite if scaling.infinite == "nan" else False), np.nan, value)
     unspecified = infinite & (scaling.infinite is None)
     divisor = value if scaling.smallest_divisor is None else np.maximum(value, scaling.smallest_divisor)
-    return Scales(fmt.encode(value), None, global_scale, divisor, amax, unspecified)
+    return Scales(fmt.encode(value), None, None, divisor, amax, unspecified)
 
 
 def _stored(raw: Array, amax: Array, scaling: Scaling, fmt: str, global_scale: Codes | None) -> Scales:
@@ -104,12 +107,13 @@ def _stored(raw: Array, amax: Array, scaling: Scaling, fmt: str, global_scale: C
     return Scales(stored.encode(value), None, global_scale, divisor, amax, np.zeros(value.shape, bool))
 
 
-def _affine(x: Array, amax: Array, scaling: Scaling, fmt: str) -> Scales:
+def _affine(x: Array, amax: Array, scaling: Scaling, fmt: str, factor: float) -> Scales:
     """(max - min) / (highest - lowest) of a range that holds 0, and the element that stands for 0."""
     compute = scaling.scale_compute or fmt
     low = np.minimum(reduced(x, scaling, np.min), 0.0)
     high = np.maximum(reduced(x, scaling, np.max), 0.0)
-    scales = _stored(divide(add(high, -low, compute), scaling.largest, compute), amax, scaling, fmt, None)
+    raw = divide(add(high, -low, compute), scaling.largest, compute) * factor
+    scales = _stored(raw, amax, scaling, fmt, None)
     zero_format = Format.of(scaling.zero_point or scaling.element)
     steps = divide(low, scales.divisor, compute)
     unspecified = ~np.isfinite(steps) | ~np.isfinite(scales.divisor)

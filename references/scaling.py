@@ -109,7 +109,7 @@ class Scaling:
                 raise ScalingError(
                     f"scaling {self.name}: {name} is {value!r}, expected one of {', '.join(map(repr, allowed))}"
                 )
-        for name in (
+        for fmt in (
             self.element,
             self.scale_format,
             self.global_scale,
@@ -117,8 +117,13 @@ class Scaling:
             self.scale_compute,
             self.zero_point,
         ):
-            if name is not None:
-                Format.of(name)
+            if fmt is not None:
+                Format.of(fmt)
+        if self.steps & (self.steps - 1) and self.arithmetic not in ("reciprocal", None):
+            raise ScalingError(
+                f"scaling {self.name}: {self.steps} steps with arithmetic {self.arithmetic!r}: only a reciprocal has "
+                "steps that are no power of two"
+            )
         if self.granularity == "group" and self.group < 1:
             raise ScalingError(f"scaling {self.name}: group is {self.group}, expected a size of at least 1")
         if self.granularity == "block" and min(self.block) < 1:

@@ -1,0 +1,144 @@
+"""The codes and scales that a quantizer of undeclared arithmetic may give: a range that every right one lies in."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lastbit.references.formats import Format
+from lastbit.references.groups import reduced, spread
+from lastbit.references.quantize import Codes, Scales, quantize_with
+from lastbit.references.scale_rules import by_rule
+from lastbit.references.scaling import POWERS, Scaling, ScalingError
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+#: Roundings between x and its quotient: two reciprocals and a product (or a product of scales and a quotient). One of
+#: them is off by at most u / (1 + u) of its result, so three multiply to at most 1 + 3u, and at least 1 - 3u.
+QUOTIENT_ROUNDINGS = 3
+#: The same between amax and a scale: a reciprocal and a product for the constant, and again for the global scale.
+SCALE_ROUNDINGS = 4
+#: The difference of max and min, a reciprocal and a product.
+AFFINE_ROUNDINGS = 3
+#: Roundings of min / scale: a reciprocal and a product.
+ZERO_ROUNDINGS = 2
+#: What float64 itself loses of an interval's end: fewer than 8 roundings.
+SLACK = 2.0**-50
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """Codes between `low` and `high` in the order of their values, both included, are right; two at most, as a rule."""
+
+    fmt: str
+    low: Codes
+    high: Codes
+    #: Where every code is right.
+    free: Mask
+
+    def holds(self, codes: Codes) -> Mask:
+        """Where `codes` are allowed; both zeros are one value."""
+        fmt = Format.of(self.fmt)
+        keys = fmt.keys(codes)
+        inside = (fmt.keys(self.low) <= keys) & (keys <= fmt.keys(self.high))
+        nan = np.isnan(fmt.decode(codes))
+        both_nan = nan & np.isnan(fmt.decode(self.low))
+        allowed: Mask = self.free | both_nan | (inside & ~nan & ~np.isnan(fmt.decode(self.low)))
+        return allowed
+
+    @property
+    def ambiguous(self) -> Mask:
+        """Where more than one value is allowed."""
+        fmt = Format.of(self.fmt)
+        several: Mask = self.free | (fmt.keys(self.low) != fmt.keys(self.high))
+        return several
+
+    @property
+    def share(self) -> float:
+        """The share of numbers with more than one allowed value; 0 of none."""
+        return float(self.ambiguous.mean()) if self.low.size else 0.0
+
+
+def allowed_codes(x: ArrayLike, scales: Scales, scaling: "str | Scaling", fmt: str = "f32") -> Allowed:
+    """The codes of `x` under known scales by any of the arithmetics, in the scaling's `compute`.
+
+    The quotient may be off by 3u of itself (numerics 1.14), and by what a reciprocal or a product of scales loses below
+    the normal range. Rounding is monotone, so the codes of both ends bound all.
+    Raises ScalingError for "half-up", whose sum rounds too: declare the arithmetic.
+    """
+    x, scaling = np.asarray(x, np.float64), Scaling.of(scaling)
+    if scaling.rounding == "half-up":
+        raise ScalingError(f"scaling {scaling.name} rounds half up in a declared arithmetic; its codes are no set")
+    exact = replace(scaling, arithmetic="exact", steps=1, compute="f64")
+    off = spread(_relative(scales, scaling, fmt), scaling, x.shape)
+    smaller = quantize_with(x * scaling.steps * (1 - off), scales, exact, "f64")
+    larger = quantize_with(x * scaling.steps * (1 + off), scales, exact, "f64")
+    negative = np.signbit(x)
+    low = np.where(negative, larger.codes, smaller.codes)
+    high = np.where(negative, smaller.codes, larger.codes)
+    assert smaller.unspecified is not None, "quantize_with always says"
+    return Allowed(scaling.element, low, high, smaller.unspecified)
+
+
+def allowed_scales(
+    x: ArrayLike, scaling: "str | Scaling", fmt: str = "f32", global_scale: Codes | None = None
+) -> Allowed:
+    """The scales of `x` by the scaling's rule in any of the arithmetics; floor, ceil and even have one answer.
+
+    `global_scale` is the code that the quantizer gave for the tensor, if it gave one.
+    Raises ScalingError for "four_over_six", whose scales are no range.
+    """
+    x, scaling = np.asarray(x, np.float64), Scaling.of(scaling)
+    stored = scaling.scale_format or "f32"
+    if scaling.rule == "four_over_six":
+        raise ScalingError(
+            f"scaling {scaling.name} chooses between two scales; declare its arithmetic and compare codes"
+        )
+    if scaling.rule in POWERS and scaling.rule != "rceil":
+        scales = by_rule(x, scaling, fmt, global_scale)
+        return Allowed(stored, _codes(scales), _codes(scales), scales.unspecified)
+    compute = Format.of(scaling.scale_compute or fmt)
+    roundings = AFFINE_ROUNDINGS if scaling.rule == "affine_min_max" else SCALE_ROUNDINGS
+    off = (roundings + (Format.of(fmt).precision > compute.precision)) * compute.u + SLACK
+    fine = replace(scaling, scale_compute="f64")
+    ends = [by_rule(x, fine, fmt, global_scale, factor) for factor in (1 - off, 1 + off)]
+    small, large = (ends[1], ends[0]) if scaling.largest < 0 else (ends[0], ends[1])
+    return Allowed(stored, _codes(small), _codes(large), small.unspecified | large.unspecified)
+
+
+def allowed_zero_points(x: ArrayLike, scales: Scales, scaling: "str | Scaling", fmt: str = "f32") -> Allowed:
+    """The zero points of `x` under known scales: lowest - round(min / scale) in any of the arithmetics."""
+    x, scaling = np.asarray(x, np.float64), Scaling.of(scaling)
+    off = ZERO_ROUNDINGS * Format.of(scaling.scale_compute or fmt).u + SLACK
+    with np.errstate(all="ignore"):
+        steps = np.minimum(reduced(x, scaling, np.min), 0.0) / scales.divisor
+    free = ~np.isfinite(steps)
+    zero = Format.of(scaling.zero_point or scaling.element)
+    low, high = (
+        zero.encode(np.clip(scaling.low - np.rint(np.where(free, 0.0, steps) * factor), scaling.low, scaling.high))
+        for factor in (1 - off, 1 + off)
+    )
+    return Allowed(zero.name, low, high, free)
+
+
+def _codes(scales: Scales) -> Codes:
+    assert scales.scale is not None, "every rule but 'given' has scales"
+    return scales.scale
+
+
+def _relative(scales: Scales, scaling: Scaling, fmt: str) -> Array:
+    """Largest relative error of a quotient, for each scale: none by a power of two, whose reciprocal is exact."""
+    compute = Format.of(scaling.compute or fmt)
+    whole = scales.divisor
+    if scales.global_scale is not None and scaling.global_scale is not None:
+        whole = whole * Format.of(scaling.global_scale).decode(np.asarray(scales.global_scale))
+    with np.errstate(all="ignore"):
+        lost = np.where(whole < compute.min_normal, compute.eta / 2 / whole, 0.0)
+        lost = lost + np.where(whole > 1 / compute.min_normal, compute.eta / 2 * whole, 0.0)
+        exact = (np.frexp(whole)[0] == 0.5) & (scaling.steps & (scaling.steps - 1) == 0)
+    lost = np.where(np.isfinite(lost), lost, 0.0) + QUOTIENT_ROUNDINGS * compute.u + SLACK
+    narrowed = compute.u if Format.of(fmt).precision > compute.precision else 0.0
+    if scaling.global_scale is not None:
+        return lost + narrowed
+    return np.where(exact, 0.0, lost) + narrowed
