@@ -1,0 +1,186 @@
+"""Test data of scaled GEMM: codes, scales and zero points by recipe, as a kernel takes them and as exact values."""
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lastbit.references.data import Operand
+from lastbit.references.formats import Format
+from lastbit.references.groups import spread
+from lastbit.references.packing import pack, swizzled
+from lastbit.references.scaled_gemm import Problem, part
+from lastbit.references.scaled_gemm_draw import Contents, ScaledDraw, Side, powers
+from lastbit.references.scaled_gemm_recipes import RECIPES
+from lastbit.references.scaling import Scaling
+
+Array = NDArray[np.float64]
+
+#: Exponents of scales stay within this; less where the output's range or a bias wants it.
+REACH = 12
+
+
+@dataclass(frozen=True, slots=True)
+class ScaledData:
+    """Operands as a kernel takes them (packed, swizzled), and the problem that they stand for."""
+
+    operands: Mapping[str, Operand]
+    problem: Problem
+
+
+def scaled(
+    recipe: str,
+    formats: Mapping[str, str],
+    scalings: tuple[Scaling | None, Scaling | None],
+    sizes: Mapping[str, int],
+    seed: int,
+    *,
+    exact_bits: int = 24,
+    precision: int = 64,
+    bias: bool = False,
+) -> ScaledData:
+    """Operands a (m, k), b (k, n), their scales, and where there are some zero points, a global scale, and a bias.
+
+    The scaling of b is that of its transpose (n, k), as weights are stored: its scales come transposed. Codes of fewer
+    than 8 bits are bit patterns in u8, packed along k as their scaling says. The same arguments give the same bits on
+    every machine. Names are those of the op: scale_a, scale_b, zero_a, zero_b, global_scale, bias (n,).
+
+    Raises KeyError for a recipe that RECIPES does not list.
+    """
+    chosen = RECIPES[recipe]
+    sides = tuple(
+        Side(Format.of(formats[name]), scaling, sizes[rows], sizes["k"])
+        for name, scaling, rows in zip("ab", scalings, "mn", strict=True)
+    )
+    named = [None if scaling is None else scaling.name for scaling in scalings]
+    text = f"{recipe} {sorted(formats.items())} {named} {sorted(sizes.items())}"
+    rng = np.random.default_rng([seed, zlib.crc32(text.encode())])
+    out = Format.of(formats["out"])
+    reach = 2 if bias else 3 if out.emax < 32 else REACH
+    draw = ScaledDraw(rng, *sides, out, exact_bits, precision, reach)
+    if all((sizes["m"], sizes["n"], sizes["k"])):
+        drawn = chosen.draw(draw)
+    else:
+        drawn = Contents(np.zeros(sides[0].shape), np.zeros(sides[1].shape), *(powers(draw, side) for side in sides))
+    return _assembled(draw, drawn, formats, bias=bias, exact=chosen.exact)
+
+
+def applicable(recipe: str, formats: Mapping[str, str], scalings: tuple[Scaling | None, Scaling | None]) -> bool:
+    """Whether the formats and scalings have what the recipe needs."""
+    a, b = (Side(Format.of(formats[name]), scaling, 1, 1) for name, scaling in zip("ab", scalings, strict=True))
+    return RECIPES[recipe].needs(a, b, Format.of(formats["out"]))
+
+
+def _assembled(draw: ScaledDraw, drawn: Contents, formats: Mapping[str, str], *, bias: bool, exact: bool) -> ScaledData:
+    operands: dict[str, Operand] = {}
+    parts = []
+    scales = {"a": drawn.scale_a, "b": drawn.scale_b}
+    if exact:
+        _shrink(draw, drawn, scales)
+    later: dict[str, Operand] = {}
+    for name, side, wanted in (("a", draw.a, drawn.a), ("b", draw.b, drawn.b)):
+        zero = _zeros(draw, side, extreme=drawn.codes)
+        offset = 0.0 if side.scaling is None else side.scaling.fixed_zero
+        if zero is not None and side.scaling is not None:
+            offset = spread(zero, side.scaling, side.shape)
+        code = Operand.of(wanted if drawn.codes else wanted + offset, side.format.name)
+        operands[name] = _carried(code, side, transpose=name == "b")
+        scale = None
+        if scales[name] is not None and side.scale_format is not None:
+            stored = Operand.of(np.asarray(scales[name]), side.scale_format.name)
+            scale = stored.values
+            later[f"scale_{name}"] = _laid_out(stored, side, transpose=name == "b")
+        if zero is not None and side.scaling is not None and side.scaling.zero_point is not None:
+            stored = Operand.of(zero, side.scaling.zero_point)
+            later[f"zero_{name}"] = _turned(_wide(stored), transpose=name == "b")
+        parts.append(part(code.values, side.scaling, scale, zero))
+    operands |= later
+    factor = 1.0
+    globals_ = [s.scaling.global_scale for s in (draw.a, draw.b) if s.scaling is not None and s.scaling.global_scale]
+    if globals_:
+        factor = 2.0 ** draw.rng.integers(-3, 3) if exact else float(np.float32(draw.rng.uniform(0.3, 3.0)))
+        operands["global_scale"] = Operand.of(np.asarray(factor), globals_[0])
+    row = None
+    if bias:
+        raw = draw.rng.integers(-3, 4, draw.b.rows) if exact else draw.rng.standard_normal(draw.b.rows)
+        operands["bias"] = Operand.of(raw.astype(np.float64), formats.get("bias", formats["out"]))
+        row = operands["bias"].values
+    return ScaledData(operands, Problem(parts[0], parts[1], factor, row))
+
+
+def _shrink(draw: ScaledDraw, drawn: Contents, scales: dict[str, Array | None]) -> None:
+    """Powers of two off the scales with the widest range, so that no sum leaves the output format."""
+    limit = draw.out.max / 4
+    if draw.out.emax > 64:
+        return
+    sides = {"a": draw.a, "b": draw.b}
+    made = [
+        part(np.abs(x), None if side.scaling is None else _plain(side.scaling), scales[name]).values
+        for (name, side), x in zip(sides.items(), (drawn.a, drawn.b), strict=True)
+    ]
+    largest = float((made[0] @ made[1].T).max(initial=0.0))
+    if largest <= limit:
+        return
+    shift = int(np.ceil(np.log2(largest / limit)))
+    widest = max((name for name in sides if scales[name] is not None), key=lambda name: _range(sides[name]))
+    fmt = sides[widest].scale_format
+    chosen = scales[widest]
+    if fmt is not None and chosen is not None:
+        scales[widest] = np.maximum(np.ldexp(chosen, -shift), fmt.min_normal)
+
+
+def _plain(scaling: Scaling) -> Scaling:
+    """The scaling without zero points: what has been taken off already."""
+    return replace(scaling, zero_point=None, fixed_zero=0.0)
+
+
+def _range(side: Side) -> int:
+    return 0 if side.scale_format is None else side.scale_format.emax
+
+
+def _zeros(draw: ScaledDraw, side: Side, *, extreme: bool) -> Array | None:
+    """Zero points: of 8-bit codes anywhere that leaves room for seven either way, of 4-bit codes in the middle."""
+    scaling = side.scaling
+    if scaling is None or scaling.zero_point is None:
+        return None
+    shape = scaling.scale_shape(side.shape)
+    low, high = side.format.lowest, side.format.max
+    if extreme:
+        return draw.rng.choice(np.array([low, high]), shape)
+    middle = int((low + high + 1) // 2)
+    width = 96 if side.format.bits >= 8 else 1
+    zero: Array = draw.rng.integers(middle - width, middle + (width if width > 1 else 0) + (width == 1), shape).astype(
+        np.float64
+    )
+    return zero
+
+
+def _carried(code: Operand, side: Side, *, transpose: bool) -> Operand:
+    """Codes as a kernel takes them: packed along k, b turned to (k, n)."""
+    packing = "none" if side.scaling is None else side.scaling.packing
+    if packing != "none":
+        group = 0 if side.scaling is None else side.scaling.group
+        packed = pack(code.codes, packing, group)
+        return _turned(Operand("u8", packed, packed.astype(np.float64)), transpose=transpose)
+    return _turned(_wide(code), transpose=transpose)
+
+
+def _wide(code: Operand) -> Operand:
+    """Codes of fewer than 8 bits as u8."""
+    if Format.of(code.format).bits >= 8:
+        return code
+    return Operand("u8", code.codes, code.codes.astype(np.float64))
+
+
+def _laid_out(scale: Operand, side: Side, *, transpose: bool) -> Operand:
+    if side.scaling is not None and side.scaling.scale_layout == "swizzled-128x4":
+        return Operand.of(Format.of(scale.format).decode(swizzled(scale.codes)), scale.format)
+    return _turned(scale, transpose=transpose)
+
+
+def _turned(operand: Operand, *, transpose: bool) -> Operand:
+    if not transpose or operand.codes.ndim < 2:
+        return operand
+    return Operand(operand.format, np.ascontiguousarray(operand.codes.T), np.ascontiguousarray(operand.values.T))
