@@ -5,6 +5,7 @@ from numpy.typing import ArrayLike
 
 from lastbit.references.four_over_six import better
 from lastbit.references.quantize_codes import Codes, Quantized, given, quantize_with
+from lastbit.references.quantize_fp4 import applies, quantize_fp4
 from lastbit.references.scale_rules import Scales, by_rule
 from lastbit.references.scaling import Scaling
 
@@ -28,4 +29,8 @@ def quantize(x: ArrayLike, scaling: "str | Scaling", fmt: str = "f32", global_sc
     Exact: each declared operation rounds once, and what is not declared is not rounded.
     Raises ScalingError where the arithmetic is undeclared (use `allowed_codes`), or the rule is "given".
     """
-    return quantize_with(x, scales(x, scaling, fmt, global_scale), scaling, fmt)
+    scaling = Scaling.of(scaling)
+    values = np.asarray(x)
+    if applies(scaling, fmt, values.shape) and values.dtype.kind == "f":
+        return quantize_fp4(values, scaling, fmt, global_scale)
+    return quantize_with(values, scales(values, scaling, fmt, global_scale), scaling, fmt)

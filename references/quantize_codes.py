@@ -114,7 +114,8 @@ def _real_quotient(x: Array, y: Array, steps: int) -> tuple[Array, Array]:
         quotient = x / y * steps
         product, error = eft.two_product(quotient / steps, y)
         rest = ((x - product) - error) / y * steps
-    return quotient, np.where(np.isfinite(rest) & np.isfinite(quotient), rest, 0.0)
+    # A zero below a negative zero would make their sum positive.
+    return quotient, np.where(np.isfinite(rest) & (rest != 0), rest, np.copysign(0.0, quotient))
 
 
 def _rounded(

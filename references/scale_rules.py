@@ -42,24 +42,34 @@ def by_rule(x: Array, scaling: Scaling, fmt: str, global_scale: Codes | None = N
     compute = scaling.scale_compute or fmt
     x = _as_computed(x, fmt, compute)
     amax = reduced(np.abs(x), scaling, np.max)
+    if scaling.rule == "affine_min_max":
+        return _affine(x, amax, scaling, fmt, factor)
+    signed = reduced(x, scaling, _signed_amax) if scaling.rule == "signed_amax" else None
+    return from_amax(amax, scaling, fmt, global_scale, factor, signed)
+
+
+def from_amax(
+    amax: Array,
+    scaling: Scaling,
+    fmt: str,
+    global_scale: Codes | None = None,
+    factor: float = 1.0,
+    signed: Array | None = None,
+) -> Scales:
+    """The same from the largest magnitude of each group, and for "signed_amax" the number that has it."""
+    compute = scaling.scale_compute or fmt
     if scaling.smallest_amax is not None:
         amax = np.maximum(amax, Format.of(compute).round(scaling.smallest_amax))
-    top = None
+    if scaling.rule in POWERS:
+        return _powers(amax, scaling, compute, factor)
+    if scaling.rule not in ("amax_over_max", "signed_amax", "four_over_six"):
+        raise ScalingError(f"scaling {scaling.name}: the rule {scaling.rule!r} has no scales of its own; give them")
+    raw = divide(amax if signed is None else signed, scaling.largest, compute)
     if scaling.global_scale is not None:
         top = Format.of(scaling.global_scale)
         if global_scale is None:
-            global_scale = top.encode(divide(np.abs(x).max(initial=0.0), scaling.global_largest, compute))
-    whole = None if top is None else top.decode(np.asarray(global_scale))
-    if scaling.rule in POWERS:
-        return _powers(amax, scaling, compute, factor)
-    if scaling.rule == "affine_min_max":
-        return _affine(x, amax, scaling, fmt, factor)
-    numerator = reduced(x, scaling, _signed_amax) if scaling.rule == "signed_amax" else amax
-    if scaling.rule not in ("amax_over_max", "signed_amax", "four_over_six"):
-        raise ScalingError(f"scaling {scaling.name}: the rule {scaling.rule!r} has no scales of its own; give them")
-    raw = divide(numerator, scaling.largest, compute)
-    if whole is not None:
-        raw = divide(raw, whole, compute)
+            global_scale = top.encode(divide(amax.max(initial=0.0), scaling.global_largest, compute))
+        raw = divide(raw, top.decode(np.asarray(global_scale)), compute)
     return _stored(raw * factor, amax, scaling, fmt, global_scale)
 
 
