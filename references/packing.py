@@ -41,7 +41,7 @@ def pack(codes: NDArray[Any], packing: str, group: int = 0) -> NDArray[Any]:
     if packing == "nibbles_halves":
         low, high = _halves(whole, group)
         return (low | high << 4).reshape(*whole.shape[:-1], whole.shape[-1] // 2)
-    parts = whole.reshape(*whole.shape[:-1], -1, unit)
+    parts = whole.reshape(*whole.shape[:-1], whole.shape[-1] // unit, unit)
     if unit == 2:
         first, second = parts[..., 0], parts[..., 1]
         return first | second << 4 if packing == "nibbles_low_first" else first << 4 | second

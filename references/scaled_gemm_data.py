@@ -44,8 +44,9 @@ def scaled(
     """Operands a (m, k), b (k, n), their scales, and where there are some zero points, a global scale, and a bias.
 
     The scaling of b is that of its transpose (n, k), as weights are stored: its scales come transposed. Codes of fewer
-    than 8 bits are bit patterns in u8, packed along k as their scaling says. The same arguments give the same bits on
-    every machine. Names are those of the op: scale_a, scale_b, zero_a, zero_b, global_scale, bias (n,).
+    than 8 bits are packed along k as their scaling says, else bit patterns in u8 (i4: numbers in i8). The same
+    arguments give the same bits on every machine. Names are those of the op: scale_a, scale_b, zero_a, zero_b,
+    global_scale, bias (n,).
 
     Raises KeyError for a recipe that RECIPES does not list.
     """
@@ -168,10 +169,10 @@ def _carried(code: Operand, side: Side, *, transpose: bool) -> Operand:
 
 
 def _wide(code: Operand) -> Operand:
-    """Codes of fewer than 8 bits as u8."""
+    """Codes of fewer than 8 bits as u8, those of i4 as i8."""
     if Format.of(code.format).bits >= 8:
         return code
-    return Operand("u8", code.codes, code.codes.astype(np.float64))
+    return Operand.of(code.values, "i8") if code.format == "i4" else Operand.of(code.codes.astype(np.float64), "u8")
 
 
 def _laid_out(scale: Operand, side: Side, *, transpose: bool) -> Operand:

@@ -8,6 +8,7 @@ from lastbit.errors import UsageError
 #: The module of suites that holds an op's checks, and with "_trial" the one that sizes its cases.
 LAWS = {
     "gemm": "gemm",
+    "scaled_gemm": "scaled_gemm",
     "softmax": "softmax",
     "log_softmax": "softmax",
     "logsumexp": "softmax",

@@ -42,7 +42,8 @@ class Contract:
     #: GEMM default: i32 for integer operands, f64 for f64 operands, the matrix engine's on a GPU whose engine is known
     #: and reads the operands, else f32.
     accumulator: "str | Accumulator | None" = None
-    #: Rounding of the operands before they are multiplied: None, "tf32", "bf16", "f16", "bf16x2", "bf16x3", "bf16x6".
+    #: Rounding of the operands before they are multiplied: None, "tf32", "f32", "bf16", "f16", "bf16x2", "bf16x3",
+    #: "bf16x6".
     input_rounding: str | None = None
     #: "nearest-even", "nearest-away", "toward-zero", "down", "up", "stochastic".
     output_rounding: str = "nearest-even"
@@ -71,6 +72,10 @@ class Contract:
     #: In place of the scaling's arithmetic: quantize "exact", "divide", "reciprocal" or "ratio" (kv_append the middle
     #: two); dequantize "once" (the default: one rounding), "scales_first", "element_first" or "fused_zero".
     scale_arithmetic: str | None = None
+    #: What a scaled GEMM multiplies by its scales: "sums" (of codes, wherever a scale changes; these are added in f32),
+    #: "operands" (codes become numbers of input_rounding, f32 if that is None, before they are multiplied), "products"
+    #: (a matrix engine's, before it aligns them), or None: any of these that its accumulator knows.
+    scaled: str | None = None
     #: The same call gives the same bits.
     deterministic: bool = True
     #: A row's bits do not depend on the other rows of the batch.
@@ -112,7 +117,9 @@ def resolved(contract: Contract, formats: dict[str, str], engine: str = "") -> C
     if contract.accumulator is not None:
         return contract
     # A cache is dequantized before it is multiplied: what q is multiplied as, so is it.
-    operands = {fmt for name, fmt in formats.items() if name not in ("out", "k_cache", "v_cache", "block_table")}
+    operands = {
+        fmt for name, fmt in formats.items() if name not in ("out", "bias", "k_cache", "v_cache", "block_table")
+    }
     accumulator: Any = "f32"
     if operands <= {"i8", "u8", "i4", "u4", "i32"}:
         accumulator = "i32"

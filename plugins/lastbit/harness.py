@@ -253,7 +253,7 @@ def _run(
     trial: Trial, border: Arrays, given: Mapping[str, Any], scalars: Mapping[str, Any], scrub: Callable[[], None]
 ) -> _Ran:
     keywords: dict[str, Any] = {**given, **scalars}
-    positional = [keywords.pop(name) for name in operand_names(trial.kernel)]
+    positional = [keywords.pop(name, None) for name in operand_names(trial.kernel)]  # a plain operand has no scale
     result, stopped = None, None
     stdout, stderr = io.StringIO(), io.StringIO()
     border.synchronize(trial.device)

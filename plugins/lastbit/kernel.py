@@ -24,6 +24,7 @@ OPS = (
 FRAMEWORKS = ("torch", "numpy", "jax")
 OPERANDS = {
     "gemm": ("a", "b", "out"),
+    "scaled_gemm": ("a", "b", "scale_a", "scale_b", "out"),
     "softmax": ("x", "out"),
     "log_softmax": ("x", "out"),
     "logsumexp": ("x", "out"),
@@ -37,6 +38,8 @@ OPERANDS = {
 }
 #: Operands that are integers of i32 whatever the kernel's formats, which need not list them.
 INDICES = ("block_table", "seq_lens", "slots")
+#: Operands whose formats are those of the kernel's scaling.
+SCALES = ("scale_a", "scale_b")
 #: Ops that sum without multiplying matrices: no matrix engine does it for them.
 REDUCTIONS = ("softmax", "log_softmax", "logsumexp")
 _FORMATS = """
@@ -50,6 +53,7 @@ _ROWS = frozenset({"batch", "out"})
 #: Optional parts of each op that a kernel may say it implements.
 FEATURES = {
     "gemm": frozenset({"batch", "c", "alpha", "beta", "bias", "out"}),
+    "scaled_gemm": frozenset({"bias", "out"}),
     "softmax": _ROWS,
     "log_softmax": _ROWS,
     "logsumexp": _ROWS,
@@ -99,6 +103,8 @@ class Kernel:
     tier: str = "smoke"
     #: Block sizes of the implementation by dimension name, for tail cases at tile-1 and tile+1; empty: unknown.
     tile: Mapping[str, int] = field(default_factory=dict)
+    #: What sizes must be multiples of, by dimension name: scaled_gemm's cases are rounded up to them.
+    multiple: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.name or self.name.strip() != self.name or any(c.isspace() for c in self.name):
@@ -194,7 +200,7 @@ def _origin(kernel: Kernel) -> str:
 
 def _check_formats(name: str, op: str, formats: Mapping[str, str]) -> None:
     wanted: Iterable[str] = OPERANDS.get(op, ())
-    missing = [operand for operand in wanted if operand not in formats and operand not in INDICES]
+    missing = [operand for operand in wanted if operand not in formats and operand not in (*INDICES, *SCALES)]
     if missing:
         raise KernelError(
             f"kernel {name}: formats {dict(formats)} lack {', '.join(missing)}; {op} has {', '.join(wanted)}"

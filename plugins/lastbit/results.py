@@ -56,6 +56,7 @@ def lse_format(formats: Mapping[str, str]) -> str:
 #: The first result's shape from the operands', by op.
 RESULT: dict[str, Callable[[Shapes], tuple[int, ...]]] = {
     "gemm": gemm_shape,
+    "scaled_gemm": lambda shapes: (shapes["a"][0], shapes["b"][1]),
     "softmax": lambda shapes: shapes["x"],
     "log_softmax": lambda shapes: shapes["x"],
     "logsumexp": lambda shapes: shapes["x"][:-1],
