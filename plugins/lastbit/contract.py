@@ -22,6 +22,7 @@ _CHOICES: dict[str, tuple[str | None, ...]] = {
     "output_rounding": ("nearest-even", "nearest-away", "toward-zero", "down", "up", "to-odd", "stochastic"),
     "overflow": (None, "saturate", "inf", "nan", "propagate", "wrap", "any"),
     "nan": (None, "zero", "max"),
+    "zero": (None, "smallest", "nan"),
     "subnormals": ("keep", "flush"),
     "masked_row": ("zero", "nan"),
     "masked_keys": ("ignored", "computed"),
@@ -53,6 +54,8 @@ class Contract:
     overflow: str | None = None
     #: What NaN becomes in an output format without it: "zero" (of either sign), "max"; None: nothing is promised.
     nan: str | None = None
+    #: What zero becomes in an output format without it (e8m0fnu): "smallest" or "nan"; None: the smallest.
+    zero: str | None = None
     #: Subnormal operands and results: "keep" or "flush" (to zero, either may happen).
     subnormals: str = "keep"
     #: Format of the probabilities P in attention; None: f32.

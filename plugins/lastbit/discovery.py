@@ -18,12 +18,13 @@ from lastbit.kernel import REGISTRY, Kernel
 #: Entry-point group of packages that offer kernels: an entry names a list of kernels, or a function that returns one.
 GROUP = "lastbit.kernels"
 #: Providers by file name under lastbit/providers.
-PROVIDERS = ("torch", "numpy", "triton", "simulated")
+PROVIDERS = ("torch", "numpy", "ml_dtypes", "triton", "simulated")
 #: Files of a provider whose kernels are of several ops; another has one, of its own name.
 ROOMS = {
-    "torch": ("torch", "torch_softmax", "torch_attention", "torch_paged"),
-    "numpy": ("numpy", "numpy_softmax", "numpy_attention", "numpy_paged"),
+    "torch": ("torch", "torch_softmax", "torch_attention", "torch_paged", "torch_casts"),
+    "numpy": ("numpy", "numpy_softmax", "numpy_attention", "numpy_paged", "numpy_casts"),
     "triton": ("triton", "triton_softmax", "triton_attention", "triton_paged"),
+    "simulated": ("simulated", "simulated_casts"),
 }
 
 
