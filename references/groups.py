@@ -12,10 +12,12 @@ Array = NDArray[np.float64]
 
 
 def reduced(x: NDArray[Any], scaling: Scaling, function: Callable[..., NDArray[Any]]) -> NDArray[Any]:
-    """`function(numbers, axis=-1)` of the numbers of each scale, in the scales' shape; short groups end in zeros."""
+    """`function(numbers, axis=-1)` of the numbers of each scale, in the scales' shape; short groups end in zeros, and a
+    tensor without numbers is a zero."""
     shape = scaling.scale_shape(x.shape)
     if scaling.granularity == "tensor":
-        return np.asarray(function(x.reshape(1, -1), axis=-1)).reshape(())
+        whole = x.reshape(1, -1) if x.size else np.zeros((1, 1))
+        return np.asarray(function(whole, axis=-1)).reshape(())
     if scaling.granularity == "row":
         return function(x, axis=-1)[..., None]
     if scaling.granularity == "column":

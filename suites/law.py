@@ -15,6 +15,7 @@ LAWS = {
     "attention": "attention",
     "kv_append": "kv_append",
     "paged_attention": "paged",
+    "quantize": "quantize",
     "cast": "cast",
 }
 OPS_WITH_LAW = tuple(LAWS)

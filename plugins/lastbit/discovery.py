@@ -24,7 +24,7 @@ ROOMS = {
     "torch": ("torch", "torch_softmax", "torch_attention", "torch_paged", "torch_casts"),
     "numpy": ("numpy", "numpy_softmax", "numpy_attention", "numpy_paged", "numpy_casts"),
     "triton": ("triton", "triton_softmax", "triton_attention", "triton_paged"),
-    "simulated": ("simulated", "simulated_casts"),
+    "simulated": ("simulated", "simulated_quantize", "simulated_casts"),
 }
 
 

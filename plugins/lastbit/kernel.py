@@ -62,8 +62,8 @@ FEATURES = {
     ),
     "paged_attention": frozenset({"causal", "window", "gqa", "scales", "head_scales"}),
     "kv_append": frozenset({"scales", "head_scales", "padding", "inplace"}),
-    "quantize": frozenset({"batch"}),
-    "dequantize": frozenset({"batch"}),
+    "quantize": frozenset({"batch", "tails"}),
+    "dequantize": frozenset({"batch", "tails"}),
     "cast": frozenset({"out"}),
 }
 

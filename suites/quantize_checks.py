@@ -1,0 +1,61 @@
+"""Checks of quantizers on single calls and on two at the same addresses: every code and every scale is right."""
+
+from dataclasses import replace
+
+from lastbit.case import Trial
+from lastbit.harness import series
+from lastbit.suites.quantize_trial import (
+    format_error,
+    inputs,
+    judge,
+    obtain,
+    quantized,
+    scaling,
+    sizes,
+    whole,
+)
+from lastbit.suites.trials import layouts
+from lastbit.verdict import Outcome, Verdict
+
+
+def result(trial: Trial) -> Verdict:
+    """Every code, scale, zero point and global scale."""
+    given = inputs(trial)
+    return judge(trial, given, obtain(trial, given))
+
+
+def exact(trial: Trial) -> Verdict:
+    """The same, with the format's own error noted."""
+    given = inputs(trial)
+    got = obtain(trial, given)
+    verdict = judge(trial, given, got)
+    found = None if got.fault is not None else quantized(trial, given, got)[0]
+    if found is None:
+        return verdict
+    return replace(
+        verdict, notes={**verdict.notes, "format error": format_error(given["x"].values, found, scaling(trial))}
+    )
+
+
+def tails(trial: Trial) -> Verdict:
+    """Numbers that fill no group or no byte are quantized as others are; a kernel without "tails" may refuse them."""
+    given = inputs(trial)
+    got = obtain(trial, given)
+    verdict = judge(trial, given, got)
+    short = any(size % whole(trial, name) for name, size in sizes(trial).items())
+    if not short or "tails" in trial.kernel.features or not verdict.outcome.failed:
+        return verdict
+    if verdict.outcome is Outcome.CRASHED and verdict.reason.startswith("raised "):
+        return Verdict(Outcome.PASS, notes={**got.notes, "short groups": f"refused: {verdict.reason}"})
+    return replace(verdict, reason=f"neither refused nor right, of a short group: {verdict.reason}")
+
+
+def second_call(trial: Trial) -> Verdict:
+    """Other numbers at the same addresses have other scales: none is remembered by address or shape."""
+    given = inputs(trial), inputs(trial, shift=1)
+    results = series(trial, given, layouts=layouts(trial))
+    for name, one, got in zip(("first call", "second call, same addresses"), given, results, strict=True):
+        verdict = judge(trial, one, got)
+        if verdict.outcome.failed:
+            return replace(verdict, reason=f"{name}: {verdict.reason}")
+    return verdict
