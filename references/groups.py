@@ -21,7 +21,7 @@ def reduced(x: NDArray[Any], scaling: Scaling, function: Callable[..., NDArray[A
     if scaling.granularity == "row":
         return function(x, axis=-1)[..., None]
     if scaling.granularity == "column":
-        return function(np.swapaxes(x, -1, -2), axis=-1)[..., None, :]
+        return function(np.swapaxes(_padded(x, -2, max(1, x.shape[-2])), -1, -2), axis=-1)[..., None, :]
     if scaling.granularity == "block":
         rows, columns = scaling.block
         whole = _padded(_padded(x, -2, shape[-2] * rows), -1, shape[-1] * columns)
