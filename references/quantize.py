@@ -4,12 +4,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lastbit.references.four_over_six import better
-from lastbit.references.quantize_codes import Codes, Quantized, given, quantize_with
+from lastbit.references.quantize_codes import Codes, Quantized, given, quantize_with, right, right_scales
 from lastbit.references.quantize_fp4 import applies, quantize_fp4
 from lastbit.references.scale_rules import Scales, by_rule
 from lastbit.references.scaling import Scaling
 
-__all__ = ["Codes", "Quantized", "Scales", "given", "quantize", "quantize_with", "scales"]
+__all__ = ["Codes", "Quantized", "Scales", "given", "quantize", "quantize_with", "right", "right_scales", "scales"]
 
 
 def scales(x: ArrayLike, scaling: "str | Scaling", fmt: str = "f32", global_scale: Codes | None = None) -> Scales:

@@ -51,15 +51,24 @@ def given(
 
 
 def quantize_with(
-    x: ArrayLike, scales: Scales, scaling: "str | Scaling", fmt: str = "f32", *, random: ArrayLike | None = None
+    x: ArrayLike,
+    scales: Scales,
+    scaling: "str | Scaling",
+    fmt: str = "f32",
+    *,
+    random: ArrayLike | None = None,
+    random_bits: int = 20,
 ) -> Quantized:
-    """The codes of `x` under scales that are known; `random` holds 32 bits a number for stochastic rounding."""
+    """The codes of `x` under scales that are known; stochastic rounding uses the low `random_bits` of `random`.
+
+    Raises ScalingError where the arithmetic is undeclared; FormatError for stochastic rounding without random bits.
+    """
     x, scaling = np.asarray(x, np.float64), Scaling.of(scaling)
     quotient, low = _quotient(x, scales, scaling, fmt)
     zero: Any = scaling.fixed_zero
     if scales.zero_point is not None and scaling.zero_point is not None:
         zero = spread(Format.of(scaling.zero_point).decode(scales.zero_point), scaling, x.shape)
-    codes, undefined = _rounded(quotient, low, zero, scaling, scaling.compute or fmt, random)
+    codes, undefined = _rounded(quotient, low, zero, scaling, scaling.compute or fmt, random, random_bits)
     open_scale = scales.unspecified
     if scales.scale is not None:
         open_scale = open_scale | np.isnan(scales.divisor)
@@ -73,6 +82,23 @@ def quantize_with(
     )
 
 
+def right(codes: Codes, expected: Quantized, scaling: "str | Scaling") -> Mask:
+    """Where `codes` are those of `expected`: any NaN for a NaN, any code where none is promised, bits elsewhere."""
+    element = Format.of(Scaling.of(scaling).element)
+    same: Mask = codes == expected.codes
+    if element.has_nan:
+        same = same | (np.isnan(element.decode(codes)) & np.isnan(element.decode(expected.codes)))
+    return same if expected.unspecified is None else same | expected.unspecified
+
+
+def right_scales(codes: Codes, expected: Quantized, scaling: "str | Scaling") -> Mask:
+    """The same of scales."""
+    scale = Format.of(Scaling.of(scaling).scale_format or "f32")
+    same: Mask = codes == expected.scale
+    same = same | (np.isnan(scale.decode(codes)) & np.isnan(scale.decode(np.asarray(expected.scale))))
+    return same if expected.unspecified_scale is None else same | expected.unspecified_scale
+
+
 def _quotient(x: Array, scales: Scales, scaling: Scaling, fmt: str) -> tuple[Array, Array | None]:
     """x * steps / (scale * global scale) by the scaling's arithmetic: one number, or a pair for the exact one."""
     compute = scaling.compute or fmt
@@ -82,11 +108,9 @@ def _quotient(x: Array, scales: Scales, scaling: Scaling, fmt: str) -> tuple[Arr
     top = None
     if scales.global_scale is not None and scaling.global_scale is not None:
         top = Format.of(scaling.global_scale).decode(np.asarray(scales.global_scale))
-    none = divisor == 0
     if scaling.arithmetic == "reciprocal":
-        factor = divide(
-            np.asarray(float(scaling.steps) if top is None else divide(np.ones(()), top, compute)), divisor, compute
-        )
+        one = np.ones(()) if top is None else divide(np.ones(()), top, compute)
+        factor = multiply(divide(one, divisor, compute), float(scaling.steps), compute)
         result: tuple[Array, Array | None] = (multiply(x, spread(factor, scaling, x.shape), compute), None)
     elif scaling.arithmetic == "ratio":
         factor = divide(np.asarray(scaling.largest), scales.amax, compute)
@@ -101,7 +125,8 @@ def _quotient(x: Array, scales: Scales, scaling: Scaling, fmt: str) -> tuple[Arr
             f"scaling {scaling.name} does not declare its arithmetic: its codes are a set, allowed_codes"
         )
     if scaling.zero_codes:
-        result = np.where(spread(none, scaling, x.shape), 0.0, result[0]), result[1]
+        none = spread(divisor == 0, scaling, x.shape)
+        result = np.where(none, 0.0, result[0]), None if result[1] is None else np.where(none, 0.0, result[1])
     return result
 
 
@@ -119,40 +144,38 @@ def _real_quotient(x: Array, y: Array, steps: int) -> tuple[Array, Array]:
 
 
 def _rounded(
-    quotient: Array, low: Array | None, zero: Any, scaling: Scaling, compute: str, random: ArrayLike | None
+    quotient: Array, low: Array | None, zero: Any, scaling: Scaling, compute: str, random: ArrayLike | None, bits: int
 ) -> tuple[Codes, Mask]:
     """The codes of the quotient and where they are undefined."""
     element = Format.of(scaling.element)
-    nan = np.isnan(quotient)
-    undefined = nan & (not element.has_nan and scaling.nan is None)
-    how = scaling.rounding
+    undefined = np.isnan(quotient) & (not element.has_nan and scaling.nan is None)
+    random_bits = bits if random is not None else None
+    overflow, how = scaling.overflow, scaling.rounding
+    if overflow == "undefined":
+        undefined |= np.isinf(quotient)
+        overflow = "saturate"
+    if not element.has_nan:
+        quotient = np.where(np.isnan(quotient), scaling.high if scaling.nan == "max" else 0.0, quotient)
+    if how == "thresholds":
+        levels = np.asarray(element.levels)
+        middle = ((levels[1:] + levels[:-1]) / 2).astype(np.float32).astype(np.float64)
+        return np.searchsorted(middle, quotient, side="left").astype(element.code_dtype), undefined
+    if how == "nearest-zero":
+        how, low = "nearest-even", _tilted(quotient, low)
     if element.kind == "integer":
         if how == "half-up":
             whole = np.floor(add(quotient, 0.5 + zero, compute))
         else:
-            whole = _wide_integer(quotient, low, how, random) + zero
-        whole = np.where(nan, scaling.high if scaling.nan == "max" else 0.0, whole)
+            wide = Format.of("i32").round(
+                quotient, low, rounding=how, overflow="saturate", random=random, random_bits=random_bits
+            )
+            whole = wide + zero
         return element.encode(np.clip(whole, scaling.low, scaling.high)), undefined
-    if how == "thresholds":
-        levels = np.asarray(element.levels)
-        middle = ((levels[1:] + levels[:-1]) / 2).astype(np.float32).astype(np.float64)
-        codes = np.searchsorted(middle, quotient, side="left")
-        return codes.astype(element.code_dtype), undefined
-    bits = None if random is None else 32
-    return element.encode(
-        quotient,
-        low,
-        rounding=how,
-        overflow=scaling.overflow,
-        nan=None if element.has_nan else scaling.nan or "zero",
-        random=random,
-        random_bits=bits,
-    ), undefined
+    values = element.round(quotient, low, rounding=how, overflow=overflow, random=random, random_bits=random_bits)
+    return element.encode(values if scaling.negative_zero else values + 0.0), undefined
 
 
-def _wide_integer(quotient: Array, low: Array | None, how: str, random: ArrayLike | None) -> Array:
-    """The quotient rounded to an integer of 32 bits, saturated; NaN gives 0."""
-    bits = None if random is None else 20
-    return Format.of("i32").round(
-        quotient, low, rounding=how, overflow="saturate", nan="zero", random=random, random_bits=bits
-    )
+def _tilted(quotient: Array, low: Array | None) -> Array:
+    """A low part that makes ties fall towards zero, and changes nothing else."""
+    inward = np.copysign(2.0**-1074, -quotient)
+    return np.where(quotient == 0, 0.0, inward if low is None else np.where(low == 0, inward, low))

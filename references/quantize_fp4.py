@@ -39,6 +39,7 @@ def applies(scaling: Scaling, fmt: str, shape: tuple[int, ...]) -> bool:
         and shape[-1] % scaling.group == 0
         and (scaling.rounding, scaling.overflow, scaling.steps) == ("nearest-even", "saturate", 1)
         and scaling.compute == scaling.scale_compute == "f32"
+        and scaling.negative_zero
         and not (scaling.zero_codes or scaling.unrounded_divisor)
         and scaling.rule in (*POWERS, "amax_over_max")
         and scaling.arithmetic in (("exact", "divide", "reciprocal") if _powers(scaling) else ("divide", "reciprocal"))

@@ -62,9 +62,9 @@ class Scaling:
     #: Rounding of a scale to its format.
     scale_rounding: str = "nearest-even"
     #: The quotient x * steps / scale before it is rounded to the element: "exact" (the real number), "divide" (one
-    #: division in `compute`; with a global scale by the rounded product of both scales), "reciprocal" (steps / scale
-    #: rounded, times x rounded; with a global scale 1 / global, that / scale, that times x), "ratio" (largest / amax
-    #: rounded, times x rounded), or None: undeclared.
+    #: division in `compute`; with a global scale by the rounded product of both scales), "reciprocal" (1 / scale,
+    #: that times steps, x times that; with a global scale 1 / global, that / scale, x times that; each rounded),
+    #: "ratio" (largest / amax, x times that, each rounded), or None: undeclared.
     arithmetic: str | None = "divide"
     #: Format of that arithmetic, and of the one that gives scales; None: that of x.
     compute: str | None = "f32"
@@ -72,9 +72,12 @@ class Scaling:
     #: Codes are of x over the scale before it was rounded to `scale_format`.
     unrounded_divisor: bool = False
     #: Rounding to the element; "half-up" is floor(q + 1/2), the sum rounded in `compute`; "thresholds" (of tables)
-    #: takes the midpoints rounded to f32, and a number at one the level below.
+    #: takes the midpoints rounded to f32, and a number at one the level below. "nearest-zero" sends ties towards zero.
     rounding: str = "nearest-even"
+    #: As `Format.round` has it, or "undefined": saturated, and where the quotient is infinite, no code is promised.
     overflow: str = "saturate"
+    #: Whether codes of -0 are in use, if the element has them.
+    negative_zero: bool = True
     #: Smallest and largest element; None: the format's.
     lowest: float | None = None
     highest: float | None = None
@@ -119,6 +122,8 @@ class Scaling:
         ):
             if fmt is not None:
                 Format.of(fmt)
+        if self.steps != 1 and self.global_scale is not None:
+            raise ScalingError(f"scaling {self.name}: {self.steps} steps and a global scale; expected one of both")
         if self.steps & (self.steps - 1) and self.arithmetic not in ("reciprocal", None):
             raise ScalingError(
                 f"scaling {self.name}: {self.steps} steps with arithmetic {self.arithmetic!r}: only a reciprocal has "
@@ -201,7 +206,17 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "granularity": GRANULARITIES,
     "rule": RULES,
     "arithmetic": ARITHMETICS,
-    "rounding": ("nearest-even", "nearest-away", "half-up", "thresholds", "toward-zero", "down", "up", "stochastic"),
+    "rounding": (
+        "nearest-even",
+        "nearest-away",
+        "half-up",
+        "thresholds",
+        "nearest-zero",
+        "toward-zero",
+        "down",
+        "up",
+        "stochastic",
+    ),
     "scale_rounding": ("nearest-even", "nearest-away", "up", "down", "toward-zero"),
     "infinite": ("exponent", "largest", "nan", None),
     "nan": ("zero", "max", None),

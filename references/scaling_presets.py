@@ -44,6 +44,7 @@ def _mx() -> Iterator[Scaling]:
                 rule=rule,
                 infinite="largest" if rule == "rceil" else "exponent",
                 smallest_divisor=None if rule == "rceil" else 2.0**-126,
+                packing="none" if element in ("e3m2fn", "e2m3fn") else base.packing,
             )
     mxint8 = Scaling(
         "mxint8",
@@ -157,11 +158,12 @@ def _integers() -> Iterator[Scaling]:
     yield replace(
         torchao,
         name="i8_row_bitsandbytes",
-        source="bitsandbytes 0.50, int8_vectorwise_quant: the scale is amax, x * (127 / amax)",
+        source="bitsandbytes 0.50, backends/default/ops.py, int8_vectorwise_quant: scale amax, x * ((1 / amax) * 127)",
         largest=1.0,
         steps=127,
         compute="f32",
         smallest_scale=None,
+        overflow="undefined",
     )
     affine = replace(
         torchao,
@@ -246,6 +248,7 @@ def _blocks() -> Iterator[Scaling]:
         arithmetic="reciprocal",
         unrounded_divisor=True,
         zero_codes=True,
+        overflow="undefined",
         rounding="nearest-away",
     )
     yield Scaling(
@@ -260,8 +263,23 @@ def _blocks() -> Iterator[Scaling]:
         arithmetic="reciprocal",
         unrounded_divisor=True,
         zero_codes=True,
+        overflow="undefined",
         rounding="half-up",
         fixed_zero=8.0,
+        packing="nibbles_halves",
+    )
+    yield Scaling(
+        "gguf_mxfp4",
+        "e2m1fn",
+        f"{GGUF}, MXFP4: 2^(floor(log2 amax) - 2), the first nearest code, so ties go towards zero and -0 is 0",
+        granularity="group",
+        group=32,
+        scale_format="e8m0fnu",
+        rule="floor",
+        largest=6.0,
+        arithmetic="exact",
+        rounding="nearest-zero",
+        negative_zero=False,
         packing="nibbles_halves",
     )
 
