@@ -62,7 +62,7 @@ def unpack(data: Bytes, packing: str, n: int, group: int = 0) -> NDArray[Any]:
     if data.shape[-1] != size:
         raise PackingError(f"{n} codes, {packing}, take {size} bytes, but there are {data.shape[-1]}")
     if unit == 4:
-        p, q, r = (data.reshape(*data.shape[:-1], -1, 3)[..., i] for i in range(3))
+        p, q, r = (data.reshape(*data.shape[:-1], size // 3, 3)[..., i] for i in range(3))
         parts = [p & 63, p >> 6 | (q & 15) << 2, q >> 4 | (r & 3) << 4, r >> 2]
     else:
         parts = [data & 15, data >> 4]
@@ -71,7 +71,8 @@ def unpack(data: Bytes, packing: str, n: int, group: int = 0) -> NDArray[Any]:
         if packing == "nibbles_halves":
             blocks = [part.reshape(*data.shape[:-1], -1, group // 2) for part in parts]
             return np.concatenate(blocks, axis=-1).reshape(*data.shape[:-1], -1)[..., :n]
-    return np.stack(parts, axis=-1).reshape(*data.shape[:-1], -1)[..., :n]
+    whole = np.stack(parts, axis=-1)
+    return whole.reshape(*data.shape[:-1], whole.shape[-2] * unit)[..., :n]
 
 
 def swizzled(scales: NDArray[Any]) -> NDArray[Any]:

@@ -48,7 +48,7 @@ class Problem:
     @property
     def k(self) -> int:
         """Length of the sums."""
-        return self.a.steps.shape[-1]
+        return int(self.a.steps.shape[-1])
 
 
 def part(codes: Array, scaling: Scaling | None, scale: Array | None = None, zero: Array | None = None) -> Part:
@@ -71,7 +71,7 @@ def part(codes: Array, scaling: Scaling | None, scale: Array | None = None, zero
 
 def run(scaling: Scaling) -> int:
     """Numbers along k that share a scale, 0 if all do."""
-    sizes = {"group": scaling.group, "block": scaling.block[1], "column": 1}
+    sizes: dict[str, int] = {"group": scaling.group, "block": scaling.block[1], "column": 1}
     return sizes.get(scaling.granularity, 0)
 
 

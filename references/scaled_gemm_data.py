@@ -51,7 +51,7 @@ def scaled(
     Raises KeyError for a recipe that RECIPES does not list.
     """
     chosen = RECIPES[recipe]
-    sides = tuple(
+    a, b = (
         Side(Format.of(formats[name]), scaling, sizes[rows], sizes["k"])
         for name, scaling, rows in zip("ab", scalings, "mn", strict=True)
     )
@@ -60,11 +60,11 @@ def scaled(
     rng = np.random.default_rng([seed, zlib.crc32(text.encode())])
     out = Format.of(formats["out"])
     reach = 2 if bias else 3 if out.emax < 32 else REACH
-    draw = ScaledDraw(rng, *sides, out, exact_bits, precision, reach)
+    draw = ScaledDraw(rng, a, b, out, exact_bits, precision, reach)
     if all((sizes["m"], sizes["n"], sizes["k"])):
         drawn = chosen.draw(draw)
     else:
-        drawn = Contents(np.zeros(sides[0].shape), np.zeros(sides[1].shape), *(powers(draw, side) for side in sides))
+        drawn = Contents(np.zeros(a.shape), np.zeros(b.shape), powers(draw, a), powers(draw, b))
     return _assembled(draw, drawn, formats, bias=bias, exact=chosen.exact)
 
 
@@ -83,7 +83,7 @@ def _assembled(draw: ScaledDraw, drawn: Contents, formats: Mapping[str, str], *,
     later: dict[str, Operand] = {}
     for name, side, wanted in (("a", draw.a, drawn.a), ("b", draw.b, drawn.b)):
         zero = _zeros(draw, side, extreme=drawn.codes)
-        offset = 0.0 if side.scaling is None else side.scaling.fixed_zero
+        offset: Array = np.asarray(0.0 if side.scaling is None else side.scaling.fixed_zero)
         if zero is not None and side.scaling is not None:
             offset = spread(zero, side.scaling, side.shape)
         code = Operand.of(wanted if drawn.codes else wanted + offset, side.format.name)

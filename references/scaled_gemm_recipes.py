@@ -17,10 +17,9 @@ def _from_gemm(
 
     def draw(one: ScaledDraw) -> Contents:
         width = one.spread if spread else 0
-        scales = tuple(powers(one, side, width) for side in (one.a, one.b))
         bits = one.exact_bits - width * sum(side.scaling is not None and _groups(side) > 1 for side in (one.a, one.b))
         a, b = function(one.gemm(exact_bits=max(bits, 4), out=one.out if out else None))
-        return Contents(a, b.T, *scales)
+        return Contents(a, b.T, powers(one, one.a, width), powers(one, one.b, width))
 
     return draw
 
@@ -30,9 +29,22 @@ def _groups(side: Side) -> int:
     return shape[1] if shape else 1
 
 
+def wide(one: ScaledDraw) -> Contents:
+    """Full-width integers as large as the sum may be: an accumulator of fewer bits than promised loses some."""
+    bits = (one.exact_bits - int(np.ceil(np.log2(max(one.a.k, 2))))) // 2
+    made = []
+    for side in (one.a, one.b):
+        digits = min(side.format.precision, one.precision, bits)
+        room = max(0, min(bits - digits, side.format.emax - digits))
+        drawn = one.rng.integers(2 ** (digits - 1), 2**digits, side.shape).astype(np.float64)
+        drawn = np.ldexp(drawn, one.rng.integers(room // 2, room + 1, side.shape))
+        made.append(drawn * one.rng.choice(np.array([1.0, 1.0, 1.0, -1.0]), side.shape))
+    return Contents(made[0], made[1], powers(one, one.a), powers(one, one.b))
+
+
 def one_hot(one: ScaledDraw, *, hot: str) -> Contents:
     """Each row of one operand has a single 1: the answer is the other operand's numbers, every code in turn."""
-    scales = [powers(one, side, 4) for side in (one.a, one.b)]
+    scale_a, scale_b = powers(one, one.a, 4), powers(one, one.b, 4)
     hot_side, full = (one.a, one.b) if hot == "a" else (one.b, one.a)
     single = np.zeros(hot_side.shape)
     rows = np.arange(hot_side.rows)
@@ -40,7 +52,8 @@ def one_hot(one: ScaledDraw, *, hot: str) -> Contents:
     numbers = _every_value(full, one.precision)
     start = one.rng.integers(0, numbers.size)
     other = numbers[(np.arange(full.rows * full.k) + start) % numbers.size].reshape(full.shape)
-    return Contents(single, other, *scales) if hot == "a" else Contents(other, single, *scales)
+    a, b = (single, other) if hot == "a" else (other, single)
+    return Contents(a, b, scale_a, scale_b)
 
 
 def _every_value(side: Side, precision: int) -> Array:
@@ -65,7 +78,7 @@ def full_range(one: ScaledDraw) -> Contents:
         codes[1::every] = low
         codes[2::6] = np.where(np.arange(side.k) % 2, low, high)
         made.append(codes)
-    return Contents(made[0], made[1], *(powers(one, side) for side in (one.a, one.b)), codes=True)
+    return Contents(made[0], made[1], powers(one, one.a), powers(one, one.b), codes=True)
 
 
 # Recipes whose answer is rounded on the way ------------------------------------------------------------------------
@@ -126,13 +139,21 @@ def subnormals(one: ScaledDraw) -> Contents:
             x = np.ldexp(np.clip(x, -4, 4), steps[:, None])
         sides.append(x)
     scale_a, scale_b = _random(one)
-    fmt = one.a.scale_format
-    if scale_a is not None and fmt is not None:
-        low = max(fmt.emin - fmt.precision + 6, one.out.emin - one.out.precision) if scale_a.ndim else -8
-        rows = np.linspace(low, 0, len(scale_a) if scale_a.ndim else 1).round().astype(int)
-        tiny = np.ldexp(scale_a, rows.reshape((-1, 1) if scale_a.ndim else ()))
-        scale_a = np.maximum(fmt.round(tiny, overflow="saturate"), fmt.eta if fmt.kind == "float" else fmt.min_normal)
-    return Contents(sides[0], sides[1], scale_a, scale_b)
+    if scale_a is None:
+        return Contents(sides[0], sides[1], None, _shrinking(scale_b, one.b, one.out))
+    return Contents(sides[0], sides[1], _shrinking(scale_a, one.a, one.out), scale_b)
+
+
+def _shrinking(scales: Array | None, side: Side, out: Format) -> Array | None:
+    """Scales from the smallest of their format to ordinary ones, row by row."""
+    fmt = side.scale_format
+    if scales is None or fmt is None:
+        return None
+    low = max(fmt.emin - fmt.precision + 6, out.emin - out.precision) if scales.ndim else -8
+    rows = np.linspace(low, 0, len(scales) if scales.ndim else 1).round().astype(int)
+    tiny = np.ldexp(scales, rows.reshape((-1, 1) if scales.ndim else ()))
+    rounded: Array = fmt.round(tiny, overflow="saturate")
+    return np.maximum(rounded, fmt.eta if fmt.kind == "float" else fmt.min_normal)
 
 
 def near_overflow(one: ScaledDraw) -> Contents:
@@ -173,13 +194,13 @@ def special(one: ScaledDraw) -> Contents:
         sides.append(x)
     scales = list(_random(one))
     for index, side in enumerate((one.a, one.b)):
-        chosen, fmt = scales[index], side.scale_format
-        if chosen is None or fmt is None or not chosen.ndim or chosen.shape[0] < 4:
+        chosen, of_scale = scales[index], side.scale_format
+        if chosen is None or of_scale is None or not chosen.ndim or chosen.shape[0] < 4:
             continue
         chosen = chosen.copy()
-        if fmt.has_nan:
+        if of_scale.has_nan:
             chosen[-1, -1] = np.nan
-        if fmt.kind == "float":
+        if of_scale.kind == "float":
             chosen[-2, 0] = 0.0
         scales[index] = chosen
     return Contents(sides[0], sides[1], scales[0], scales[1])
@@ -221,6 +242,7 @@ RECIPES = {
             _from_gemm(data_exact.integers, spread=True),
             exact=True,
         ),
+        ScaledRecipe("wide", "full-width integers up to the accumulator's last bit", wide, exact=True, needs=_floats),
         ScaledRecipe("k_blocks", "a power of two of each k", _from_gemm(data_exact.k_blocks), exact=True),
         ScaledRecipe("cancel_halves", "halves of k cancel", _from_gemm(data_exact.cancel_halves), exact=True),
         ScaledRecipe("one_hot_a", "every code of b comes through", lambda one: one_hot(one, hot="a"), exact=True),

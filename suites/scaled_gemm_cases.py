@@ -16,7 +16,17 @@ def _mnk(m: int | str, n: int | str, k: int | str) -> Sizes:
 PLAIN = _mnk(17, 33, "spanning")
 FAIR = _mnk(17, 33, "fair")
 
-EXACT_RECIPES = ("integers", "scales", "k_blocks", "cancel_halves", "one_hot_a", "one_hot_b", "ties", "full_range")
+EXACT_RECIPES = (
+    "integers",
+    "scales",
+    "wide",
+    "k_blocks",
+    "cancel_halves",
+    "one_hot_a",
+    "one_hot_b",
+    "ties",
+    "full_range",
+)
 EXACT = (
     *(Case(recipe, PLAIN) for recipe in EXACT_RECIPES),
     Case("scales", _mnk("overtile", 33, "spanning")),
