@@ -16,6 +16,7 @@ LAWS = {
     "kv_append": "kv_append",
     "paged_attention": "paged",
     "quantize": "quantize",
+    "dequantize": "dequantize",
     "cast": "cast",
 }
 OPS_WITH_LAW = tuple(LAWS)

@@ -31,6 +31,12 @@ def _check(trial: Trial) -> str:
 
 def _draw(trial: Trial, data: Any, st: Any) -> Trial:
     """A trial of the same kernel at a drawn case; smaller sizes, earlier recipes and plain layouts are simpler."""
+    case = drawn_case(trial, data, st, tuple(RECIPES), "x")
+    return replace(trial, case=case, seed=data.draw(st.integers(0, 2**16)))
+
+
+def drawn_case(trial: Trial, data: Any, st: Any, recipes: tuple[str, ...], operand: str) -> Case:
+    """Sizes in whole groups, but for kernels with "tails"; one of the recipes; a layout of the operand."""
     volume = min(limit_of(trial.kernel, trial.formats) or VOLUME, VOLUME)
     batch = data.draw(st.sampled_from((None, 1, 2, 3))) if "batch" in trial.kernel.features else None
     volume //= batch or 1
@@ -41,8 +47,7 @@ def _draw(trial: Trial, data: Any, st: Any) -> Trial:
     else:
         n = columns * data.draw(st.integers(1, max(1, min(GROUPS, volume // (columns * rows)))))
         m = rows * data.draw(st.integers(1, max(1, min(ROWS, volume // (n * rows)))))
-    recipe = data.draw(st.sampled_from(tuple(RECIPES)))
+    recipe = data.draw(st.sampled_from(recipes))
     kind = data.draw(st.sampled_from(LAYOUTS))
-    layout = "contiguous" if kind == "contiguous" else f"x:{kind}"
-    sizes = (*((("batch", batch),) if batch else ()), ("m", m), ("n", n))
-    return replace(trial, case=Case(recipe, sizes, layout), seed=data.draw(st.integers(0, 2**16)))
+    layout = "contiguous" if kind == "contiguous" else f"{operand}:{kind}"
+    return Case(recipe, (*((("batch", batch),) if batch else ()), ("m", m), ("n", n)), layout)

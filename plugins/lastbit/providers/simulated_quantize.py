@@ -9,9 +9,12 @@ from numpy.typing import NDArray
 from lastbit.arrays import tensor
 from lastbit.contract import Contract
 from lastbit.kernel import Kernel
+from lastbit.references.dequantize import dequantize
+from lastbit.references.formats import Format
 from lastbit.references.quantize import quantize
 from lastbit.references.scaling import Scaling
-from lastbit.scaled_storage import held
+from lastbit.scaled_operands import unpacked_shape
+from lastbit.scaled_storage import held, read
 
 #: Formats of x, in the order in which the scalings take turns at them; all of them are tested from tier standard on.
 FORMATS = ("f32", "bf16", "f16")
@@ -19,6 +22,9 @@ FORMATS = ("f32", "bf16", "f16")
 SMOKE = frozenset(
     "mxfp8_e4m3 mxfp6_e3m2 mxfp4 mxint8 nvfp4 nf4 fp8_row fp8_block128 i8_tensor i8_row_affine i4_group32_zp".split()  # noqa: SIM905
 )
+
+#: Bytes of gguf's halves are of a whole group.
+TAILS, WHOLE = frozenset({"batch", "tails"}), frozenset({"batch"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +40,34 @@ class SimulatedQuantizer:
         return arrays if len(arrays) > 1 else arrays[0]
 
 
+@dataclass(frozen=True, slots=True)
+class SimulatedDequantizer:
+    """What `scaling` makes of codes, in the format `out`, by `order`."""
+
+    scaling: Scaling
+    out: str
+    order: str = "once"
+
+    def __call__(self, codes: NDArray[Any], *others: NDArray[Any]) -> Any:
+        """Codes (.., m, n), packed as declared, scale, zero point and global scale; returns (.., m, n)."""
+        arrays = [np.ascontiguousarray(array).view(f"u{array.dtype.itemsize}") for array in (codes, *others)]
+        found, strange = read(arrays, self.scaling, unpacked_shape(self.scaling, codes.shape))
+        if found is None:
+            raise ValueError(strange)
+        values = dequantize(found, self.scaling, self.out, order=self.order)
+        return tensor(Format.of(self.out).encode(values), self.out, "numpy")
+
+
 def kernels() -> tuple[Kernel, ...]:
-    """One quantizer for each named scaling."""
-    return tuple(_quantizer(Scaling.of(name), turn) for turn, name in enumerate(Scaling.names()))
+    """A quantizer and a dequantizer for each named scaling, and dequantizers of other orders."""
+    named = [Scaling.of(name) for name in Scaling.names()]
+    return (
+        *(_quantizer(scaling, turn) for turn, scaling in enumerate(named)),
+        *(_dequantizer(scaling, FORMATS[turn % len(FORMATS)]) for turn, scaling in enumerate(named)),
+        *(_dequantizer(Scaling.of("nvfp4"), "bf16", order) for order in ("scales_first", "element_first")),
+        _dequantizer(Scaling.of("i8_row_affine"), "f32", "fused_zero"),
+        _dequantizer(Scaling.of("i4_group32_zp"), "f16", "fused_zero"),
+    )
 
 
 def _quantizer(scaling: Scaling, turn: int) -> Kernel:
@@ -48,9 +79,25 @@ def _quantizer(scaling: Scaling, turn: int) -> Kernel:
         contract=Contract(source=scaling.source),
         framework="numpy",
         devices=("cpu",),
-        features=frozenset({"batch", "tails"}),
+        features=TAILS if scaling.packing != "nibbles_halves" else WHOLE,
         scaling=scaling.name,
         tier="smoke" if scaling.name in SMOKE else "standard",
+    )
+
+
+def _dequantizer(scaling: Scaling, out: str, order: str = "once") -> Kernel:
+    suffix = "" if order == "once" else f"-{order.replace('_', '-')}"
+    return Kernel(
+        name=f"simulated/dequantize-{scaling.name}{suffix}",
+        op="dequantize",
+        run=SimulatedDequantizer(scaling, out, order),
+        formats={"out": out},
+        contract=Contract(scale_arithmetic=order, source=scaling.source),
+        framework="numpy",
+        devices=("cpu",),
+        features=TAILS if scaling.packing != "nibbles_halves" else WHOLE,
+        scaling=scaling.name,
+        tier="smoke" if scaling.name in SMOKE or suffix else "standard",
     )
 
 
