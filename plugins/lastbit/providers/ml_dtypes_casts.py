@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from lastbit.contract import Contract
 from lastbit.kernel import Kernel
+from lastbit.numpy_arrays import dtype
 from lastbit.providers.numpy_casts import astype
 
 WIDE = ("f64", "f32", "f16", "bf16")
@@ -52,9 +53,16 @@ def _kernel(out: str, suffix: str, sources: Sequence[str], contract: Contract, t
         name=f"ml_dtypes/astype-{out}{suffix}",
         op="cast",
         run=astype(out),
-        formats=tuple({"x": fmt, "out": out} for fmt in sources),
+        formats=tuple({"x": fmt, "out": out} for fmt in sources if _registered(fmt, out)),
         contract=contract,
         framework="numpy",
         devices=("cpu",),
         tier=tier,
     )
+
+
+def _registered(source: str, out: str) -> bool:
+    """Whether this ml_dtypes casts between the two: it has no casts of e8m0fnu to other narrow floats, for one."""
+    import numpy as np
+
+    return np.can_cast(dtype(source), dtype(out), "unsafe")
