@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lastbit.references.data import Operand
 from lastbit.references.formats import Format
 from lastbit.references.groups import spread
-from lastbit.references.packing import pack, swizzled
+from lastbit.references.packing import pack, swizzled, unpack, unswizzled
 from lastbit.references.scaled_gemm import Problem, part
 from lastbit.references.scaled_gemm_draw import Contents, ScaledDraw, Side, powers
 from lastbit.references.scaled_gemm_recipes import RECIPES
@@ -20,14 +20,6 @@ Array = NDArray[np.float64]
 
 #: Exponents of scales stay within this; less where the output's range or a bias wants it.
 REACH = 12
-
-
-@dataclass(frozen=True, slots=True)
-class ScaledData:
-    """Operands as a kernel takes them (packed, swizzled), and the problem that they stand for."""
-
-    operands: Mapping[str, Operand]
-    problem: Problem
 
 
 def scaled(
@@ -40,7 +32,7 @@ def scaled(
     exact_bits: int = 24,
     precision: int = 64,
     bias: bool = False,
-) -> ScaledData:
+) -> dict[str, Operand]:
     """Operands a (m, k), b (k, n), their scales, and where there are some zero points, a global scale, and a bias.
 
     The scaling of b is that of its transpose (n, k), as weights are stored: its scales come transposed. Codes of fewer
@@ -74,13 +66,71 @@ def applicable(recipe: str, formats: Mapping[str, str], scalings: tuple[Scaling 
     return RECIPES[recipe].needs(a, b, Format.of(formats["out"]))
 
 
-def _assembled(draw: ScaledDraw, drawn: Contents, formats: Mapping[str, str], *, bias: bool, exact: bool) -> ScaledData:
+def problem(
+    operands: Mapping[str, Operand],
+    elements: tuple[str, str],
+    scalings: tuple[Scaling | None, Scaling | None],
+    k: int,
+) -> Problem:
+    """What operands as a kernel takes them stand for, unpacked and b turned; `elements` are the formats of the codes.
+
+    Raises PackingError and ValueError when shapes do not fit the scalings.
+    """
+    sides = []
+    for name, element, scaling in zip("ab", elements, scalings, strict=True):
+        turned = name == "b"
+        codes = _codes(_rows(operands[name], turned=turned), element, scaling, k)
+        scale, zero = (operands.get(f"{part}_{name}") for part in ("scale", "zero"))
+        scales = None
+        if scale is not None and scaling is not None:
+            swizzled_here = scaling.scale_layout == "swizzled-128x4"
+            shape = scaling.scale_shape(codes.shape)
+            fmt = Format.of(scale.format)
+            scales = (
+                fmt.decode(unswizzled(scale.codes, *shape)) if swizzled_here else _rows(scale, turned=turned).values
+            )
+        zeros = None if zero is None or scaling is None else _zero_values(_rows(zero, turned=turned), scaling)
+        sides.append(part(codes, scaling, scales, zeros))
+    factor, bias = operands.get("global_scale"), operands.get("bias")
+    return Problem(
+        sides[0],
+        sides[1],
+        1.0 if factor is None else float(factor.values),
+        None if bias is None else bias.values,
+    )
+
+
+def _codes(operand: Operand, element: str, scaling: Scaling | None, k: int) -> Array:
+    """The values (rows, k) of codes as a kernel takes them."""
+    fmt = Format.of(element)
+    if scaling is not None and scaling.packing != "none":
+        return fmt.decode(unpack(operand.codes.astype(np.uint8), scaling.packing, k, scaling.group))
+    if fmt.bits >= 8 or operand.format == "i8":
+        return operand.values
+    return fmt.decode(operand.codes)
+
+
+def _zero_values(zero: Operand, scaling: Scaling) -> Array:
+    """Zero points as numbers, whatever holds them."""
+    fmt = Format.of(str(scaling.zero_point))
+    return zero.values if fmt.bits >= 8 or zero.format == "i8" else fmt.decode(zero.codes)
+
+
+def _rows(operand: Operand, *, turned: bool) -> Operand:
+    """The operand with the summed dimension last."""
+    if not turned or operand.codes.ndim < 2:
+        return operand
+    return Operand(operand.format, operand.codes.T, operand.values.T)
+
+
+def _assembled(
+    draw: ScaledDraw, drawn: Contents, formats: Mapping[str, str], *, bias: bool, exact: bool
+) -> dict[str, Operand]:
+    """The operands of what a recipe drew: zero points added, codes packed, scales laid out."""
     operands: dict[str, Operand] = {}
-    parts = []
     scales = {"a": drawn.scale_a, "b": drawn.scale_b}
     if exact:
         _shrink(draw, drawn, scales)
-    later: dict[str, Operand] = {}
     for name, side, wanted in (("a", draw.a, drawn.a), ("b", draw.b, drawn.b)):
         zero = _zeros(draw, side, extreme=drawn.codes)
         offset: Array = np.asarray(0.0 if side.scaling is None else side.scaling.fixed_zero)
@@ -88,27 +138,20 @@ def _assembled(draw: ScaledDraw, drawn: Contents, formats: Mapping[str, str], *,
             offset = spread(zero, side.scaling, side.shape)
         code = Operand.of(wanted if drawn.codes else wanted + offset, side.format.name)
         operands[name] = _carried(code, side, transpose=name == "b")
-        scale = None
         if scales[name] is not None and side.scale_format is not None:
             stored = Operand.of(np.asarray(scales[name]), side.scale_format.name)
-            scale = stored.values
-            later[f"scale_{name}"] = _laid_out(stored, side, transpose=name == "b")
+            operands[f"scale_{name}"] = _laid_out(stored, side, transpose=name == "b")
         if zero is not None and side.scaling is not None and side.scaling.zero_point is not None:
-            stored = Operand.of(zero, side.scaling.zero_point)
-            later[f"zero_{name}"] = _turned(_wide(stored), transpose=name == "b")
-        parts.append(part(code.values, side.scaling, scale, zero))
-    operands |= later
-    factor = 1.0
-    globals_ = [s.scaling.global_scale for s in (draw.a, draw.b) if s.scaling is not None and s.scaling.global_scale]
-    if globals_:
+            operands[f"zero_{name}"] = _turned(_wide(Operand.of(zero, side.scaling.zero_point)), transpose=name == "b")
+    globals_ = [one.scaling.global_scale for one in (draw.a, draw.b) if one.scaling is not None]
+    named = [fmt for fmt in globals_ if fmt is not None]
+    if named:
         factor = 2.0 ** draw.rng.integers(-3, 3) if exact else float(np.float32(draw.rng.uniform(0.3, 3.0)))
-        operands["global_scale"] = Operand.of(np.asarray(factor), globals_[0])
-    row = None
+        operands["global_scale"] = Operand.of(np.asarray(factor), named[0])
     if bias:
         raw = draw.rng.integers(-3, 4, draw.b.rows) if exact else draw.rng.standard_normal(draw.b.rows)
         operands["bias"] = Operand.of(raw.astype(np.float64), formats.get("bias", formats["out"]))
-        row = operands["bias"].values
-    return ScaledData(operands, Problem(parts[0], parts[1], factor, row))
+    return operands
 
 
 def _shrink(draw: ScaledDraw, drawn: Contents, scales: dict[str, Array | None]) -> None:
