@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from lastbit.references.formats import Format
 from lastbit.references.groups import reduced, spread
 from lastbit.references.quantize import Codes, Scales, quantize_with
-from lastbit.references.scale_rules import by_rule
+from lastbit.references.scale_rules import Off, by_rule
 from lastbit.references.scaling import POWERS, Scaling, ScalingError
 
 Array = NDArray[np.float64]
@@ -64,21 +64,25 @@ def allowed_codes(x: ArrayLike, scales: Scales, scaling: "str | Scaling", fmt: s
     """The codes of `x` under known scales by any of the arithmetics, in the scaling's `compute`.
 
     The quotient may be off by 3u of itself (numerics 1.14), and by what a reciprocal or a product of scales loses below
-    the normal range. Rounding is monotone, so the codes of both ends bound all.
+    the normal range; it may be infinite where a reciprocal is, and is then open for x = 0. Rounding is monotone, so the
+    codes of both ends bound all.
     Raises ScalingError for "half-up", whose sum rounds too: declare the arithmetic.
     """
     x, scaling = np.asarray(x, np.float64), Scaling.of(scaling)
     if scaling.rounding == "half-up":
         raise ScalingError(f"scaling {scaling.name} rounds half up in a declared arithmetic; its codes are no set")
     exact = replace(scaling, arithmetic="exact", steps=1, compute="f64")
-    off = spread(_relative(scales, scaling, fmt), scaling, x.shape)
+    relative, infinite = _relative(scales, scaling, fmt)
+    off = spread(relative, scaling, x.shape)
     smaller = quantize_with(x * scaling.steps * (1 - off), scales, exact, "f64")
-    larger = quantize_with(x * scaling.steps * (1 + off), scales, exact, "f64")
+    beyond = spread(infinite, scaling, x.shape)
+    far = np.where(beyond & (x != 0), np.copysign(np.inf, x), x * scaling.steps * (1 + off))
+    larger = quantize_with(far, scales, exact, "f64")
     negative = np.signbit(x)
     low = np.where(negative, larger.codes, smaller.codes)
     high = np.where(negative, smaller.codes, larger.codes)
     assert smaller.unspecified is not None, "quantize_with always says"
-    return Allowed(scaling.element, low, high, smaller.unspecified)
+    return Allowed(scaling.element, low, high, smaller.unspecified | (beyond & (x == 0)))
 
 
 def allowed_scales(
@@ -99,12 +103,19 @@ def allowed_scales(
         scales = by_rule(x, scaling, fmt, global_scale)
         return Allowed(stored, _codes(scales), _codes(scales), scales.unspecified)
     compute = Format.of(scaling.scale_compute or fmt)
+    # Both quotients of a two-level scale are moved by all of it, which only widens the range.
     roundings = AFFINE_ROUNDINGS if scaling.rule == "affine_min_max" else SCALE_ROUNDINGS
-    off = (roundings + (Format.of(fmt).precision > compute.precision)) * compute.u + SLACK
+    far = (roundings + (Format.of(fmt).precision > compute.precision)) * compute.u + SLACK
+    lost = roundings * compute.eta / 2
     fine = replace(scaling, scale_compute="f64")
-    ends = [by_rule(x, fine, fmt, global_scale, factor) for factor in (1 - off, 1 + off)]
-    small, large = (ends[1], ends[0]) if scaling.largest < 0 else (ends[0], ends[1])
-    return Allowed(stored, _codes(small), _codes(large), small.unspecified | large.unspecified)
+    ends = [by_rule(x, fine, fmt, global_scale, Off(1 + sign * far, sign * lost)) for sign in (-1, 1)]
+    keys = [Format.of(stored).keys(_codes(end)) for end in ends]
+    low, high = (np.where((keys[0] <= keys[1]) == first, *map(_codes, ends)) for first in (True, False))
+    free = ends[0].unspecified | ends[1].unspecified
+    if scaling.global_scale is not None and global_scale is not None:
+        top = Format.of(scaling.global_scale).decode(np.asarray(global_scale))
+        free = free | (1 / top >= compute.threshold if top else True)
+    return Allowed(stored, low, high, free)
 
 
 def allowed_zero_points(x: ArrayLike, scales: Scales, scaling: "str | Scaling", fmt: str = "f32") -> Allowed:
@@ -127,18 +138,23 @@ def _codes(scales: Scales) -> Codes:
     return scales.scale
 
 
-def _relative(scales: Scales, scaling: Scaling, fmt: str) -> Array:
-    """Largest relative error of a quotient, for each scale: none by a power of two, whose reciprocal is exact."""
+def _relative(scales: Scales, scaling: Scaling, fmt: str) -> tuple[Array, Mask]:
+    """Largest relative error of a quotient, for each scale, and whether a reciprocal overflows.
+
+    A power of two has an exact reciprocal, and so no error.
+    """
     compute = Format.of(scaling.compute or fmt)
-    whole = scales.divisor
+    whole, top = scales.divisor, np.ones(())
     if scales.global_scale is not None and scaling.global_scale is not None:
-        whole = whole * Format.of(scaling.global_scale).decode(np.asarray(scales.global_scale))
+        top = Format.of(scaling.global_scale).decode(np.asarray(scales.global_scale))
+        whole = whole * top
     with np.errstate(all="ignore"):
         lost = np.where(whole < compute.min_normal, compute.eta / 2 / whole, 0.0)
         lost = lost + np.where(whole > 1 / compute.min_normal, compute.eta / 2 * whole, 0.0)
         exact = (np.frexp(whole)[0] == 0.5) & (scaling.steps & (scaling.steps - 1) == 0)
+        infinite = (scaling.steps / whole >= compute.threshold) | (1 / top >= compute.threshold)
     lost = np.where(np.isfinite(lost), lost, 0.0) + QUOTIENT_ROUNDINGS * compute.u + SLACK
     narrowed = compute.u if Format.of(fmt).precision > compute.precision else 0.0
     if scaling.global_scale is not None:
-        return lost + narrowed
-    return np.where(exact, 0.0, lost) + narrowed
+        return lost + narrowed, infinite
+    return np.where(exact, 0.0, lost) + narrowed, infinite

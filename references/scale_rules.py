@@ -34,18 +34,33 @@ class Scales:
     unspecified: Mask
 
 
-def by_rule(x: Array, scaling: Scaling, fmt: str, global_scale: Codes | None = None, factor: float = 1.0) -> Scales:
+@dataclass(frozen=True, slots=True)
+class Off:
+    """How far from the exact quotient another arithmetic may be: its magnitude times `factor`, plus `shift`."""
+
+    factor: float = 1.0
+    shift: float = 0.0
+
+    def of(self, raw: Array) -> Array:
+        """The moved quotients, of the same sign."""
+        return np.copysign(np.maximum(np.abs(raw) * self.factor + self.shift, 0.0), raw)
+
+
+EXACT = Off()
+
+
+def by_rule(x: Array, scaling: Scaling, fmt: str, global_scale: Codes | None = None, off: Off = EXACT) -> Scales:
     """The scales of `x`, whose numbers are of the format `fmt`; `global_scale` is computed where it is not given.
 
-    Scales that the arithmetic rounds are multiplied by `factor` before they are stored.
+    Quotients that the arithmetic rounds are moved by `off`.
     """
     compute = scaling.scale_compute or fmt
     x = _as_computed(x, fmt, compute)
     amax = reduced(np.abs(x), scaling, np.max)
     if scaling.rule == "affine_min_max":
-        return _affine(x, amax, scaling, fmt, factor)
+        return _affine(x, amax, scaling, fmt, off)
     signed = reduced(x, scaling, _signed_amax) if scaling.rule == "signed_amax" else None
-    return from_amax(amax, scaling, fmt, global_scale, factor, signed)
+    return from_amax(amax, scaling, fmt, global_scale, off, signed)
 
 
 def from_amax(
@@ -53,7 +68,7 @@ def from_amax(
     scaling: Scaling,
     fmt: str,
     global_scale: Codes | None = None,
-    factor: float = 1.0,
+    off: Off = EXACT,
     signed: Array | None = None,
 ) -> Scales:
     """The same from the largest magnitude of each group, and for "signed_amax" the number that has it."""
@@ -61,16 +76,16 @@ def from_amax(
     if scaling.smallest_amax is not None:
         amax = np.maximum(amax, Format.of(compute).round(scaling.smallest_amax))
     if scaling.rule in POWERS:
-        return _powers(amax, scaling, compute, factor)
+        return _powers(amax, scaling, compute, off)
     if scaling.rule not in ("amax_over_max", "signed_amax", "four_over_six"):
         raise ScalingError(f"scaling {scaling.name}: the rule {scaling.rule!r} has no scales of its own; give them")
-    raw = divide(amax if signed is None else signed, scaling.largest, compute)
+    raw = off.of(divide(amax if signed is None else signed, scaling.largest, compute))
     if scaling.global_scale is not None:
         top = Format.of(scaling.global_scale)
         if global_scale is None:
             global_scale = top.encode(divide(amax.max(initial=0.0), scaling.global_largest, compute))
-        raw = divide(raw, top.decode(np.asarray(global_scale)), compute)
-    return _stored(raw * factor, amax, scaling, fmt, global_scale)
+        raw = off.of(divide(raw, top.decode(np.asarray(global_scale)), compute))
+    return _stored(raw, amax, scaling, fmt, global_scale)
 
 
 def _as_computed(x: Array, fmt: str, compute: str) -> Array:
@@ -78,14 +93,14 @@ def _as_computed(x: Array, fmt: str, compute: str) -> Array:
     return x if Format.of(fmt).precision <= Format.of(compute).precision else Format.of(compute).round(x)
 
 
-def _powers(amax: Array, scaling: Scaling, compute: str, factor: float) -> Scales:
+def _powers(amax: Array, scaling: Scaling, compute: str, off: Off) -> Scales:
     """2^e, e clipped to the exponents of the scale format."""
     fmt = Format.of(scaling.scale_format or "e8m0fnu")
     emax = int(np.floor(np.log2(scaling.largest)))
     infinite, nan = np.isinf(amax), np.isnan(amax)
     finite = np.where(infinite | nan, 1.0, amax)
     if scaling.rule == "rceil":
-        finite, emax = divide(finite, scaling.largest, compute) * factor, 0
+        finite, emax = off.of(divide(finite, scaling.largest, compute)), 0
     significand, exponent = np.frexp(finite)
     exponent = exponent.astype(np.int64) - 1
     if scaling.rule in ("ceil", "rceil"):
@@ -117,12 +132,12 @@ def _stored(raw: Array, amax: Array, scaling: Scaling, fmt: str, global_scale: C
     return Scales(stored.encode(value), None, global_scale, divisor, amax, np.zeros(value.shape, bool))
 
 
-def _affine(x: Array, amax: Array, scaling: Scaling, fmt: str, factor: float) -> Scales:
+def _affine(x: Array, amax: Array, scaling: Scaling, fmt: str, off: Off) -> Scales:
     """(max - min) / (highest - lowest) of a range that holds 0, and the element that stands for 0."""
     compute = scaling.scale_compute or fmt
     low = np.minimum(reduced(x, scaling, np.min), 0.0)
     high = np.maximum(reduced(x, scaling, np.max), 0.0)
-    raw = divide(add(high, -low, compute), scaling.largest, compute) * factor
+    raw = off.of(divide(add(high, -low, compute), scaling.largest, compute))
     scales = _stored(raw, amax, scaling, fmt, None)
     zero_format = Format.of(scaling.zero_point or scaling.element)
     steps = divide(low, scales.divisor, compute)
