@@ -1,0 +1,204 @@
+"""Libraries quantize as the presets that cite them say, bit for bit; where they do not is a row of docs/quantize.md."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from quantize_numbers import numbers
+
+from lastbit.references.formats import Format
+from lastbit.references.packing import pack, swizzled, unpack
+from lastbit.references.quantize import Quantized, quantize, right, right_scales
+from lastbit.references.scaling import Scaling
+
+torch = pytest.importorskip("torch")
+KINDS = ("normal", "ties", "wide", "zeros")
+DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
+
+
+def data(kind: str, fmt: str, shape: tuple[int, int] = (32, 256)) -> tuple[Any, Any]:
+    """Numbers as float64, and as a tensor of the format."""
+    x = numbers(kind, shape, fmt, 7)
+    return x, torch.from_numpy(x).to(DTYPES[fmt])
+
+
+def agree(codes: Any, scale: Any, expected: Quantized, scaling: str) -> None:
+    """Codes and scale codes, any shape, are the expected ones."""
+    element, stored = Format.of(Scaling.of(scaling).element), Format.of(Scaling.of(scaling).scale_format or "f32")
+    codes = np.asarray(codes).reshape(expected.codes.shape).astype(element.code_dtype)
+    assert right(codes, expected, scaling).all()
+    assert expected.scale is not None
+    assert right_scales(
+        np.asarray(scale).reshape(expected.scale.shape).astype(stored.code_dtype), expected, scaling
+    ).all()
+
+
+def bits(x: Any) -> Any:
+    """The bit patterns of an f32 tensor."""
+    return x.float().numpy().view(np.uint32)
+
+
+MX = [
+    name
+    for name in Scaling.names()
+    if name.startswith("mxf") and name.rsplit("_", 1)[-1] in ("floor", "ceil", "even", "rceil")
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", MX)
+def test_torchao_mx(name: str, kind: str) -> None:
+    mx = pytest.importorskip("torchao.prototype.mx_formats.mx_tensor")
+    modes = pytest.importorskip("torchao.prototype.mx_formats.config").ScaleCalculationMode
+    base, rule = name.rsplit("_", 1)
+    element = {
+        "mxfp8_e4m3": torch.float8_e4m3fn,
+        "mxfp8_e5m2": torch.float8_e5m2,
+        "mxfp6_e3m2": "fp6_e3m2",
+        "mxfp6_e2m3": "fp6_e2m3",
+        "mxfp4": torch.float4_e2m1fn_x2,
+    }[base]
+    for fmt in ("f32", "bf16"):
+        x, tensor = data(kind, fmt)
+        scale, codes = mx.to_mx(tensor, element, 32, modes[rule.upper()])
+        codes = codes.view(torch.uint8).numpy()
+        if base == "mxfp4":
+            codes = unpack(codes, "nibbles_low_first", 256)
+        agree(codes, scale.view(torch.uint8).numpy(), quantize(x, name, fmt), name)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_torchao_nvfp4(kind: str) -> None:
+    nv = pytest.importorskip("torchao.prototype.mx_formats.nvfp4_tensor")
+    for fmt in ("f32", "bf16"):
+        x, tensor = data(kind, fmt)
+        top = nv.per_tensor_amax_to_scale(tensor.abs().max())
+        scale, codes = nv.nvfp4_quantize(tensor, 16, top)
+        expected = quantize(x, "nvfp4", fmt)
+        agree(unpack(codes.numpy(), "nibbles_low_first", 256), scale.view(torch.uint8).numpy(), expected, "nvfp4")
+        assert expected.global_scale == bits(top)
+        scale, codes = nv.nvfp4_quantize(tensor, 16)
+        expected = quantize(x, "nvfp4_single", fmt)
+        agree(
+            unpack(codes.numpy(), "nibbles_low_first", 256), scale.view(torch.uint8).numpy(), expected, "nvfp4_single"
+        )
+
+
+AFFINE = {
+    "i8_row_torchao": ("SYMMETRIC", (1, 256), -128, 127),
+    "i8_tensor_torchao": ("SYMMETRIC", (32, 256), -128, 127),
+    "i8_affine": ("ASYMMETRIC", (32, 256), -128, 127),
+    "i8_row_affine": ("ASYMMETRIC", (1, 256), -128, 127),
+    "i4_group32": ("SYMMETRIC", (1, 32), -8, 7),
+    "i4_group128": ("SYMMETRIC", (1, 128), -8, 7),
+    "i4_group64_zp": ("ASYMMETRIC", (1, 64), -8, 7),
+    "u4": ("ASYMMETRIC", (1, 128), 0, 15),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", AFFINE)
+def test_torchao_integers(name: str, kind: str) -> None:
+    primitives = pytest.importorskip("torchao.quantization.quant_primitives")
+    mapping, block, low, high = AFFINE[name]
+    for fmt in ("f32", "bf16", "f16"):
+        x, tensor = data(kind, fmt)
+        holder = torch.uint8 if low == 0 else torch.int8
+        scale, zero = primitives.choose_qparams_affine(
+            tensor, primitives.MappingType[mapping], block, holder, low, high
+        )
+        values = primitives.quantize_affine(tensor, block, scale, zero, holder, low, high)
+        expected = quantize(x, name, fmt)
+        element = Format.of(Scaling.of(name).element)
+        agree(element.encode(values.double().numpy()), bits(scale), expected, name)
+        if expected.zero_point is not None:
+            assert np.array_equal(element.decode(expected.zero_point).ravel(), zero.double().numpy().ravel())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("name", "block"), [("fp8_row_torchao", [1, 256]), ("fp8_tensor_torchao", [32, 256])])
+def test_torchao_float8(name: str, block: list[int], kind: str) -> None:
+    primitives = pytest.importorskip("torchao.quantization.quant_primitives")
+    for fmt in ("f32", "bf16", "f16"):
+        x, tensor = data(kind, fmt)
+        scale = primitives._choose_scale_float8(tensor, block)
+        codes = primitives._quantize_affine_float8(tensor, scale).view(torch.uint8).numpy()
+        agree(codes, bits(scale), quantize(x, name, fmt), name)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bitsandbytes(kind: str) -> None:
+    functional = pytest.importorskip("bitsandbytes.functional")
+    for fmt in ("f32", "bf16", "f16"):
+        x, tensor = data(kind, fmt)
+        packed, state = functional.quantize_4bit(tensor, quant_type="nf4", blocksize=64)
+        codes = unpack(packed.numpy().reshape(-1), "nibbles_high_first", x.size)
+        agree(codes, bits(state.absmax), quantize(x.reshape(-1), "nf4_bitsandbytes", fmt), "nf4_bitsandbytes")
+        values, scale, _ = functional.int8_vectorwise_quant(tensor.clone())
+        agree(
+            values.view(torch.uint8).numpy(),
+            bits(scale),
+            quantize(x, "i8_row_bitsandbytes", fmt),
+            "i8_row_bitsandbytes",
+        )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("name", "kept"), [("gguf_q8_0", 2), ("gguf_q4_0", 2), ("gguf_mxfp4", 1)])
+def test_gguf(name: str, kept: int, kind: str) -> None:
+    """Blocks of bytes: the scale, then the codes."""
+    gguf = pytest.importorskip("gguf")
+    x, _ = data(kind, "f32")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # gguf divides by zero scales, then discards the quotients
+        blocks = gguf.quants.quantize(x.astype(np.float32), gguf.GGMLQuantizationType[name[5:].upper()])
+    blocks = blocks.reshape(256, -1)
+    scale = np.ascontiguousarray(blocks[:, :kept]).view(f"u{kept}")
+    scaling = Scaling.of(name)
+    codes = unpack(blocks[:, kept:].reshape(32, -1), scaling.packing, 256, scaling.group)
+    agree(codes, scale, quantize(x, name), name)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_onnxruntime_dynamic(kind: str) -> None:
+    onnx = pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    make, types = onnx.helper, onnx.TensorProto
+    outputs = [("y", types.UINT8), ("scale", types.FLOAT), ("zero", types.UINT8)]
+    graph = make.make_graph(
+        [make.make_node("DynamicQuantizeLinear", ["x"], [name for name, _ in outputs])],
+        "dynamic",
+        [make.make_tensor_value_info("x", types.FLOAT, None)],
+        [make.make_tensor_value_info(name, of, None) for name, of in outputs],
+    )
+    model = make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=9)
+    session = runtime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    x, _ = data(kind, "f32")
+    codes, scale, zero = session.run(None, {"x": x.astype(np.float32)})
+    expected = quantize(x, "u8_affine_onnx")
+    agree(codes, np.asarray(scale).view(np.uint32), expected, "u8_affine_onnx")
+    assert expected.zero_point == zero
+
+
+def test_torchao_packs_and_swizzles_alike() -> None:
+    kernels = pytest.importorskip("torchao.prototype.mx_formats.kernels")
+    utils = pytest.importorskip("torchao.prototype.mx_formats.utils")
+    rng = np.random.default_rng(8)
+    codes = rng.integers(0, 16, (6, 64)).astype(np.uint8)
+    assert np.array_equal(kernels.pack_uint4(torch.from_numpy(codes)).numpy(), pack(codes, "nibbles_low_first"))
+    for shape in ((128, 4), (33, 9), (300, 5), (1, 1)):
+        scale = rng.integers(0, 256, shape).astype(np.uint8)
+        assert np.array_equal(utils.to_blocked(torch.from_numpy(scale)).numpy(), swizzled(scale))
+
+
+def test_torchao_rceil_rounds_its_logarithm() -> None:
+    """The known deviation: an amax just above a power of two times the largest element is given that power of two."""
+    mx = pytest.importorskip("torchao.prototype.mx_formats.mx_tensor")
+    modes = pytest.importorskip("torchao.prototype.mx_formats.config").ScaleCalculationMode
+    x = np.zeros((1, 32))
+    x[0, 0] = np.nextafter(np.float32(6 * 2.0**20), np.float32(np.inf))
+    scale, _ = mx.to_mx(torch.from_numpy(x).float(), torch.float4_e2m1fn_x2, 32, modes.RCEIL)
+    expected = quantize(x, "mxfp4_rceil").scale
+    assert expected is not None
+    assert (int(scale.view(torch.uint8)), int(expected[0, 0])) == (127 + 20, 127 + 21)
