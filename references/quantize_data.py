@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from lastbit.references.data import Operand
 from lastbit.references.formats import Format
+from lastbit.references.quantize_disputed import disputed, is_disputed
 from lastbit.references.quantize_draw import Array, QuantizeDraw, fill, grid, levels, ties
 from lastbit.references.scaling import POWERS, Scaling
 
@@ -314,6 +315,7 @@ RECIPES: dict[str, QuantizeRecipe] = {
         QuantizeRecipe("boundaries", "amaxes where a rule changes its answer", boundaries),
         QuantizeRecipe("halves", "ties and their neighbours, scales powers of two", halves),
         QuantizeRecipe("near_halves", "ties and their neighbours, any scale", near_halves, powers=False),
+        QuantizeRecipe("disputed", "numbers that the arithmetics give different codes", disputed, is_disputed),
         QuantizeRecipe("every_level", "every element's number and its neighbours", every_level),
         QuantizeRecipe("tiny_quotients", "around the smallest elements", tiny_quotients),
         QuantizeRecipe("beyond", "past the largest element", beyond, _is_given),

@@ -32,8 +32,8 @@ class Given:
 
 def sizes(trial: Trial) -> dict[str, int]:
     """The case's sizes as numbers; rows fill whole bytes, for a kernel cannot know of fewer codes."""
-    found = quantize_trial.sizes(trial)
-    unit = UNIT[scaling(trial).packing]
+    found, chosen = quantize_trial.sizes(trial), scaling(trial)
+    unit = chosen.group if chosen.packing == "nibbles_halves" else UNIT[chosen.packing]
     down = dict(trial.case.sizes)["n"] == "undertile"
     return {**found, "n": found["n"] // unit * unit if down else -(-found["n"] // unit) * unit}
 

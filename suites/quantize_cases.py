@@ -39,7 +39,8 @@ BOUNDARIES = (Case("boundaries", _mn(37, "tile")), Case("boundaries", _mn(131, "
 TIES = (
     Case("halves", PLAIN),
     Case("near_halves", PLAIN),
-    *(Case(recipe, _mn(67, "long"), tier="standard") for recipe in ("halves", "near_halves")),
+    Case("disputed", PLAIN),
+    *(Case(recipe, _mn(67, "long"), tier="standard") for recipe in ("halves", "near_halves", "disputed")),
 )
 LEVELS = (
     Case("every_level", PLAIN),

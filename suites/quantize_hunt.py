@@ -17,7 +17,14 @@ ROWS, GROUPS = 40, 9
 LAYOUTS = ("contiguous", "transposed", "strided", "strided_rows", "offset")
 SPECIAL = ("special", "not_a_number")
 #: The check that judges a recipe's cases alike; others are those of "exact".
-CHECKS = {"placed": "placed", "amaxes": "amax", "boundaries": "scale_rule", "halves": "ties", "near_halves": "ties"}
+CHECKS = {
+    "placed": "placed",
+    "amaxes": "amax",
+    "boundaries": "scale_rule",
+    "halves": "ties",
+    "near_halves": "ties",
+    "disputed": "ties",
+}
 
 
 def hunt(trial: Trial) -> Verdict:

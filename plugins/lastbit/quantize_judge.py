@@ -1,7 +1,7 @@
 """Judging a quantizer: the code or the codes that each number may have, part by part, scales before codes."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,8 @@ from lastbit.references.scaling import Scaling
 from lastbit.scaled_operands import parts
 from lastbit.verdict import ErrorStats, Outcome, Verdict
 
-if TYPE_CHECKING:
-    from lastbit.references.quantize_allowed import Codes
-
 Array = NDArray[np.float64]
+Codes = NDArray[Any]
 
 #: Roundings between the tensor's amax and its scale, for arithmetic that is not declared: a reciprocal and a product.
 GLOBAL_ROUNDINGS = 2
@@ -31,14 +29,14 @@ class Right:
     name: str
     fmt: str
     #: The codes between which all right ones lie, both included; the same where one is right.
-    low: "Codes"
-    high: "Codes"
+    low: Codes
+    high: Codes
     #: Where every code is right.
     free: NDArray[np.bool_]
     #: Whether zeros of different signs are different codes.
     signed_zeros: bool = True
 
-    def wrong(self, codes: "Codes") -> NDArray[np.bool_]:
+    def wrong(self, codes: Codes) -> NDArray[np.bool_]:
         """Where `codes` are none of the right ones; every NaN is the same."""
         if self.low is self.high and self.signed_zeros:
             fmt = Format.of(self.fmt)
@@ -130,7 +128,7 @@ def _declared(scaling: Scaling) -> str:
 
 
 def _explain(
-    x: Array, scaling: Scaling, right: Right, codes: "Codes", wrong: NDArray[np.bool_], got: Quantized
+    x: Array, scaling: Scaling, right: Right, codes: Codes, wrong: NDArray[np.bool_], got: Quantized
 ) -> tuple[Outcome, str, str]:
     """The outcome, the place and the reason of the first wrong code."""
     fmt = Format.of(right.fmt)
