@@ -163,6 +163,8 @@ def _rounded(
     if how == "nearest-zero":
         how, low = "nearest-even", _tilted(quotient, low)
     if element.kind == "integer":
+        if scaling.zero_before_rounding:
+            quotient, low, zero = add(quotient, zero, compute), None, 0.0
         if how == "half-up":
             whole = np.floor(add(quotient, 0.5 + zero, compute))
         else:

@@ -188,6 +188,14 @@ def _integers() -> Iterator[Scaling]:
         smallest_scale=None,
         zero_scale=1.0,
     )
+    yield replace(
+        affine,
+        name="i8_affine_torch",
+        source="torch 2.13, quantize_per_tensor on x86 (FBGEMM): round(x * (1 / scale) + zero point), scale given",
+        rule="given",
+        compute="f32",
+        zero_before_rounding=True,
+    )
     for size in (32, 64, 128):
         i4 = replace(
             torchao,

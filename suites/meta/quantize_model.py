@@ -166,6 +166,8 @@ def element(
     if s.rounding == "half-up":
         whole = Fraction(rounded(compute, quotient + Fraction(1, 2) + zero).__floor__())
         return code(s.element, min(max(whole, Fraction(s.low)), Fraction(s.high)))
+    if s.zero_before_rounding:
+        quotient, zero = rounded(compute, quotient + zero), Fraction(0)
     if fmt_of.kind == "integer":
         whole = nearest(quotient, s.rounding) + zero
         return code(s.element, min(max(whole, Fraction(s.low)), Fraction(s.high)))

@@ -5,7 +5,10 @@ from typing import Any
 import numpy as np
 
 from lastbit.references.formats import Format
+from lastbit.references.scaling import Scaling
 
+#: Scalings with a rule for scales.
+RULED = [name for name in Scaling.names() if Scaling.of(name).rule != "given"]
 KINDS = ("normal", "ties", "wide", "tiny", "bits", "zeros")
 
 

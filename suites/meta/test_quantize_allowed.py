@@ -7,17 +7,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from quantize_numbers import KINDS, numbers
+from quantize_numbers import KINDS, RULED, numbers
 
 from lastbit.references.formats import Format
 from lastbit.references.quantize import quantize, quantize_with, scales
 from lastbit.references.quantize_allowed import allowed_codes, allowed_scales, allowed_zero_points
 from lastbit.references.scaling import Scaling, ScalingError
 
-NAMES = [
-    name for name in Scaling.names() if Scaling.of(name).rounding != "half-up" and Scaling.of(name).steps in (1, 64)
-]
-RANGES = [name for name in Scaling.names() if Scaling.of(name).rule != "four_over_six"]
+NAMES = [name for name in RULED if Scaling.of(name).rounding != "half-up" and Scaling.of(name).steps in (1, 64)]
+RANGES = [name for name in RULED if Scaling.of(name).rule != "four_over_six"]
 ARITHMETICS = ("exact", "divide", "reciprocal")
 
 

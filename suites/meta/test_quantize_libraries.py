@@ -1,15 +1,17 @@
 """Libraries quantize as the presets that cite them say, bit for bit; where they do not is a row of docs/quantize.md."""
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from quantize_numbers import numbers
 
+from lastbit.references.dequantize import dequantize
 from lastbit.references.formats import Format
 from lastbit.references.packing import pack, swizzled, unpack
-from lastbit.references.quantize import Quantized, quantize, right, right_scales
+from lastbit.references.quantize import Quantized, given, quantize, quantize_with, right, right_scales
 from lastbit.references.scaling import Scaling
 
 torch = pytest.importorskip("torch")
@@ -179,6 +181,47 @@ def test_onnxruntime_dynamic(kind: str) -> None:
     expected = quantize(x, "u8_affine_onnx")
     agree(codes, np.asarray(scale).view(np.uint32), expected, "u8_affine_onnx")
     assert expected.zero_point == zero
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor:UserWarning")
+@pytest.mark.parametrize("zero", [0, 3, -5])
+@pytest.mark.parametrize("step", [0.1, 0.5, 1 / 127])
+def test_torch_adds_the_zero_point_before_rounding_and_fake_quantize_after(step: float, zero: int) -> None:
+    """At ties an odd zero point changes what is even: the two of torch disagree, and each is what it documents."""
+    x, tensor = data("ties", "f32")
+    element = Format.of("i8")
+    scaling = Scaling.of("i8_affine_torch")
+    known = given(scaling, Format.of("f32").encode(np.float64(np.float32(step))), element.encode(np.array(float(zero))))
+    before = quantize_with(x, known, scaling)
+    after = quantize_with(x, known, replace(scaling, zero_before_rounding=False))
+    obtained = torch.quantize_per_tensor(tensor, step, zero, torch.qint8).int_repr().view(torch.uint8).numpy()
+    assert np.array_equal(obtained, before.codes)
+    fake = torch.fake_quantize_per_tensor_affine(tensor, step, zero, -128, 127).double().numpy()
+    assert np.array_equal(fake, dequantize(after, scaling, "f32"))
+    assert (before.codes != after.codes).any() == bool(zero % 2)
+
+
+@pytest.mark.parametrize("zero", [0, 3])
+def test_onnxruntime_adds_the_zero_point_after_rounding(zero: int) -> None:
+    onnx = pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    make, types = onnx.helper, onnx.TensorProto
+    inputs = [("x", types.FLOAT, None), ("scale", types.FLOAT, []), ("zero", types.UINT8, [])]
+    graph = make.make_graph(
+        [make.make_node("QuantizeLinear", ["x", "scale", "zero"], ["y"])],
+        "static",
+        [make.make_tensor_value_info(*value) for value in inputs],
+        [make.make_tensor_value_info("y", types.UINT8, None)],
+    )
+    model = make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=9)
+    session = runtime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    x, _ = data("ties", "f32")
+    scaling = replace(Scaling.of("u8_affine_onnx"), rule="given")
+    scale = np.array(0.1, np.float32)
+    known = given(scaling, scale.view(np.uint32), np.array(zero, np.uint8))
+    expected = quantize_with(x, known, scaling)
+    feed = {"x": x.astype(np.float32), "scale": scale, "zero": np.array(zero, np.uint8)}
+    assert np.array_equal(session.run(None, feed)[0], expected.codes)
 
 
 def test_torchao_packs_and_swizzles_alike() -> None:
