@@ -66,11 +66,11 @@ def allowed_codes(x: ArrayLike, scales: Scales, scaling: "str | Scaling", fmt: s
     The quotient may be off by 3u of itself (numerics 1.14), and by what a reciprocal or a product of scales loses below
     the normal range; it may be infinite where a reciprocal is, and is then open for x = 0. Rounding is monotone, so the
     codes of both ends bound all.
-    Raises ScalingError for "half-up", whose sum rounds too: declare the arithmetic.
+    Raises ScalingError where a sum is rounded before the code ("half-up", `zero_before_rounding`): declare it.
     """
     x, scaling = np.asarray(x, np.float64), Scaling.of(scaling)
-    if scaling.rounding == "half-up":
-        raise ScalingError(f"scaling {scaling.name} rounds half up in a declared arithmetic; its codes are no set")
+    if scaling.rounding == "half-up" or scaling.zero_before_rounding:
+        raise ScalingError(f"scaling {scaling.name} rounds a sum before the code; declare its arithmetic")
     exact = replace(scaling, arithmetic="exact", steps=1, compute="f64")
     relative, infinite = _relative(scales, scaling, fmt)
     off = spread(relative, scaling, x.shape)
@@ -112,6 +112,8 @@ def allowed_scales(
     keys = [Format.of(stored).keys(_codes(end)) for end in ends]
     low, high = (np.where((keys[0] <= keys[1]) == first, *map(_codes, ends)) for first in (True, False))
     free = ends[0].unspecified | ends[1].unspecified
+    if scaling.rule == "affine_min_max":  # max - min may overflow where their difference over the steps does not
+        free = free | (reduced(x, scaling, np.max) - reduced(x, scaling, np.min) >= compute.max * (1 - far))
     if scaling.global_scale is not None and global_scale is not None:
         top = Format.of(scaling.global_scale).decode(np.asarray(global_scale))
         free = free | (1 / top >= compute.threshold if top else True)

@@ -67,7 +67,7 @@ def is_disputed(x: Format, scaling: Scaling) -> bool:
 
 
 def _turns(pairs: list[NDArray[np.bool_]], *, alone: bool) -> list[Turn]:
-    """Candidates for the groups: the most disputed ones of each pair of arithmetics; for one group, one of all pairs."""
+    """Candidates for the groups: the most disputed ones of each pair of arithmetics; one group gets one for all."""
     counts = np.array([pair.sum(axis=-1) for pair in pairs])
     if alone:
         row = int(np.argmax(counts.min(axis=0) * pairs[0].shape[1] + counts.sum(axis=0)))

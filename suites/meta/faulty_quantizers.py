@@ -60,6 +60,12 @@ def wraps(quotient: Array) -> Array:
 
 
 def half_away(quotient: Array) -> Array:
+    whole = np.trunc(quotient)
+    return whole + np.where(np.abs(quotient - whole) >= 0.5, np.copysign(1, quotient), 0)
+
+
+def plus_one_half(quotient: Array) -> Array:
+    """0.49999997 + 0.5 is 1 in f32."""
     return np.trunc(quotient + np.copysign(0.5, quotient))
 
 
@@ -293,6 +299,14 @@ FAULTS: tuple[tuple[str, Step, Any, str, Contract | None, set[str]], ...] = (
     ("uses-minus-128", static(integers(-128, 127)), STATIC, "f32", None, {"saturation"}),
     ("F064-truncates", but(I8_ROW, code=integers(-127, 127, np.trunc)), "i8_row", "f32", None, {"exact", "ties"}),
     ("F065-half-away", but(I8_ROW, code=integers(-127, 127, half_away)), "i8_row", "f32", None, {"ties"}),
+    (
+        "F065-adds-one-half",
+        but(I8_ROW, code=integers(-127, 127, plus_one_half)),
+        "i8_row",
+        "f32",
+        Contract(output_rounding="nearest-away"),
+        {"ties"},
+    ),
     ("F066-half-up", but(I8_ROW, code=integers(-127, 127, half_up)), "i8_row", "bf16", None, {"ties"}),
     ("F067-half-to-odd", but(I8_ROW, code=integers(-127, 127, half_to_odd)), "i8_row", "bf16", None, {"ties"}),
     ("F064-truncates-e4m3", but(FP8_GROUP, code=truncated_floats), "fp8_group128", "bf16", None, {"exact"}),
