@@ -15,6 +15,8 @@ def reduced(x: NDArray[Any], scaling: Scaling, function: Callable[..., NDArray[A
     """`function(numbers, axis=-1)` of the numbers of each scale, in the scales' shape; short groups end in zeros, and a
     tensor without numbers is a zero."""
     shape = scaling.scale_shape(x.shape)
+    if not x.size:
+        return np.zeros(shape, x.dtype)
     if scaling.granularity == "tensor":
         whole = x.reshape(1, -1) if x.size else np.zeros((1, 1))
         return np.asarray(function(whole, axis=-1)).reshape(())

@@ -69,8 +69,8 @@ def unpack(data: Bytes, packing: str, n: int, group: int = 0) -> NDArray[Any]:
         if packing == "nibbles_high_first":
             parts.reverse()
         if packing == "nibbles_halves":
-            blocks = [part.reshape(*data.shape[:-1], -1, group // 2) for part in parts]
-            return np.concatenate(blocks, axis=-1).reshape(*data.shape[:-1], -1)[..., :n]
+            blocks = [part.reshape(*data.shape[:-1], 2 * size // group, group // 2) for part in parts]
+            return np.concatenate(blocks, axis=-1).reshape(*data.shape[:-1], 2 * size)[..., :n]
     whole = np.stack(parts, axis=-1)
     return whole.reshape(*data.shape[:-1], whole.shape[-2] * unit)[..., :n]
 
@@ -121,5 +121,5 @@ def _halves(codes: Bytes, group: int) -> tuple[Bytes, Bytes]:
         raise PackingError(
             f"halves of groups of {group} in rows of {codes.shape[-1]}: give an even group that divides them"
         )
-    groups = codes.reshape(*codes.shape[:-1], -1, group)
+    groups = codes.reshape(*codes.shape[:-1], codes.shape[-1] // group, group)
     return groups[..., : group // 2], groups[..., group // 2 :]

@@ -86,8 +86,8 @@ class Scaling:
     #: Format of the zero point, or None; `fixed_zero` is one that is the same for all.
     zero_point: str | None = None
     fixed_zero: float = 0.0
-    #: The zero point is added to the quotient, rounded in `compute`, before the sum becomes an integer: an odd one turns
-    #: ties the other way.
+    #: The zero point is added to the quotient, rounded in `compute`, before the sum becomes an integer: an odd one
+    #: turns ties the other way.
     zero_before_rounding: bool = False
     #: Smallest scale that is used, before rounding to `scale_format`; None: none. "input": the smallest normal of x.
     smallest_scale: float | str | None = None

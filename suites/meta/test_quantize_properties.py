@@ -187,3 +187,13 @@ def test_undeclared_arithmetic_and_given_scales_are_refused() -> None:
         quantize(x, replace(Scaling.of("i8_row"), arithmetic=None))
     with pytest.raises(ScalingError, match="give them"):
         scales(x, replace(Scaling.of("i8_row"), rule="given"))
+
+
+@pytest.mark.parametrize("name", [name for name in Scaling.names() if Scaling.of(name).rule != "given"])
+@pytest.mark.parametrize("shape", [(0, 32), (3, 0), (1, 1), (1, 33)])
+def test_empty_and_ragged_tensors_have_codes_of_their_shape(name: str, shape: tuple[int, int]) -> None:
+    obtained = quantize(np.ones(shape), name)
+    assert obtained.codes.shape == shape
+    assert obtained.scale is not None
+    assert obtained.scale.shape == Scaling.of(name).scale_shape(shape)
+    assert truth(obtained, name).hi.shape == shape
