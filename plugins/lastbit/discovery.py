@@ -21,7 +21,7 @@ GROUP = "lastbit.kernels"
 PROVIDERS = ("torch", "numpy", "ml_dtypes", "jax", "onnxruntime", "triton", "transformers", "vllm", "sglang", "simulated")
 #: Files of a provider whose kernels are of several ops; another has one, of its own name.
 ROOMS = {
-    "torch": ("torch", "torch_softmax", "torch_attention", "torch_paged", "torch_casts", "torch_scaled"),
+    "torch": ("torch", "torch_quantize", "torch_softmax", "torch_attention", "torch_paged", "torch_casts", "torch_scaled"),
     "numpy": ("numpy", "numpy_softmax", "numpy_attention", "numpy_paged", "numpy_casts"),
     "triton": ("triton", "triton_softmax", "triton_attention", "triton_paged"),
     "simulated": ("simulated", "simulated_quantize", "simulated_casts"),
