@@ -72,8 +72,7 @@ def expected(x: Floats, source: "str | Format", target: "str | Format", rule: Ru
             overflow = None
         code, other = _rounded(known, target, rule.rounding, overflow)
     if rule.zero == "nan" and target.kind == "exponent":
-        code = np.where(x == 0, target.nan_code, code).astype(target.code_dtype)
-        other = code if rule.rounding != "stochastic" else np.where(x == 0, target.nan_code, other).astype(code.dtype)
+        code, other = (np.where(x == 0, target.nan_code or 0, one).astype(target.code_dtype) for one in (code, other))
     nan: Mask | None = np.isnan(target.decode(code)) if target.has_nan else None
     flushed = _small(x, source, target) if rule.flush else None
     if has_lost and not target.has_nan:
@@ -111,22 +110,33 @@ def right(codes: Codes, wanted: Expected, x: Floats, target: "str | Format") -> 
 
 
 def beyond(x: Floats, target: "str | Format", rounding: str = "nearest-even") -> Mask:
-    """Where `x` rounds beyond the range of `target`, or is infinite."""
+    """Where `x` rounds beyond the range of `target`, or is infinite; False for NaN.
+
+    A tie at the threshold rounds to the even code, which is beyond where the largest number's is odd. In other
+    roundings, the stochastic one too, every number past the largest counts as beyond: it may be.
+    """
     target = Format.of(target)
     with np.errstate(invalid="ignore"):
         if target.kind == "integer":
             whole = integers(x, rounding)
-            return (whole > target.max) | (whole < target.lowest)
-        if not target.signed:
-            low = x < target.lowest
+            outside: Mask = (whole > target.max) | (whole < target.lowest)
+        elif target.kind == "table":
+            outside = (x > target.max) | (x < target.lowest)
         elif rounding.startswith("nearest"):
-            low = x <= -target.threshold if target.max_code % 2 or rounding == "nearest-away" else x < -target.threshold
+            tie = rounding == "nearest-away" or target.max_code % 2 == 1
+            size = np.abs(x) if target.signed else x
+            outside = (size > target.threshold) | (tie & (size == target.threshold)) | _below(x, target, half=True)
         else:
-            low = x < target.lowest
-        if rounding.startswith("nearest"):
-            tie = target.max_code % 2 or rounding == "nearest-away"
-            return np.asarray(low | (x >= target.threshold if tie else x > target.threshold))
-        return np.asarray(low | (x > target.max))
+            outside = ((np.abs(x) if target.signed else x) > target.max) | _below(x, target, half=False)
+    return outside
+
+
+def _below(x: Floats, target: Format, *, half: bool) -> Mask:
+    """Negative numbers that an unsigned format does not round to zero."""
+    if target.signed:
+        return np.zeros(x.shape, bool)
+    below: Mask = x < (-target.eta / 2 if half and target.kind != "exponent" else 0.0)
+    return below
 
 
 def integers(x: Floats, rounding: str) -> Floats:
@@ -134,14 +144,17 @@ def integers(x: Floats, rounding: str) -> Floats:
 
     Raises FormatError for a rounding that casts to integers do not have.
     """
+    whole: Floats
     if rounding == "nearest-even":
-        return np.rint(x)
-    if rounding == "nearest-away":
-        return np.copysign(np.floor(np.abs(x) + np.where(np.abs(x) < 2.0**52, 0.5, 0.0)), x)
-    found = {"toward-zero": np.trunc, "down": np.floor, "up": np.ceil}.get(rounding)
-    if found is None:
+        whole = np.rint(x)
+    elif rounding == "nearest-away":
+        size = np.abs(x)
+        with np.errstate(invalid="ignore"):  # the fraction of an infinity
+            whole = np.copysign(np.floor(size) + (size - np.floor(size) >= 0.5), x)
+    elif rounding in ("toward-zero", "down", "up"):
+        whole = np.trunc(x) if rounding == "toward-zero" else np.floor(x) if rounding == "down" else np.ceil(x)
+    else:
         raise FormatError(f"rounding {rounding!r} to integers without a limit is not defined here")
-    whole: Floats = found(x)
     return whole
 
 

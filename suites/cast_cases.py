@@ -42,7 +42,10 @@ STRUCTURE = (
 PLACED = (Case("mixed", _n(19)), Case("mixed", _n(67), tier="standard"))
 
 LAYOUTS = (
-    *(Case("mixed", PLAIN, f"x:{layout}") for layout in ("transposed", "strided", "strided_rows", "offset", "reversed")),
+    *(
+        Case("mixed", PLAIN, f"x:{layout}")
+        for layout in ("transposed", "strided", "strided_rows", "offset", "reversed")
+    ),
     Case("mixed", _n(101), "x:strided"),
     Case("mixed", BATCHED, "x:transposed"),
     Case("mixed", BATCHED, "x:broadcast"),

@@ -7,10 +7,9 @@ import numpy as np
 from lastbit.case import Trial
 from lastbit.harness import series
 from lastbit.references.cast import Expected
-from lastbit.references.cast_data import every_code, shared
+from lastbit.references.cast_points import every_code, shared
 from lastbit.references.formats import Format
 from lastbit.suites.cast_trial import (
-    Given,
     has_data,
     inputs,
     judge_all,
@@ -105,6 +104,3 @@ def has_f32(trial: Trial) -> str:
 def has_output(trial: Trial) -> str:
     """Why the kernel cannot write into a given output, or ""."""
     return has_data(trial) or ("" if "out" in trial.kernel.features else "the kernel has no out")
-
-
-__all__ = ["Given", "every_f32", "has_data", "has_f32", "has_output", "layout", "placed", "result", "second_call", "unchanged"]

@@ -28,7 +28,9 @@ def repeat(trial: Trial) -> Verdict:
         changed = first.codes != again.codes
         if changed.any():
             where = str(tuple(int(i) for i in np.argwhere(changed)[0]))
-            reason = f"repeatability: call {turn} differs from call 1: {int(changed.sum())} of {changed.size} elements, "
+            reason = (
+                f"repeatability: call {turn} differs from call 1: {int(changed.sum())} of {changed.size} elements, "
+            )
             reason += f"first at {where}"
             return Verdict(Outcome.LAW_BROKEN, reason, float(changed.sum()), 0.0, where, notes=verdict.notes)
     return replace(verdict, notes={**verdict.notes, "repeatability": f"{REPEATS} calls, same bits"})
@@ -62,13 +64,13 @@ def monotone(trial: Trial) -> Verdict:
 
 def has_repeats(trial: Trial) -> str:
     """Why the same call may give other bits, or ""."""
-    return has_data(trial) or ("" if trial.contract.deterministic else "the contract does not promise repeatable results")
+    return has_data(trial) or (
+        "" if trial.contract.deterministic else "the contract does not promise repeatable results"
+    )
 
 
 def has_order(trial: Trial) -> str:
     """Why larger numbers may become smaller, or ""."""
     if trial.contract.output_rounding == "stochastic":
         return "stochastic rounding keeps no order"
-    if trial.formats["x"] == "nf4" and trial.case.recipe == "every_code":
-        return "few numbers"
     return has_data(trial)

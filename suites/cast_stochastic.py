@@ -1,22 +1,41 @@
 """The check of stochastic rounding: how often numbers are rounded up, and whether the draws are independent."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import exp, lgamma, log
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lastbit.case import Trial
-from lastbit.references.cast_data import STEPS, fractions
+from lastbit.references.cast_points import STEPS, fractions
 from lastbit.references.formats import Format
 from lastbit.statistics import FALSE_ALARM
 from lastbit.suites.cast_trial import has_data, inputs, judge_all, obtain
 from lastbit.verdict import Outcome, Verdict
 
+Floats = NDArray[np.float64]
+
 #: Distances, in elements, at which draws could be shared: lanes of a vector, threads of a warp, a tile.
 LAGS = (1, 2, 3, 4, 5, 7, 8, 16, 32, 64, 128, 256, 512, 1024)
 #: Fewest draws that a distance leaves to look at.
 FEWEST = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """Which elements of two calls went up, by number."""
+
+    #: The numbers, and how many sixteenths of the way up each lies.
+    x: Floats
+    steps: Floats
+    #: (number, draw) of each call.
+    ups: tuple[NDArray[np.bool_], ...]
+
+    @property
+    def halves(self) -> list[NDArray[np.bool_]]:
+        """The draws of each call at numbers halfway up, in the order of the elements."""
+        return [up[self.steps == STEPS // 2].reshape(-1) for up in self.ups]
 
 
 def frequencies(trial: Trial) -> Verdict:
@@ -35,46 +54,60 @@ def frequencies(trial: Trial) -> Verdict:
         if verdict.outcome is not Outcome.PASS:
             return replace(verdict, reason=f"{turn}: {verdict.reason}")
         calls.append(got.codes.reshape(-1))
-    source, target = Format.of(trial.formats["x"]), Format.of(trial.formats["out"])
-    x, low, k = fractions(source, target)
-    order = np.argsort(k == STEPS // 2, kind="stable")
-    x, low, k = x[order], low[order], k[order]
-    each = given.x.codes.size // x.size
-    used = each * x.size
-    ups = [(codes[:used] != np.repeat(target.encode(low), each)).reshape(x.size, each) for codes in calls]
-    halves = [up[k == STEPS // 2].reshape(-1) for up in ups]
-    p = k / STEPS
-    counts = sum(up.sum(axis=1) for up in ups[: 1 if trial.contract.deterministic else 2])
-    draws = each * (1 if trial.contract.deterministic else 2)
-    lags = [lag for lag in LAGS if halves[0].size - lag >= FEWEST]
-    tests = x.size + 1 + len(lags) + 1
-    limit = FALSE_ALARM / tests
-    for i in np.flatnonzero(p > 0):
-        chance = binomial_tail(int(counts[i]), draws, float(p[i]))
+    anew = not trial.contract.deterministic
+    draws = _draws(trial, calls)
+    claims = [*_counts(draws, calls=2 if anew else 1), *_distances(draws), *(_calls(draws) if anew else ())]
+    limit = FALSE_ALARM / len(claims)
+    for text, chance in claims:
         if chance < limit:
-            return _wrong(
-                f"{float(x[i])!r} lies {int(k[i])}/{STEPS} of the way up and is rounded up {int(counts[i])} of {draws} times",
-                chance,
-                limit,
-            )
-    total, mean = float(np.sum(counts)), float(np.sum(p) * draws)
-    chance = min(1.0, 2 * exp(-2 * (total - mean) ** 2 / (draws * x.size)))
-    if chance < limit:
-        return _wrong(f"biased: {total:g} of {draws * x.size} are rounded up, {mean:g} are expected", chance, limit)
-    for lag in lags:
-        agree = int(np.count_nonzero(halves[0][lag:] == halves[0][:-lag]))
-        chance = binomial_tail(agree, halves[0].size - lag, 0.5)
-        if chance < limit:
-            text = f"draws {lag} elements apart agree {agree} of {halves[0].size - lag} times, half are expected"
             return _wrong(text, chance, limit)
-    if not trial.contract.deterministic and halves[0].size >= FEWEST:
-        agree = int(np.count_nonzero(halves[0] == halves[1]))
-        chance = binomial_tail(agree, halves[0].size, 0.5)
-        if chance < limit:
-            text = f"two calls agree in {agree} of {halves[0].size} draws, half are expected"
-            return _wrong(text, chance, limit)
-    note = f"{x.size} numbers, {draws} draws each, as often up as they are far up"
+    note = f"{draws.x.size} numbers, {draws.ups[0].shape[1]} draws each, as often up as they are far up"
     return replace(verdict, notes={**verdict.notes, "stochastic rounding": note})
+
+
+def _draws(trial: Trial, calls: list[NDArray[Any]]) -> Draws:
+    source, target = Format.of(trial.formats["x"]), Format.of(trial.formats["out"])
+    x, low, steps = fractions(source, target)
+    order = np.argsort(steps == STEPS // 2, kind="stable")
+    each = calls[0].size // x.size
+    down = np.repeat(target.encode(low[order]), each)
+    ups = tuple((codes[: down.size] != down).reshape(x.size, each) for codes in calls)
+    return Draws(x[order], steps[order], ups)
+
+
+def _counts(draws: Draws, calls: int) -> list[tuple[str, float]]:
+    """How likely the count of each number, and that of all, is."""
+    up = np.concatenate(draws.ups[:calls], axis=1)
+    counts, each = up.sum(axis=1), up.shape[1]
+    found = []
+    for x, k, count in zip(draws.x, draws.steps, counts, strict=True):
+        if k:
+            text = f"{float(x)!r}, {int(k)}/{STEPS} of the way up, is rounded up {count} of {each} times"
+            found.append((text, binomial_tail(int(count), each, k / STEPS)))
+    total, mean = float(counts.sum()), float(draws.steps.sum()) / STEPS * each
+    text = f"biased: {total:g} of {up.size} are rounded up, {mean:g} are expected"
+    return [*found, (text, min(1.0, 2 * exp(-2 * (total - mean) ** 2 / up.size)))]
+
+
+def _distances(draws: Draws) -> list[tuple[str, float]]:
+    """How likely it is that so many draws agree with those a distance apart; fair coins agree in half of all."""
+    first = draws.halves[0]
+    found = []
+    for lag in LAGS:
+        size = first.size - lag
+        if size >= FEWEST:
+            agree = int(np.count_nonzero(first[lag:] == first[:-lag]))
+            text = f"draws {lag} elements apart agree {agree} of {size} times, half are expected"
+            found.append((text, binomial_tail(agree, size, 0.5)))
+    return found
+
+
+def _calls(draws: Draws) -> list[tuple[str, float]]:
+    """How likely it is that so many draws of one call agree with those of the other."""
+    first, second = draws.halves
+    agree = int(np.count_nonzero(first == second))
+    text = f"two calls agree in {agree} of {first.size} draws, half are expected"
+    return [(text, binomial_tail(agree, first.size, 0.5))]
 
 
 def is_stochastic(trial: Trial) -> str:

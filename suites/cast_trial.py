@@ -51,7 +51,9 @@ class Given:
 
 def rule(contract: Contract) -> Rule:
     """What the contract says of casts."""
-    return Rule(contract.output_rounding, contract.overflow, contract.nan, contract.zero, contract.subnormals == "flush")
+    return Rule(
+        contract.output_rounding, contract.overflow, contract.nan, contract.zero, contract.subnormals == "flush"
+    )
 
 
 def sizes(trial: Trial) -> dict[str, int]:
@@ -189,7 +191,9 @@ def _kinds(values: Floats, source: str, target: Format) -> str:
 def _formula(trial: Trial) -> str:
     contract = trial.contract
     parts = [f"one rounding, {contract.output_rounding}"]
-    parts += [f"{name} {value}" for name in ("overflow", "nan", "zero") if (value := getattr(contract, name)) is not None]
+    parts += [
+        f"{name} {value}" for name in ("overflow", "nan", "zero") if (value := getattr(contract, name)) is not None
+    ]
     parts += ["subnormals flushed or not"] if contract.subnormals == "flush" else []
     return ", ".join(parts)
 

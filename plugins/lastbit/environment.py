@@ -11,7 +11,7 @@ from importlib import metadata
 from typing import Any
 
 #: Packages whose version can change a kernel's bits or lastbit's judgement.
-PACKAGES = ("lastbit", "numpy", "torch", "triton", "transformers", "jax", "mpmath", "gmpy2", "ml_dtypes")
+PACKAGES = ("lastbit", "numpy", "torch", "triton", "transformers", "jax", "mpmath", "gmpy2", "ml_dtypes", "onnxruntime")
 #: Which of them a provider's results depend on; a kernel of another provider depends on every framework installed.
 PROVIDER_PACKAGES = {
     "torch": ("torch",),
@@ -19,6 +19,8 @@ PROVIDER_PACKAGES = {
     "triton": ("triton", "torch", "numpy"),
     "transformers": ("transformers", "torch"),
     "jax": ("jax",),
+    "ml_dtypes": ("ml_dtypes", "numpy"),
+    "onnxruntime": ("onnxruntime",),
     "simulated": (),
 }
 FRAMEWORKS = ("numpy", "torch", "triton", "jax")

@@ -1,4 +1,4 @@
-"""Casts that are wrong in ways seen in the field, on NumPy arrays: each is a few lines on top of the proved rounding."""
+"""Casts that are wrong in ways seen in the field, on NumPy arrays: a few lines each on top of the proved rounding."""
 
 from typing import Any
 
@@ -355,7 +355,13 @@ FAULTS: tuple[Fault, ...] = (
     ("same_draws_each_call", same_draws_each_call, pair("f32", "bf16"), STOCHASTIC, FREQUENCY),
     ("one_draw_a_row", one_draw_a_row, pair("f32", "bf16"), STOCHASTIC, FREQUENCY),
     ("shares_with_neighbour", shares_with_neighbour, pair("f32", "bf16"), STOCHASTIC, FREQUENCY),
-    ("moves_exact_values", moves_exact_values, pair("f32", "bf16"), STOCHASTIC, frozenset({"idempotent", "stochastic"})),
+    (
+        "moves_exact_values",
+        moves_exact_values,
+        pair("f32", "bf16"),
+        STOCHASTIC,
+        frozenset({"idempotent", "stochastic"}),
+    ),
     ("leaves_neighbours", leaves_neighbours, pair("f32", "bf16"), STOCHASTIC, FREQUENCY),
     ("always_nearest", always_nearest, pair("f32", "bf16"), STOCHASTIC, FREQUENCY),
     ("draws_anew", draws_anew, pair("f32", "bf16"), SEEDED, frozenset({"repeat"})),

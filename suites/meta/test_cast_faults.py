@@ -54,7 +54,9 @@ def test_a_code_of_all_f32_that_is_wrong_is_found_in_its_piece(monkeypatch: pyte
 
 def test_codes_above_a_narrow_format_are_a_fault_of_structure() -> None:
     """Formats that NumPy lacks travel as bytes, whose upper bits a kernel may leave set."""
-    kernel = parts.kernel("wide-code", lambda x: np.full(x.shape, 0x1F, np.uint8), parts.pair("f32", "nf4"), parts.ZEROING)
+    kernel = parts.kernel(
+        "wide-code", lambda x: np.full(x.shape, 0x1F, np.uint8), parts.pair("f32", "nf4"), parts.ZEROING
+    )
     report = verify(replace(kernel, name="zoo/wide-code"), tier="smoke")
     assert {finding.outcome for finding in report.findings} == {Outcome.WRONG_STRUCTURE}
     assert "bits above the 4 of nf4" in report.findings[0].reason

@@ -21,7 +21,9 @@ SMALL_FLOAT = Contract(nan="zero", source=f"{SOURCE}/ml_dtypes/include/mxfloat.h
 EXPONENT = Contract(
     output_rounding="nearest-away", zero="nan", source=f"{SOURCE}/ml_dtypes/include/mxfloat.h: float8_e8m0fnu"
 )
-TRUNCATED = Contract(output_rounding="toward-zero", overflow="any", source=f"{SOURCE}/ml_dtypes/include/intn.h: C casts")
+TRUNCATED = Contract(
+    output_rounding="toward-zero", overflow="any", source=f"{SOURCE}/ml_dtypes/include/intn.h: C casts"
+)
 WRAPPED = Contract(overflow="wrap", source=f"{SOURCE}/ml_dtypes/include/intn.h: the low bits")
 
 

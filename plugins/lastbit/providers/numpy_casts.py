@@ -12,7 +12,9 @@ DOCS = "numpy.org/doc/stable"
 ROUNDED = Contract(source=f"{DOCS}/reference/generated/numpy.ndarray.astype.html; npymath halffloat.c: round to even")
 #: "Casting a floating point value to an integer type that it does not fit is undefined behavior."
 TRUNCATED = Contract(
-    output_rounding="toward-zero", overflow="any", source=f"{DOCS}/user/basics.types.html: C casts, out of range undefined"
+    output_rounding="toward-zero",
+    overflow="any",
+    source=f"{DOCS}/user/basics.types.html: C casts, out of range undefined",
 )
 WRAPPED = Contract(overflow="wrap", source=f"{DOCS}/user/basics.types.html: integers wrap around")
 
@@ -22,7 +24,7 @@ def kernels() -> tuple[Kernel, ...]:
 
     Raises ImportError when NumPy is not installed.
     """
-    import numpy  # noqa: F401, ICN001
+    import numpy  # noqa: F401
 
     others = (*FLOATS, *INTEGERS)
     found = [_kernel(f"numpy/astype-{out}", [fmt for fmt in others if fmt != out], out, ROUNDED) for out in FLOATS]

@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 from lastbit.kernel import Kernel
-from lastbit.providers import onnxruntime_casts
+from lastbit.providers import onnxruntime_casts, onnxruntime_scaled
 
 #: Names of the formats among onnx.TensorProto's types.
 TYPES = {
@@ -33,7 +33,7 @@ def kernels() -> tuple[Kernel, ...]:
     import onnx  # noqa: F401
     import onnxruntime  # noqa: F401
 
-    return onnxruntime_casts.kernels()
+    return onnxruntime_casts.kernels() + onnxruntime_scaled.kernels()
 
 
 def run_node(op: str, x: Any, source: str, out: str, attributes: Mapping[str, Any]) -> Any:
