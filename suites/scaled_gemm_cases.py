@@ -48,7 +48,7 @@ TAILS = (
     Case("scales", _mnk(4, 8, 48)),
     Case("scales", _mnk(1, 33, "spanning")),
     Case("scales", _mnk(17, 1, "spanning")),
-    Case("integers", _mnk(1, 1, 16)),
+    Case("integers", _mnk(1, 3, 16)),  # a single sum may be zero by chance
     Case("integers", _mnk(5, 6, 1)),
     Case("scales", _mnk(3, 5, 31)),
     *(Case("scales", _mnk(m, 24, 96), tier="standard") for m in (2, 3, 4, 7, 8, 9, 15, 16, 31, 63, 64, 65, 127, 129)),
@@ -62,6 +62,7 @@ BOUND = (
     Case("normal", _mnk(24, 40, "fair")),
     Case("normal", _mnk(24, 20, 520)),
     Case("uniform", _mnk(8, 12, "long")),
+    Case("uniform", _mnk(1, 1, 16)),
     Case("sharp", _mnk(16, 20, 520)),
     Case("cancel", _mnk(24, 17, "fair")),
     Case("subnormals", _mnk(24, 17, "fair")),

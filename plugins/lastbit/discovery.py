@@ -23,8 +23,8 @@ PROVIDERS = ("torch", "numpy", "ml_dtypes", "jax", "onnxruntime", "triton", "tra
 ROOMS = {
     "torch": ("torch", "torch_quantize", "torch_softmax", "torch_attention", "torch_paged", "torch_casts", "torch_scaled"),
     "numpy": ("numpy", "numpy_softmax", "numpy_attention", "numpy_paged", "numpy_casts"),
-    "triton": ("triton", "triton_softmax", "triton_attention", "triton_paged"),
-    "simulated": ("simulated", "simulated_quantize", "simulated_casts"),
+    "triton": ("triton", "triton_softmax", "triton_attention", "triton_paged", "triton_casts"),
+    "simulated": ("simulated", "simulated_quantize", "simulated_casts", "simulated_scaled"),
 }
 
 

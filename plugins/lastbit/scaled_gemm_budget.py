@@ -62,6 +62,8 @@ def budget(
         terms.add(truth.radius, "radius of the truth", "budgets.md 7")
     slack = terms.error * ROUND_UP
     window = overflow_window(np.maximum(largest, terms.weight), slack, terms.lost, working, fmt, truth)
+    if window is None and not fmt.signed:  # what is below zero is beyond the range, too
+        window = np.broadcast_to(slack, truth.hi.shape)
     allowed, _, before = round_output(terms, slack, contract, working, fmt, truth)
     flush = contract.subnormals == "flush" and fmt.kind == "float" and fmt.bits >= 16
     return Budget(
