@@ -108,10 +108,11 @@ def _quotient(x: Array, scales: Scales, scaling: Scaling, fmt: str) -> tuple[Arr
     top = None
     if scales.global_scale is not None and scaling.global_scale is not None:
         top = Format.of(scaling.global_scale).decode(np.asarray(scales.global_scale))
-    if scaling.arithmetic == "reciprocal":
+    if scaling.arithmetic in ("reciprocal", "fused"):
         one = np.ones(()) if top is None else divide(np.ones(()), top, compute)
         factor = multiply(divide(one, divisor, compute), float(scaling.steps), compute)
-        result: tuple[Array, Array | None] = (multiply(x, spread(factor, scaling, x.shape), compute), None)
+        product = multiply(x, spread(factor, scaling, x.shape), "f64" if scaling.arithmetic == "fused" else compute)
+        result: tuple[Array, Array | None] = (product, None)
     elif scaling.arithmetic == "ratio":
         factor = divide(np.asarray(scaling.largest), scales.amax, compute)
         result = multiply(x, spread(factor, scaling, x.shape), compute), None
@@ -143,6 +144,13 @@ def _real_quotient(x: Array, y: Array, steps: int) -> tuple[Array, Array]:
     return quotient, np.where(np.isfinite(rest) & (rest != 0), rest, np.copysign(0.0, quotient))
 
 
+def _fused(product: Array, zero: Any, compute: str) -> Array:
+    """An exact product of two numbers of `compute` plus the zero point, rounded once."""
+    with np.errstate(all="ignore"):
+        hi, lo = eft.two_sum(product, np.broadcast_to(zero, product.shape))
+    return Format.of(compute).round(hi, np.where(np.isfinite(lo), lo, 0.0))
+
+
 def _rounded(
     quotient: Array, low: Array | None, zero: Any, scaling: Scaling, compute: str, random: ArrayLike | None, bits: int
 ) -> tuple[Codes, Mask]:
@@ -164,7 +172,8 @@ def _rounded(
         how, low = "nearest-even", _tilted(quotient, low)
     if element.kind == "integer":
         if scaling.zero_before_rounding:
-            quotient, low, zero = add(quotient, zero, compute), None, 0.0
+            whole = _fused(quotient, zero, compute) if scaling.arithmetic == "fused" else add(quotient, zero, compute)
+            quotient, low, zero = whole, None, 0.0
         if how == "half-up":
             whole = np.floor(add(quotient, 0.5 + zero, compute))
         else:

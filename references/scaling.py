@@ -20,7 +20,7 @@ RULES = (
     "affine_min_max",
     "given",
 )
-ARITHMETICS = ("exact", "divide", "reciprocal", "ratio", None)
+ARITHMETICS = ("exact", "divide", "reciprocal", "ratio", "fused", None)
 PACKINGS = ("none", "nibbles_low_first", "nibbles_high_first", "nibbles_halves", "six_bit_little_endian")
 LAYOUTS = ("row-major", "swizzled-128x4")
 #: Rules that give a power of two from the exponent of amax.
@@ -64,7 +64,8 @@ class Scaling:
     #: The quotient x * steps / scale before it is rounded to the element: "exact" (the real number), "divide" (one
     #: division in `compute`; with a global scale by the rounded product of both scales), "reciprocal" (1 / scale,
     #: that times steps, x times that; with a global scale 1 / global, that / scale, x times that; each rounded),
-    #: "ratio" (largest / amax, x times that, each rounded), or None: undeclared.
+    #: "ratio" (largest / amax, x times that, each rounded), "fused" (as "reciprocal", but x times that is not rounded
+    #: before the zero point is added: a fused multiply-add, with `zero_before_rounding`), or None: undeclared.
     arithmetic: str | None = "divide"
     #: Format of that arithmetic, and of the one that gives scales; None: that of x.
     compute: str | None = "f32"

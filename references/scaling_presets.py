@@ -191,9 +191,10 @@ def _integers() -> Iterator[Scaling]:
     yield replace(
         affine,
         name="i8_affine_torch",
-        source="torch 2.13, quantize_per_tensor on x86 (FBGEMM): round(x * (1 / scale) + zero point), scale given",
+        source="torch 2.13, quantize_per_tensor on x86 (FBGEMM): round(fma(x, 1 / scale, zero point)), scale given",
         rule="given",
         compute="f32",
+        arithmetic="fused",
         zero_before_rounding=True,
     )
     for size in (32, 64, 128):

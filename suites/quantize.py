@@ -57,7 +57,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     _check("saturation", cases.BEYOND, checks.result, "Numbers beyond the range do not become what is promised."),
     _check("blocks", cases.BLOCKS, checks.result, "A zero, constant, tiny or huge group is mishandled."),
-    _check("special", cases.SPECIAL, checks.result, "NaN or infinities are swallowed, or leak into other groups."),
+    _check("special", cases.SPECIAL, checks.special, "NaN or infinities are swallowed, or leak into other groups."),
     _check("tails", cases.TAILS, checks.tails, "Numbers that fill no group or no byte are lost or mistaken."),
     _check("empty", cases.EMPTY, checks.result, "No numbers: the results have the right shapes."),
     _check("layout", cases.LAYOUTS, checks.result, "Strides or offsets of the tensor are ignored."),

@@ -7,7 +7,7 @@ from lastbit.case import Case, Trial
 from lastbit.kernel import limit_of
 from lastbit.references.quantize_data import RECIPES
 from lastbit.suites.hunt import search
-from lastbit.suites.quantize_checks import result
+from lastbit.suites.quantize_checks import result, special
 from lastbit.suites.quantize_trial import has_data, whole
 from lastbit.verdict import Verdict
 
@@ -29,7 +29,11 @@ CHECKS = {
 
 def hunt(trial: Trial) -> Verdict:
     """PASS if none of the drawn cases fails; else the verdict of the smallest failing one, with its command."""
-    return search(trial, _draw, result, applies=has_data, check=_check)
+    return search(trial, _draw, _judge, applies=has_data, check=_check)
+
+
+def _judge(trial: Trial) -> Verdict:
+    return (special if trial.case.recipe in SPECIAL else result)(trial)
 
 
 def _check(trial: Trial) -> str:

@@ -19,7 +19,7 @@ from lastbit.references.quantize import Quantized, Scales, given
 from lastbit.references.quantize_data import applicable, operands
 from lastbit.references.scaling import Scaling
 from lastbit.scaled_operands import parts, scaling_of
-from lastbit.scaled_storage import read
+from lastbit.scaled_storage import held_scale, narrowed, read
 from lastbit.suites.trials import layouts
 from lastbit.verdict import Outcome, Verdict
 
@@ -109,7 +109,7 @@ def known_scales(chosen: Scaling, operands: Mapping[str, Operand]) -> Scales | N
     """The scales that the kernel was given, if it was."""
     if chosen.rule != "given":
         return None
-    codes = {name: operands[name].codes for name in parts(chosen) if name != "codes"}
+    codes = {name: narrowed(operands[name].codes, fmt) for name, fmt in parts(chosen).items() if name != "codes"}
     return given(chosen, codes.get("scale"), codes.get("zero_point"), codes.get("global_scale"))
 
 
@@ -148,4 +148,5 @@ def _group(trial: Trial, name: str) -> int:
 def _operands(
     recipe: str, formats: tuple[tuple[str, str], ...], chosen: Scaling, sizes: tuple[tuple[str, int], ...], seed: int
 ) -> Mapping[str, Operand]:
-    return operands(recipe, dict(formats), chosen, dict(sizes), seed)
+    drawn = operands(recipe, dict(formats), chosen, dict(sizes), seed)
+    return {name: operand if name == "x" else held_scale(operand) for name, operand in drawn.items()}

@@ -14,7 +14,7 @@ _SUMS = ("f64", "f32", "f16", "bf16", "i32", "exact")
 #: Rules and arithmetic of references.scaling, and the orders of references.dequantize.
 _POWERS = ("floor", "rceil", "ceil", "even")
 _RULES = (*_POWERS, "amax_over_max", "four_over_six", "signed_amax", "affine_min_max", "given")
-_ARITHMETICS = ("exact", "divide", "reciprocal", "ratio")
+_ARITHMETICS = ("exact", "divide", "reciprocal", "ratio", "fused")
 _ORDERS = ("once", "scales_first", "element_first", "fused_zero")
 #: The values of the fields that have a closed choice.
 _CHOICES: dict[str, tuple[str | None, ...]] = {

@@ -89,7 +89,8 @@ def judge_quantized(x: Array, fmt: str, scaling: Scaling, got: Quantized, scale:
         codes = getattr(got, right.name)
         wrong = right.wrong(codes)
         if wrong.any():
-            outcome, where, reason = _explain(x, scaling, right, codes, wrong, got)
+            known = got if scale is None else Quantized(got.codes, scale.scale, scale.zero_point, scale.global_scale)
+            outcome, where, reason = _explain(x, scaling, right, codes, wrong, known)
             return Verdict(outcome, reason, float(wrong.sum()), 0.0, where, formula, "exact", stats, notes=notes)
     return Verdict(Outcome.PASS, "", 0.0, 0.0, "", formula, "exact", stats, notes=notes)
 

@@ -36,6 +36,8 @@ def scaling_of(kernel: "Kernel", contract: Contract | None = None, operand: str 
         scaling = with_contract(chosen, promise.scale_rule, arithmetic)
         if promise.output_rounding != Contract().output_rounding:
             scaling = replace(scaling, rounding=promise.output_rounding)
+        if promise.nan is not None:
+            scaling = replace(scaling, nan=promise.nan)
         return scaling if promise.overflow is None else replace(scaling, overflow=promise.overflow)
     except ScalingError as error:
         raise KernelError(f"kernel {kernel.name}: {error}") from error

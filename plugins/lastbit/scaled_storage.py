@@ -26,7 +26,7 @@ def held(quantized: Quantized, scaling: Scaling) -> dict[str, Operand]:
         elif name == "scale" and scaling.scale_layout == "swizzled-128x4":
             found[name] = _operand(fmt, swizzled(codes.reshape(-1, codes.shape[-1])))
         else:
-            found[name] = _operand(holder(fmt), _widened(codes, fmt))
+            found[name] = _operand(holder(fmt), widened(codes, fmt))
     return found
 
 
@@ -44,8 +44,8 @@ def read(arrays: Sequence[Codes], scaling: Scaling, shape: tuple[int, ...]) -> t
                 return None, "the padding of the swizzled scales is not zero"
             found[name] = matrix.reshape(scales)
             continue
-        narrow = _narrowed(codes, fmt)
-        strange = _widened(narrow, fmt) != codes
+        narrow = narrowed(codes, fmt)
+        strange = widened(narrow, fmt) != codes
         if strange.any():
             where = tuple(int(i) for i in np.argwhere(strange)[0])
             return None, f"{name} at {where} is {int(codes[where]):#x}, which is no code of {fmt}"
@@ -64,15 +64,21 @@ def of_operands(operands: Mapping[str, Operand], scaling: Scaling, shape: tuple[
     return found
 
 
-def _operand(fmt: str, codes: Codes) -> Operand:
-    return Operand(fmt, codes, Format.of(fmt).decode(codes))
+def held_scale(operand: Operand) -> Operand:
+    """A scale or zero point, one code an element, as a kernel is given it."""
+    return _operand(holder(operand.format), widened(operand.codes, operand.format))
 
 
-def _widened(codes: Codes, fmt: str) -> Codes:
-    """Codes of i4 as integers of 8 bits; others as they are."""
+def widened(codes: Codes, fmt: str) -> Codes:
+    """Codes of i4 as integers of 8 bits, with their sign; others as they are."""
     return codes ^ np.where(codes > 7, 0xF0, 0).astype(np.uint8) if fmt == "i4" else codes
 
 
-def _narrowed(codes: Codes, fmt: str) -> Codes:
+def narrowed(codes: Codes, fmt: str) -> Codes:
+    """The codes of `fmt` in integers of 8 bits."""
     bits = Format.of(fmt).bits
     return codes & np.uint8((1 << bits) - 1) if bits < 8 else codes
+
+
+def _operand(fmt: str, codes: Codes) -> Operand:
+    return Operand(fmt, codes, Format.of(fmt).decode(codes))

@@ -161,7 +161,8 @@ def element(
         quotient = rounded(compute, v * rounded(compute, Fraction(s.largest) / amax))
     else:
         factor = rounded(compute, (1 if top is None else rounded(compute, 1 / top)) / divisor)
-        quotient = rounded(compute, v * rounded(compute, factor * s.steps))
+        quotient = v * rounded(compute, factor * s.steps)
+        quotient = quotient if s.arithmetic == "fused" else rounded(compute, quotient)
     fmt_of = Format.of(s.element)
     if s.rounding == "half-up":
         whole = Fraction(rounded(compute, quotient + Fraction(1, 2) + zero).__floor__())

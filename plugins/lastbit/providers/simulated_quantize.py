@@ -11,9 +11,9 @@ from lastbit.contract import Contract
 from lastbit.kernel import Kernel
 from lastbit.references.dequantize import dequantize
 from lastbit.references.formats import Format
-from lastbit.references.quantize import quantize
+from lastbit.references.quantize import Quantized, given, quantize, quantize_with
 from lastbit.references.scaling import Scaling
-from lastbit.scaled_operands import unpacked_shape
+from lastbit.scaled_operands import parts, unpacked_shape
 from lastbit.scaled_storage import held, read
 
 #: Formats of x, in the order in which the scalings take turns at them; all of them are tested from tier standard on.
@@ -33,10 +33,14 @@ class SimulatedQuantizer:
 
     scaling: Scaling
 
-    def __call__(self, x: NDArray[Any]) -> Any:
-        """x (.., m, n); returns arrays of codes and scales, packed and laid out as declared."""
-        found = held(quantize(x.astype(np.float64), self.scaling, _format(x)), self.scaling)
-        arrays = tuple(tensor(one.codes, one.format, "numpy") for one in found.values())
+    def __call__(self, x: NDArray[Any], *known: NDArray[Any]) -> Any:
+        """x (.., m, n), and the scales where they are given; returns arrays of codes and scales, packed as declared."""
+        values = x.astype(np.float64)
+        if self.scaling.rule == "given":
+            codes = dict(zip(list(parts(self.scaling))[1:], (_bits(one) for one in known), strict=True))
+            quantized = quantize_with(values, given(self.scaling, **codes), self.scaling, _format(x))
+            return _arrays(quantized, self.scaling)[0]
+        arrays = _arrays(quantize(values, self.scaling, _format(x)), self.scaling)
         return arrays if len(arrays) > 1 else arrays[0]
 
 
@@ -50,7 +54,7 @@ class SimulatedDequantizer:
 
     def __call__(self, codes: NDArray[Any], *others: NDArray[Any]) -> Any:
         """Codes (.., m, n), packed as declared, scale, zero point and global scale; returns (.., m, n)."""
-        arrays = [np.ascontiguousarray(array).view(f"u{array.dtype.itemsize}") for array in (codes, *others)]
+        arrays = [_bits(array) for array in (codes, *others)]
         found, strange = read(arrays, self.scaling, unpacked_shape(self.scaling, codes.shape))
         if found is None:
             raise ValueError(strange)
@@ -99,6 +103,14 @@ def _dequantizer(scaling: Scaling, out: str, order: str = "once") -> Kernel:
         scaling=scaling.name,
         tier="smoke" if scaling.name in SMOKE or suffix else "standard",
     )
+
+
+def _bits(array: NDArray[Any]) -> NDArray[Any]:
+    return np.array(array, order="C").view(f"u{array.dtype.itemsize}")
+
+
+def _arrays(found: Quantized, scaling: Scaling) -> tuple[Any, ...]:
+    return tuple(tensor(one.codes, one.format, "numpy") for one in held(found, scaling).values())
 
 
 def _format(x: NDArray[Any]) -> str:
