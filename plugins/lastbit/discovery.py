@@ -18,12 +18,32 @@ from lastbit.kernel import REGISTRY, Kernel
 #: Entry-point group of packages that offer kernels: an entry names a list of kernels, or a function that returns one.
 GROUP = "lastbit.kernels"
 #: Providers by file name under lastbit/providers.
-PROVIDERS = ("torch", "numpy", "ml_dtypes", "jax", "onnxruntime", "triton", "transformers", "vllm", "sglang", "simulated")
+PROVIDERS = (
+    "torch",
+    "numpy",
+    "ml_dtypes",
+    "jax",
+    "onnxruntime",
+    "triton",
+    "transformers",
+    "vllm",
+    "sglang",
+    "simulated",
+)
 #: Files of a provider whose kernels are of several ops; another has one, of its own name.
 ROOMS = {
-    "torch": ("torch", "torch_quantize", "torch_softmax", "torch_attention", "torch_paged", "torch_casts", "torch_scaled"),
-    "numpy": ("numpy", "numpy_softmax", "numpy_attention", "numpy_paged", "numpy_casts"),
-    "triton": ("triton", "triton_softmax", "triton_attention", "triton_paged", "triton_casts"),
+    "torch": (
+        "torch",
+        "torch_quantize",
+        "torch_quantize_formulas",
+        "torch_softmax",
+        "torch_attention",
+        "torch_paged",
+        "torch_casts",
+        "torch_scaled",
+    ),
+    "numpy": ("numpy", "numpy_quantize", "numpy_softmax", "numpy_attention", "numpy_paged", "numpy_casts"),
+    "triton": ("triton", "triton_softmax", "triton_attention", "triton_paged", "triton_casts", "triton_scaled"),
     "simulated": ("simulated", "simulated_quantize", "simulated_casts", "simulated_scaled"),
 }
 
