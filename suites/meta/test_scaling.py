@@ -1,13 +1,15 @@
 """Scalings by name: what they are called, the shapes of their scales, and what cannot be asked of them."""
 
+import re
 from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lastbit.references.formats import FormatError
 from lastbit.references.groups import reduced, spread
-from lastbit.references.scaling import Scaling, ScalingError, with_contract
+from lastbit.references.scaling import ARITHMETICS, RULES, Scaling, ScalingError, with_contract
 
 #: What the issue promises.
 PROMISED = """
@@ -104,3 +106,11 @@ def test_groups_along_the_first_axis() -> None:
 def test_too_few_axes_are_refused() -> None:
     with pytest.raises(ScalingError, match="no block"):
         Scaling.of("fp8_block128").scale_shape((4,))
+
+
+def test_the_page_lists_every_preset_rule_and_arithmetic() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "quantize.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w-]+)`", page))
+    assert set(Scaling.names()) <= named
+    assert set(RULES) <= named
+    assert {name for name in ARITHMETICS if name} <= named
