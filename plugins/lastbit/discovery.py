@@ -21,10 +21,10 @@ GROUP = "lastbit.kernels"
 PROVIDERS = (
     "torch",
     "numpy",
+    "triton",
     "ml_dtypes",
     "jax",
     "onnxruntime",
-    "triton",
     "transformers",
     "vllm",
     "sglang",
