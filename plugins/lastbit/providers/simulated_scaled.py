@@ -70,9 +70,7 @@ def kernels() -> tuple[Kernel, ...]:
         _kernel("b200-mxfp8", blackwell, e4m3, "f32", ("mxfp8_e4m3", "mxfp8_e4m3"), "products", BLOCK_SCALED),
         _kernel("b200-mxfp4", narrow, e2m1, "f32", ("mxfp4", "mxfp4"), "products", NARROW),
         _kernel("b200-nvfp4", narrow, e2m1, "bf16", ("nvfp4", "nvfp4"), "products", NARROW),
-        _kernel(
-            "i8-rows", Accumulator.of("i32"), ("i8", "i8"), "f32", ("i8_row", "i8_row"), "sums", "i32 sums, f32 scales"
-        ),
+        _kernel("i8-rows", Accumulator.of("i32"), ("i8", "i8"), "f32", ("i8_row", "i8_row"), "sums", INTEGER),
     )
 
 
