@@ -62,7 +62,7 @@ CHECKS: tuple[Check, ...] = (
     _check("empty", cases.EMPTY, checks.result, "No numbers: the results have the right shapes."),
     _check("layout", cases.LAYOUTS, checks.result, "Strides or offsets of the tensor are ignored."),
     _check("second_call", cases.SECOND_CALL, checks.second_call, "A scale is remembered by address or shape."),
-    _check("repeat", cases.REPEAT, laws.repeat, "The same call gives other bits, against the contract."),
+    _check("repeat", cases.REPEAT, checks.repeat, "The same call gives other bits, against the contract."),
     _check(
         "powers_of_two",
         cases.LAWS,

@@ -3,19 +3,11 @@
 from dataclasses import replace
 
 from lastbit.case import Trial
-from lastbit.harness import series
 from lastbit.references.formats import Format
-from lastbit.suites.quantize_trial import (
-    format_error,
-    inputs,
-    judge,
-    obtain,
-    quantized,
-    scaling,
-    sizes,
-    whole,
-)
-from lastbit.suites.trials import layouts
+from lastbit.suites import comparison
+from lastbit.suites.comparison import with_note
+from lastbit.suites.quantize_trial import format_error, inputs, judge, quantized, scaling, sizes, whole
+from lastbit.suites.trials import obtain
 from lastbit.verdict import Outcome, Verdict
 
 
@@ -33,9 +25,7 @@ def exact(trial: Trial) -> Verdict:
     found = None if got.fault is not None else quantized(trial, given, got)[0]
     if found is None:
         return verdict
-    return replace(
-        verdict, notes={**verdict.notes, "format error": format_error(given["x"].values, found, scaling(trial))}
-    )
+    return with_note(verdict, "format error", format_error(given.operands["x"].values, found, scaling(trial)))
 
 
 def special(trial: Trial) -> Verdict:
@@ -65,10 +55,9 @@ def tails(trial: Trial) -> Verdict:
 
 def second_call(trial: Trial) -> Verdict:
     """Other numbers at the same addresses have other scales: none is remembered by address or shape."""
-    given = inputs(trial), inputs(trial, shift=1)
-    results = series(trial, given, layouts=layouts(trial))
-    for name, one, got in zip(("first call", "second call, same addresses"), given, results, strict=True):
-        verdict = judge(trial, one, got)
-        if verdict.outcome.failed:
-            return replace(verdict, reason=f"{name}: {verdict.reason}")
-    return verdict
+    return comparison.second_call(trial, (inputs(trial), inputs(trial, shift=1)), judge)
+
+
+def repeat(trial: Trial) -> Verdict:
+    """The same numbers at other addresses give the same bits, if the contract says deterministic."""
+    return comparison.repeat(trial, inputs(trial), obtain, judge)

@@ -1,6 +1,5 @@
-"""Checks of quantizers that compare results: repeatability, powers of two, round trips, order, stochastic shares."""
+"""Checks of quantizers that compare results: powers of two, round trips, order, stochastic shares."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -13,39 +12,19 @@ from lastbit.references.formats import Format
 from lastbit.references.groups import spread
 from lastbit.references.quantize import Quantized, quantize
 from lastbit.references.scaling import Scaling
-from lastbit.suites.quantize_trial import has_data, inputs, judge, obtain, of_values, quantized, scaling
+from lastbit.suites.comparison import with_note
+from lastbit.suites.quantize_trial import has_data, inputs, judge, of_values, quantized, scaling
+from lastbit.suites.trials import Given, obtain
 from lastbit.verdict import Outcome, Verdict
 
-REPEATS = 3
 #: Powers of two that a tensor is multiplied by; all formats of x have room for the products.
 POWERS = (3, -2)
-
-
-def repeat(trial: Trial) -> Verdict:
-    """The same numbers at other addresses give the same bits, if the contract says deterministic."""
-    given = inputs(trial)
-    first = obtain(trial, given)
-    verdict = judge(trial, given, first)
-    if verdict.outcome.failed:
-        return verdict
-    for turn in range(2, REPEATS + 1):
-        again = obtain(trial, given)
-        if again.fault is not None:
-            return again.fault
-        arrays = zip((first.codes, *first.others), (again.codes, *again.others), strict=True)
-        if all(np.array_equal(one, other) for one, other in arrays if one is not None and other is not None):
-            continue
-        text = f"call {turn} differs from call 1"
-        if trial.contract.deterministic:
-            return Verdict(Outcome.LAW_BROKEN, f"repeatability: {text}", 1.0, 0.0, notes=verdict.notes)
-        return _noted(verdict, "repeatability", f"not promised; {text}")
-    return _noted(verdict, "repeatability", f"{REPEATS} calls, same bits")
 
 
 def powers_of_two(trial: Trial) -> Verdict:
     """x * 2^k has the codes of x, wherever the exact quantizer says so."""
     given = inputs(trial)
-    return _alike(trial, given, [(f"x * 2^{k}", np.ldexp(given["x"].values, k)) for k in POWERS])
+    return _alike(trial, given, [(f"x * 2^{k}", np.ldexp(given.operands["x"].values, k)) for k in POWERS])
 
 
 def round_trip(trial: Trial) -> Verdict:
@@ -68,13 +47,13 @@ def order(trial: Trial) -> Verdict:
     found = None if verdict.outcome.failed else quantized(trial, given, got)[0]
     if found is None:
         return verdict
-    chosen, shape = scaling(trial), given["x"].values.shape
+    chosen, shape = scaling(trial), given.operands["x"].values.shape
     worth = truth(found, chosen).hi
     groups = np.arange(int(np.prod(chosen.scale_shape(shape)))).reshape(chosen.scale_shape(shape))
     group = np.broadcast_to(spread(groups, chosen, shape), shape)
     descends = (worth[..., 1:] < worth[..., :-1]) & (group[..., 1:] == group[..., :-1])
     if not descends.any():
-        return _noted(verdict, "order", "kept")
+        return with_note(verdict, "order", "kept")
     where = tuple(int(i) for i in np.argwhere(descends)[0])
     reason = f"order: x ascends from {where} to the next number, and its quantized value descends; "
     reason += f"{int(descends.sum())} of {descends.size} pairs"
@@ -96,7 +75,7 @@ def _random(trial: Trial) -> str:
     return "rounding is stochastic" if scaling(trial).rounding == "stochastic" else ""
 
 
-def _alike(trial: Trial, given: Mapping[str, Operand], others: list[tuple[str, NDArray[np.float64]]]) -> Verdict:
+def _alike(trial: Trial, given: Given, others: list[tuple[str, NDArray[np.float64]]]) -> Verdict:
     """The verdict on other numbers that the exact quantizer gives the codes of the first."""
     got = obtain(trial, given)
     verdict = judge(trial, given, got)
@@ -111,7 +90,7 @@ def _alike(trial: Trial, given: Mapping[str, Operand], others: list[tuple[str, N
         found = None if judged.outcome.failed else quantized(trial, other, again)[0]
         if found is None:
             return replace(judged, reason=f"{name}: {judged.reason}")
-        same = _promised(scaling(trial), given["x"], other["x"])
+        same = _promised(scaling(trial), given.operands["x"], other.operands["x"])
         changed = same & (found.codes != base.codes)
         if changed.any():
             where = tuple(int(i) for i in np.argwhere(changed)[0])
@@ -119,7 +98,7 @@ def _alike(trial: Trial, given: Mapping[str, Operand], others: list[tuple[str, N
             reason += f"{int(found.codes[where]):#x}; {int(changed.sum())} of {int(same.sum())} that may not change"
             return Verdict(Outcome.LAW_BROKEN, reason, float(changed.sum()), 0.0, str(where), notes=verdict.notes)
         shares.append(f"{name} keeps {100 * float(same.mean()):.3g} % of the codes")
-    return _noted(verdict, "laws", "; ".join(shares))
+    return with_note(verdict, "laws", "; ".join(shares))
 
 
 def _promised(chosen: Scaling, one: Operand, other: Operand) -> NDArray[np.bool_]:
@@ -143,7 +122,3 @@ def _promised(chosen: Scaling, one: Operand, other: Operand) -> NDArray[np.bool_
         for arithmetic in ways[1:]:
             same &= quantize(one.values, replace(chosen, arithmetic=arithmetic), one.format).codes == first
     return same
-
-
-def _noted(verdict: Verdict, name: str, text: str) -> Verdict:
-    return replace(verdict, notes={**verdict.notes, name: text})

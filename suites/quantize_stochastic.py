@@ -11,13 +11,14 @@ from lastbit.references.formats import Format
 from lastbit.references.quantize import Scales, quantize_with, scales
 from lastbit.references.quantize_draw import per_element
 from lastbit.references.scaling import Scaling
-from lastbit.suites.quantize_trial import inputs, judge, known_scales, obtain, quantized, scaling
+from lastbit.statistics import FALSE_ALARM
+from lastbit.suites.comparison import with_note
+from lastbit.suites.quantize_trial import inputs, judge, known_scales, quantized, scaling
+from lastbit.suites.trials import obtain
 from lastbit.verdict import Outcome, Verdict
 
 Array = NDArray[np.float64]
 
-#: Probability that a kernel that rounds as it should fails this check, over all of its tests together.
-FALSE_ALARM = 1e-9
 #: Distances of the numbers whose draws are compared: a random number shared by a vector or a block shows.
 STRIDES = (1, 2, 4, 8, 16, 32)
 #: What the promised arithmetic may move a share by, and the 2^-12 that a generator of few bits may.
@@ -36,8 +37,8 @@ def frequencies(trial: Trial) -> Verdict:
     found = None if verdict.outcome.failed else quantized(trial, given, got)[0]
     if found is None:
         return verdict
-    chosen, x = scaling(trial), given["x"]
-    known = known_scales(chosen, given) or scales(x.values, chosen, x.format)
+    chosen, x = scaling(trial), given.operands["x"]
+    known = known_scales(chosen, given.operands) or scales(x.values, chosen, x.format)
     lower, upper = (
         _values(quantize_with(x.values, known, replace(chosen, rounding=way), x.format).codes, chosen)
         for way in ("down", "up")
@@ -64,7 +65,7 @@ def frequencies(trial: Trial) -> Verdict:
         return _broken("all rows: rounded up", every[1], every[0], allowed, verdict)
     used = 100 * max(worst, gap / allowed)
     note = f"{tests} tests of {every[0].size} draws, false alarm {FALSE_ALARM:g}, {used:.0f} % of a bound used"
-    return replace(verdict, notes={**verdict.notes, "stochastic": note})
+    return with_note(verdict, "stochastic", note)
 
 
 def _tests(shares: Array, ups: NDArray[np.bool_]) -> "list[tuple[str, Array, NDArray[np.bool_]]]":

@@ -3,24 +3,24 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
-from hashlib import sha256
 from math import lcm
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lastbit.case import Trial
-from lastbit.harness import Obtained, call
+from lastbit.harness import Obtained
 from lastbit.quantize_judge import judge_quantized
 from lastbit.references.data import Operand
 from lastbit.references.dequantize import truth
 from lastbit.references.packing import UNIT
-from lastbit.references.quantize import Quantized, Scales, given
+from lastbit.references.quantize import Quantized, Scales
+from lastbit.references.quantize import given as given_scales
 from lastbit.references.quantize_data import applicable, operands
 from lastbit.references.scaling import Scaling
 from lastbit.scaled_operands import parts, scaling_of
 from lastbit.scaled_storage import held_scale, narrowed, read
-from lastbit.suites.trials import layouts
+from lastbit.suites.trials import Given, lacking, noted, seed_of, unless_vacuous, unplaceable
 from lastbit.verdict import Outcome, Verdict
 
 #: Operands kept for the next kernel that is judged on the same case.
@@ -64,45 +64,34 @@ def whole(trial: Trial, name: str) -> int:
     return lcm(unit, UNIT[chosen.packing]) if name == "n" else unit
 
 
-def inputs(trial: Trial, *, shift: int = 0) -> Mapping[str, Operand]:
+def inputs(trial: Trial, *, shift: int = 0) -> Given:
     """The trial's operands; another `shift` draws other numbers of the same recipe and sizes."""
-    return _operands(
-        trial.case.recipe,
-        tuple(trial.formats.items()),
-        scaling(trial),
-        tuple(sizes(trial).items()),
-        trial.seed + 7919 * shift,
-    )
+    formats, resolved = tuple(trial.formats.items()), tuple(sizes(trial).items())
+    return Given(_operands(trial.case.recipe, formats, scaling(trial), resolved, seed_of(trial, shift)))
 
 
-def of_values(trial: Trial, values: NDArray[np.float64]) -> Mapping[str, Operand]:
+def of_values(trial: Trial, values: NDArray[np.float64]) -> Given:
     """Operand x with these numbers, rounded to its format."""
-    return {"x": Operand.of(values, trial.formats["x"])}
+    return Given({"x": Operand.of(values, trial.formats["x"])})
 
 
-def obtain(trial: Trial, operands: Mapping[str, Operand]) -> Obtained:
-    """What the kernel returns, in the case's layout, fully guarded."""
-    return call(trial, operands, layouts=layouts(trial))
-
-
-def quantized(trial: Trial, operands: Mapping[str, Operand], got: Obtained) -> tuple[Quantized | None, str]:
+def quantized(trial: Trial, given: Given, got: Obtained) -> tuple[Quantized | None, str]:
     """What came back, unpacked, or None and what is wrong with it."""
     arrays = [codes for codes in (got.codes, *got.others) if codes is not None]
-    return read(arrays, scaling(trial), operands["x"].codes.shape)
+    return read(arrays, scaling(trial), given.operands["x"].codes.shape)
 
 
-def judge(trial: Trial, operands: Mapping[str, Operand], got: Obtained) -> Verdict:
-    """The verdict on every part of what came back."""
+def judge(trial: Trial, given: Given, got: Obtained) -> Verdict:
+    """The verdict on every part of what came back; VACUOUS where the scaling leaves every one open."""
     if got.fault is not None:
         return got.fault
-    chosen = scaling(trial)
-    found, strange = quantized(trial, operands, got)
+    chosen, x = scaling(trial), given.operands["x"]
+    found, strange = quantized(trial, given, got)
     if found is None:
         return Verdict(Outcome.WRONG_STRUCTURE, strange, notes=got.notes)
-    x = operands["x"]
-    verdict = judge_quantized(x.values, x.format, chosen, found, known_scales(chosen, operands))
-    digest = sha256(got.codes.tobytes()).hexdigest()[:16] if trial.contract.deterministic else ""
-    return replace(verdict, notes={**got.notes, **verdict.notes, "scaling": chosen.name}, digest=digest)
+    verdict, hole = judge_quantized(x.values, x.format, chosen, found, known_scales(chosen, given.operands))
+    judged = unless_vacuous(noted(trial, verdict, got), hole)
+    return replace(judged, notes={**judged.notes, "scaling": chosen.name})
 
 
 def known_scales(chosen: Scaling, operands: Mapping[str, Operand]) -> Scales | None:
@@ -110,7 +99,7 @@ def known_scales(chosen: Scaling, operands: Mapping[str, Operand]) -> Scales | N
     if chosen.rule != "given":
         return None
     codes = {name: narrowed(operands[name].codes, fmt) for name, fmt in parts(chosen).items() if name != "codes"}
-    return given(chosen, codes.get("scale"), codes.get("zero_point"), codes.get("global_scale"))
+    return given_scales(chosen, codes.get("scale"), codes.get("zero_point"), codes.get("global_scale"))
 
 
 def format_error(x: NDArray[np.float64], found: Quantized, chosen: Scaling) -> str:
@@ -127,11 +116,7 @@ def has_data(trial: Trial) -> str:
     case, chosen = trial.case, scaling(trial)
     if not applicable(case.recipe, trial.formats["x"], chosen):
         return f"{chosen.name} of {trial.formats['x']} has no {case.recipe} data"
-    if "batch" in dict(case.sizes) and "batch" not in trial.kernel.features:
-        return "the kernel has no batch"
-    if "reversed" in case.layout and trial.kernel.framework != "numpy":
-        return f"{trial.kernel.framework} has no negative strides"
-    return ""
+    return lacking(trial, {"batch"} & dict(case.sizes).keys()) or unplaceable(trial)
 
 
 def _axis_name(chosen: Scaling) -> str:

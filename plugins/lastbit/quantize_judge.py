@@ -76,8 +76,13 @@ def right_parts(x: Array, fmt: str, scaling: Scaling, got: Quantized, scale: Sca
     return [*fixed, codes]
 
 
-def judge_quantized(x: Array, fmt: str, scaling: Scaling, got: Quantized, scale: Scales | None = None) -> Verdict:
-    """Whether every code of every part is one that the scaling allows: none may be wrong."""
+def judge_quantized(
+    x: Array, fmt: str, scaling: Scaling, got: Quantized, scale: Scales | None = None
+) -> tuple[Verdict, str]:
+    """Whether every code of every part is one that the scaling allows: none may be wrong; and what that leaves open.
+
+    The text is "" unless the scaling leaves open what every single code is.
+    """
     rights = right_parts(x, fmt, scaling, got, scale)
     formula = f"exact [{scaling.name}: {_declared(scaling)}]"
     notes = {}
@@ -91,8 +96,10 @@ def judge_quantized(x: Array, fmt: str, scaling: Scaling, got: Quantized, scale:
         if wrong.any():
             known = got if scale is None else Quantized(got.codes, scale.scale, scale.zero_point, scale.global_scale)
             outcome, where, reason = _explain(x, scaling, right, codes, wrong, known)
-            return Verdict(outcome, reason, float(wrong.sum()), 0.0, where, formula, "exact", stats, notes=notes)
-    return Verdict(Outcome.PASS, "", 0.0, 0.0, "", formula, "exact", stats, notes=notes)
+            return Verdict(outcome, reason, float(wrong.sum()), 0.0, where, formula, "exact", stats, notes=notes), ""
+    hole = f"{scaling.name} leaves open what the codes of these numbers are" if x.size else ""
+    hole = "" if any(not right.free.all() for right in rights) else hole
+    return Verdict(Outcome.PASS, "", 0.0, 0.0, "", formula, "exact", stats, notes=notes), hole
 
 
 def _undeclared(x: Array, fmt: str, scaling: Scaling, got: Quantized, scale: Scales | None) -> list[Right]:
