@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from format_libraries import ML_DTYPES
 from quantize_numbers import numbers
 
-from lastbit.references.dequantize import dequantize
+from lastbit.references.dequantize import dequantize, truth
 from lastbit.references.formats import Format
 from lastbit.references.packing import pack, swizzled, unpack
 from lastbit.references.quantize import Quantized, given, quantize, quantize_with, right, right_scales
@@ -222,6 +223,37 @@ def test_onnxruntime_adds_the_zero_point_after_rounding(zero: int) -> None:
     expected = quantize_with(x, known, scaling)
     feed = {"x": x.astype(np.float32), "scale": scale, "zero": np.array(zero, np.uint8)}
     assert np.array_equal(session.run(None, feed)[0], expected.codes)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "tiny"])
+@pytest.mark.parametrize("name", ["mxfp8_e4m3", "mxfp8_e5m2", "mxfp6_e3m2", "mxfp6_e2m3", "mxfp4", "mxint8"])
+def test_gfloat_mx(name: str, kind: str) -> None:
+    """An MX quantizer in float64 that shares nothing with ours: the same values, below the normal range too."""
+    gfloat = pytest.importorskip("gfloat")
+    formats = pytest.importorskip("gfloat.formats")
+    info = getattr(formats, f"format_info_{name}" + ("_e2m1" if name == "mxfp4" else ""))
+    for fmt in ("f32", "bf16"):
+        x, _ = data(kind, fmt, (8, 64))
+        blocks = [gfloat.quantize_block(info, block, gfloat.compute_scale_amax) for block in x.reshape(-1, 32)]
+        assert np.array_equal(truth(quantize(x, name, fmt), name).hi, np.stack(blocks).reshape(x.shape))
+
+
+@pytest.mark.parametrize("name", ["mxfp8_e4m3", "mxfp8_e5m2", "mxfp6_e3m2", "mxfp6_e2m3", "mxfp4"])
+@pytest.mark.parametrize("fmt", ["bf16", "f16"])
+def test_ml_dtypes_casts_every_16_bit_number_under_every_scale_alike(name: str, fmt: str) -> None:
+    """All 65,536 of them, those above the largest element clipped: ml_dtypes makes them NaN or infinity in e4m3fn, e5m2."""
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    scaling = replace(Scaling.of(name), granularity="tensor")
+    element = Format.of(scaling.element)
+    every = Format.of(fmt).decode(np.arange(1 << 16, dtype=np.uint16))
+    x = every[np.isfinite(every)]
+    for code in (0, 1, 100, 126, 127, 128, 133, 254):
+        scale = float(Format.of("e8m0fnu").decode(np.array(code, np.uint8)))
+        obtained = quantize_with(x, given(scaling, np.array(code, np.uint8)), scaling, fmt)
+        clipped = np.clip(x / scale, element.lowest, element.max)
+        # Exact in f32 but where it is below its range, and then 0.
+        cast = clipped.astype(np.float32).astype(getattr(ml_dtypes, ML_DTYPES[scaling.element]))
+        assert np.array_equal(obtained.codes, cast.view(np.uint8))
 
 
 def test_torchao_packs_and_swizzles_alike() -> None:
