@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from lastbit import guards
 from lastbit.arrays import Arrays
 from lastbit.guards import Damage, Guarded
-from lastbit.references.formats import Format
 from lastbit.verdict import Outcome, Verdict
 
 #: Earlier results kept alive, so that their memory cannot be handed out again: of every kernel the newest, for kernels
@@ -173,6 +172,8 @@ def _may_give(operand: Guarded, format: str, code: int) -> bool:
 
 
 def _values(format: str, codes: NDArray[Any]) -> NDArray[np.float64]:
+    from lastbit.references.formats import Format
+
     return Format.of(format).decode(codes)
 
 
