@@ -25,6 +25,7 @@ PROVIDERS = (
     "ml_dtypes",
     "jax",
     "onnxruntime",
+    "torchao",
     "transformers",
     "vllm",
     "sglang",
@@ -42,8 +43,17 @@ ROOMS = {
         "torch_casts",
         "torch_scaled",
     ),
-    "numpy": ("numpy", "numpy_quantize", "numpy_softmax", "numpy_attention", "numpy_paged", "numpy_casts"),
+    "numpy": (
+        "numpy",
+        "numpy_quantize",
+        "numpy_softmax",
+        "numpy_attention",
+        "numpy_paged",
+        "numpy_casts",
+        "numpy_scaled",
+    ),
     "triton": ("triton", "triton_softmax", "triton_attention", "triton_paged", "triton_casts", "triton_scaled"),
+    "torchao": ("torchao_scaled",),
     "simulated": ("simulated", "simulated_quantize", "simulated_casts", "simulated_scaled"),
 }
 

@@ -11,6 +11,7 @@ from lastbit.budget import Budget
 from lastbit.budget_output import ROUND_UP, overflow_window, round_output
 from lastbit.budget_terms import Terms
 from lastbit.gemm_budget import accumulator_of, sum_terms
+from lastbit.input_rounding import INPUT_ROUNDINGS
 from lastbit.references.accumulators import Accumulator
 from lastbit.references.engines import exponents
 from lastbit.references.formats import Format
@@ -120,10 +121,15 @@ def sums(
 def operands(
     contract: "Contract", accumulator: Accumulator, scale_formats: tuple[str | None, str | None], problem: Problem
 ) -> Terms:
-    """Codes become numbers of a format, each rounded (through f32 where that is narrower), and are multiplied then."""
+    """Codes become numbers of a format, each rounded (through f32 where that is narrower), and are multiplied then.
+
+    Nothing is rounded where the format has all of the operands' numbers.
+    """
     a, b = problem.a.values, problem.b.values.T
     chosen = contract.input_rounding or "f32"
     weight = _product(a, b)
+    if problem.global_scale == 1.0 and _has(chosen, a) and _has(chosen, b):
+        return sum_terms(None, accumulator, a, b, weight)
     terms = sum_terms(chosen, accumulator, a, b, weight)
     through = 2 * (chosen != "f32") + 4 * (problem.global_scale != 1.0)
     if through:
@@ -200,6 +206,12 @@ def _add_flushing(terms: Terms, problem: Problem) -> None:
         "flushed subnormals: |A||B| of subnormal scales, and 2^-126 of each operand, product and sum",
         f"{DOCS} 6",
     )
+
+
+def _has(name: str, values: Floats) -> bool:
+    """Whether an input rounding leaves all of `values` as they are, which its format then has."""
+    fmt = Format.of(INPUT_ROUNDINGS[name].format)
+    return INPUT_ROUNDINGS[name].products == 1 and bool((fmt.round(values) == values).all())
 
 
 def _converted(x: Floats, y: Floats, size: Floats) -> Floats:

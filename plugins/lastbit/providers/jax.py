@@ -1,7 +1,7 @@
 """The kernels of JAX on the CPU, on NumPy arrays: lastbit has no border to JAX's own."""
 
 from lastbit.kernel import Kernel
-from lastbit.providers import jax_casts
+from lastbit.providers import jax_casts, jax_scaled
 
 
 def kernels() -> tuple[Kernel, ...]:
@@ -11,4 +11,4 @@ def kernels() -> tuple[Kernel, ...]:
     """
     import jax  # noqa: F401
 
-    return jax_casts.kernels()
+    return jax_casts.kernels() + jax_scaled.kernels()
