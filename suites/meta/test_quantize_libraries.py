@@ -49,9 +49,8 @@ MX = [
 ]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", MX)
-def test_torchao_mx(name: str, kind: str) -> None:
+def to_mx(tensor: Any, name: str) -> tuple[Any, Any]:
+    """torchao's codes, unpacked, and scales."""
     mx = pytest.importorskip("torchao.prototype.mx_formats.mx_tensor")
     modes = pytest.importorskip("torchao.prototype.mx_formats.config").ScaleCalculationMode
     base, rule = name.rsplit("_", 1)
@@ -62,13 +61,31 @@ def test_torchao_mx(name: str, kind: str) -> None:
         "mxfp6_e2m3": "fp6_e2m3",
         "mxfp4": torch.float4_e2m1fn_x2,
     }[base]
+    scale, codes = mx.to_mx(tensor, element, 32, modes[rule.upper()])
+    codes = codes.view(torch.uint8).numpy()
+    if base == "mxfp4":
+        codes = unpack(codes, "nibbles_low_first", tensor.shape[-1])
+    return codes, scale.view(torch.uint8).numpy()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", MX)
+def test_torchao_mx(name: str, kind: str) -> None:
     for fmt in ("f32", "bf16"):
         x, tensor = data(kind, fmt)
-        scale, codes = mx.to_mx(tensor, element, 32, modes[rule.upper()])
-        codes = codes.view(torch.uint8).numpy()
-        if base == "mxfp4":
-            codes = unpack(codes, "nibbles_low_first", 256)
-        agree(codes, scale.view(torch.uint8).numpy(), quantize(x, name, fmt), name)
+        agree(*to_mx(tensor, name), quantize(x, name, fmt), name)
+
+
+@pytest.mark.parametrize("name", [name for name in MX if not name.endswith("rceil")])
+def test_torchao_mx_of_every_bf16_amax_and_neighbours_in_f32(name: str) -> None:
+    """Zero, subnormals and infinity too; the largest number is negative and stands in the middle of its block."""
+    amax = (np.arange(0x7F81, dtype=np.uint32) << 16).view(np.float32)
+    with np.errstate(over="ignore"):
+        few = amax[::16]  # of eight significands: where the rules change is among them
+        amax = np.concatenate([amax, np.nextafter(few, np.float32(0)), np.nextafter(few, np.float32(np.inf))])
+    x = np.zeros((amax.size, 32), np.float32)
+    x[:, 5], x[:, 1] = -amax, amax * np.float32(0.3)
+    agree(*to_mx(torch.from_numpy(x), name), quantize(x, name), name)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -241,7 +258,7 @@ def test_gfloat_mx(name: str, kind: str) -> None:
 @pytest.mark.parametrize("name", ["mxfp8_e4m3", "mxfp8_e5m2", "mxfp6_e3m2", "mxfp6_e2m3", "mxfp4"])
 @pytest.mark.parametrize("fmt", ["bf16", "f16"])
 def test_ml_dtypes_casts_every_16_bit_number_under_every_scale_alike(name: str, fmt: str) -> None:
-    """All 65,536 of them, those above the largest element clipped: ml_dtypes makes them NaN or infinity in e4m3fn, e5m2."""
+    """All 65,536, those above the largest element clipped: ml_dtypes does not saturate in e4m3fn and e5m2."""
     ml_dtypes = pytest.importorskip("ml_dtypes")
     scaling = replace(Scaling.of(name), granularity="tensor")
     element = Format.of(scaling.element)
@@ -269,11 +286,9 @@ def test_torchao_packs_and_swizzles_alike() -> None:
 
 def test_torchao_rceil_rounds_its_logarithm() -> None:
     """The known deviation: an amax just above a power of two times the largest element is given that power of two."""
-    mx = pytest.importorskip("torchao.prototype.mx_formats.mx_tensor")
-    modes = pytest.importorskip("torchao.prototype.mx_formats.config").ScaleCalculationMode
     x = np.zeros((1, 32))
     x[0, 0] = np.nextafter(np.float32(6 * 2.0**20), np.float32(np.inf))
-    scale, _ = mx.to_mx(torch.from_numpy(x).float(), torch.float4_e2m1fn_x2, 32, modes.RCEIL)
+    _, scale = to_mx(torch.from_numpy(x).float(), "mxfp4_rceil")
     expected = quantize(x, "mxfp4_rceil").scale
     assert expected is not None
-    assert (int(scale.view(torch.uint8)), int(expected[0, 0])) == (127 + 20, 127 + 21)
+    assert (int(scale[0, 0]), int(expected[0, 0])) == (127 + 20, 127 + 21)
