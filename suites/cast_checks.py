@@ -9,18 +9,10 @@ from lastbit.harness import series
 from lastbit.references.cast import Expected
 from lastbit.references.cast_points import every_code, shared
 from lastbit.references.formats import Format
-from lastbit.suites.cast_trial import (
-    has_data,
-    inputs,
-    judge_all,
-    judge_codes,
-    obtain,
-    of_codes,
-    rule,
-    sizes,
-    wanted,
-)
-from lastbit.suites.trials import layouts
+from lastbit.suites import comparison
+from lastbit.suites.cast_trial import has_data, inputs, judge_all, judge_codes, of_codes, rule, sizes, wanted
+from lastbit.suites.comparison import with_note
+from lastbit.suites.trials import layouts, obtain
 from lastbit.verdict import Outcome, Verdict
 
 #: Recipes whose codes cannot all be the same for a right kernel, so that a single expected code shows nothing.
@@ -38,7 +30,7 @@ def layout(trial: Trial) -> Verdict:
     """Strides, offsets and a broadcast operand honoured: the codes are those of contiguous numbers."""
     given = inputs(trial)
     if layouts(trial).get("x") == "broadcast":
-        codes = given.x.codes
+        codes = given.operands["x"].codes
         given = of_codes(trial, np.broadcast_to(codes[:1], codes.shape).copy())
     return judge_codes(trial, given, obtain(trial, given))
 
@@ -46,7 +38,7 @@ def layout(trial: Trial) -> Verdict:
 def placed(trial: Trial) -> Verdict:
     """One number among zeros, at every place in turn: it is found there and nowhere else."""
     source = Format.of(trial.formats["x"])
-    numbers = inputs(trial).x.codes.reshape(-1)
+    numbers = inputs(trial).operands["x"].codes.reshape(-1)
     rest = 127 if source.kind == "exponent" else int(source.encode(np.zeros(1))[0])
     given = []
     for i in range(numbers.size):
@@ -54,7 +46,7 @@ def placed(trial: Trial) -> Verdict:
         codes[i] = numbers[i]
         given.append(of_codes(trial, codes))
     verdict = Verdict(Outcome.PASS)
-    for i, (one, got) in enumerate(zip(given, series(trial, [{"x": g.x} for g in given]), strict=True)):
+    for i, (one, got) in enumerate(zip(given, series(trial, [one.operands for one in given]), strict=True)):
         verdict = judge_codes(trial, one, got)
         if verdict.outcome.failed:
             return replace(verdict, reason=f"a number at {i} of {numbers.size}, zeros elsewhere: {verdict.reason}")
@@ -63,13 +55,7 @@ def placed(trial: Trial) -> Verdict:
 
 def second_call(trial: Trial) -> Verdict:
     """Other numbers at the same address give other codes: nothing is remembered by address or shape."""
-    given = inputs(trial), inputs(trial, shift=1)
-    results = series(trial, [{"x": one.x} for one in given], layouts=layouts(trial))
-    for name, one, got in zip(("first call", "second call, same address"), given, results, strict=True):
-        verdict = judge_codes(trial, one, got)
-        if verdict.outcome.failed:
-            return replace(verdict, reason=f"{name}: {verdict.reason}")
-    return verdict
+    return comparison.second_call(trial, (inputs(trial), inputs(trial, shift=1)), judge_codes)
 
 
 def every_f32(trial: Trial) -> Verdict:
@@ -81,7 +67,7 @@ def every_f32(trial: Trial) -> Verdict:
         verdict = judge_codes(trial, given, obtain(trial, given))
         if verdict.outcome.failed or verdict.outcome is Outcome.UNSUPPORTED:
             return replace(verdict, reason=f"codes from {start:#x}: {verdict.reason}")
-    return replace(verdict, notes={**verdict.notes, "exhaustive": f"all {1 << source.bits} codes"})
+    return with_note(verdict, "exhaustive", f"all {1 << source.bits} codes")
 
 
 def unchanged(trial: Trial) -> Verdict:

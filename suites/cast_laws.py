@@ -7,39 +7,21 @@ import numpy as np
 from lastbit.case import Trial
 from lastbit.references.cast import beyond
 from lastbit.references.formats import Format
-from lastbit.suites.cast_trial import has_data, inputs, judge_codes, obtain, of_codes
-from lastbit.suites.trials import noted
+from lastbit.suites import comparison
+from lastbit.suites.cast_trial import has_data, inputs, judge_codes, of_codes
+from lastbit.suites.trials import noted, obtain
 from lastbit.verdict import Outcome, Verdict
-
-REPEATS = 3
 
 
 def repeat(trial: Trial) -> Verdict:
     """The same numbers at other addresses give the same bits."""
-    given = inputs(trial)
-    first = obtain(trial, given)
-    verdict = judge_codes(trial, given, first)
-    if verdict.outcome.failed:
-        return verdict
-    for turn in range(2, REPEATS + 1):
-        again = obtain(trial, given)
-        if again.fault is not None:
-            return again.fault
-        changed = first.codes != again.codes
-        if changed.any():
-            where = str(tuple(int(i) for i in np.argwhere(changed)[0]))
-            reason = (
-                f"repeatability: call {turn} differs from call 1: {int(changed.sum())} of {changed.size} elements, "
-            )
-            reason += f"first at {where}"
-            return Verdict(Outcome.LAW_BROKEN, reason, float(changed.sum()), 0.0, where, notes=verdict.notes)
-    return replace(verdict, notes={**verdict.notes, "repeatability": f"{REPEATS} calls, same bits"})
+    return comparison.repeat(trial, inputs(trial), obtain, judge_codes)
 
 
 def monotone(trial: Trial) -> Verdict:
     """Numbers in ascending order become numbers in ascending order; no reference is asked."""
     target = Format.of(trial.formats["out"])
-    x = inputs(trial).x
+    x = inputs(trial).operands["x"]
     kept = ~np.isnan(x.values)
     if trial.contract.overflow in ("nan", "wrap", "any") or not target.signed:
         kept &= ~beyond(x.values, target, trial.contract.output_rounding)
@@ -51,7 +33,7 @@ def monotone(trial: Trial) -> Verdict:
         return got.fault
     y = target.decode(got.codes & np.array((1 << target.bits) - 1, got.codes.dtype) if target.bits < 8 else got.codes)
     seen = ~np.isnan(y)
-    y, values = y[seen], given.x.values[seen]
+    y, values = y[seen], given.operands["x"].values[seen]
     falls = np.flatnonzero(~(y[1:] >= y[:-1]))
     verdict = Verdict(Outcome.PASS, measured=float(falls.size), allowed=0.0, formula="x <= y: cast(x) <= cast(y)")
     if falls.size:

@@ -11,7 +11,9 @@ from lastbit.case import Trial
 from lastbit.references.cast_points import STEPS, fractions
 from lastbit.references.formats import Format
 from lastbit.statistics import FALSE_ALARM
-from lastbit.suites.cast_trial import has_data, inputs, judge_all, obtain
+from lastbit.suites.cast_trial import has_data, inputs, judge_all
+from lastbit.suites.comparison import with_note
+from lastbit.suites.trials import obtain
 from lastbit.verdict import Outcome, Verdict
 
 Floats = NDArray[np.float64]
@@ -62,7 +64,7 @@ def frequencies(trial: Trial) -> Verdict:
         if chance < limit:
             return _wrong(text, chance, limit)
     note = f"{draws.x.size} numbers, {draws.ups[0].shape[1]} draws each, as often up as they are far up"
-    return replace(verdict, notes={**verdict.notes, "stochastic rounding": note})
+    return with_note(verdict, "stochastic rounding", note)
 
 
 def _draws(trial: Trial, calls: list[NDArray[Any]]) -> Draws:

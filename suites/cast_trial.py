@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -11,12 +10,14 @@ from numpy.typing import NDArray
 from lastbit.case import Trial
 from lastbit.contract import Contract
 from lastbit.failure_text import number, place, share
-from lastbit.harness import Obtained, call
+from lastbit.harness import Obtained
 from lastbit.references.cast import Expected, Rule, beyond, expected, right
 from lastbit.references.cast_data import applicable, operand
 from lastbit.references.data import Operand
 from lastbit.references.formats import Format
-from lastbit.suites.trials import layouts, noted, unless_vacuous
+from lastbit.suites import trial_sizes
+from lastbit.suites.proofs import kept
+from lastbit.suites.trials import Given, noted, seed_of, unless_vacuous, unplaceable
 from lastbit.verdict import ErrorStats, Outcome, Verdict
 
 Codes = NDArray[Any]
@@ -25,8 +26,6 @@ Mask = NDArray[np.bool_]
 
 #: Operands and answers kept for the next kernel that is judged on the same case.
 KEPT = 64
-#: Tile of a kernel that does not say what its is.
-TILE = 32
 #: Wrong codes that a reason lists after the first.
 LISTED = 3
 
@@ -41,14 +40,6 @@ class Drawn:
     seed: int
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
-    """The operand of one call, and the arguments that drew it, under which answers are kept for the next kernel."""
-
-    x: Operand
-    drawn: Drawn | None = None
-
-
 def rule(contract: Contract) -> Rule:
     """What the contract says of casts."""
     return Rule(
@@ -58,34 +49,30 @@ def rule(contract: Contract) -> Rule:
 
 def sizes(trial: Trial) -> dict[str, int]:
     """The case's sizes as numbers, words resolved against the kernel's tile and the recipe."""
-    return {name: _size(trial, name, size) for name, size in trial.case.sizes}
+    if not _takes_all(trial):
+        return trial_sizes.resolved(trial)
+    known = applicable(trial.case.recipe, trial.formats)
+    drawn = Drawn(trial.case.recipe, _formats(trial), None, trial.seed)
+    return {"n": _operand(drawn).codes.size if known else 0}
 
 
 def inputs(trial: Trial, *, shift: int = 0) -> Given:
     """The trial's operand; another `shift` draws other data of the same recipe and sizes."""
-    case = trial.case
-    shape = None if _takes_all(case.sizes) else tuple(sizes(trial).values())
-    drawn = Drawn(case.recipe, _formats(trial), shape, trial.seed + 7919 * shift)
-    return Given(_operand(drawn), drawn)
+    shape = None if _takes_all(trial) else tuple(sizes(trial).values())
+    drawn = Drawn(trial.case.recipe, _formats(trial), shape, seed_of(trial, shift))
+    return Given({"x": _operand(drawn)}, drawn=drawn)
 
 
 def of_codes(trial: Trial, codes: Codes) -> Given:
     """The operand with these codes."""
     fmt = Format.of(trial.formats["x"])
     codes = np.ascontiguousarray(codes, fmt.code_dtype)
-    return Given(Operand(fmt.name, codes, fmt.decode(codes)))
-
-
-def obtain(trial: Trial, given: Given) -> Obtained:
-    """What the kernel returns for `given`, in the case's layout, fully guarded."""
-    return call(trial, {"x": given.x}, layouts=layouts(trial))
+    return Given({"x": Operand(fmt.name, codes, fmt.decode(codes))})
 
 
 def wanted(trial: Trial, given: Given) -> Expected:
     """The codes that are right for `given`."""
-    if given.drawn is not None:
-        return _kept(given.drawn, rule(trial.contract))
-    return expected(given.x.values, given.x.format, trial.formats["out"], rule(trial.contract))
+    return _answer(given, trial.formats["out"], rule(trial.contract))
 
 
 def judge_codes(trial: Trial, given: Given, got: Obtained, answer: Expected | None = None) -> Verdict:
@@ -94,7 +81,7 @@ def judge_codes(trial: Trial, given: Given, got: Obtained, answer: Expected | No
         return got.fault
     target = Format.of(trial.formats["out"])
     answer = wanted(trial, given) if answer is None else answer
-    verdict = _too_wide(got.codes, target) or _judge(trial, given.x, got.codes, answer, target)
+    verdict = _too_wide(got.codes, target) or _judge(trial, given.operands["x"], got.codes, answer, target)
     return noted(trial, verdict, got)
 
 
@@ -117,9 +104,7 @@ def has_data(trial: Trial) -> str:
         return f"the formats have no {trial.case.recipe} data"
     if trial.contract.output_rounding == "stochastic" and Format.of(trial.formats["out"]).kind == "table":
         return "stochastic rounding to a table is not defined"
-    if "reversed" in trial.case.layout and trial.kernel.framework != "numpy":
-        return f"{trial.kernel.framework} has no negative strides"
-    return ""
+    return unplaceable(trial)
 
 
 def _judge(trial: Trial, x: Operand, codes: Codes, answer: Expected, target: Format) -> Verdict:
@@ -206,19 +191,8 @@ def _formats(trial: Trial) -> tuple[tuple[str, str], ...]:
     return (("x", trial.formats["x"]), ("out", trial.formats["out"]))
 
 
-def _takes_all(pairs: tuple[tuple[str, int | str], ...]) -> bool:
-    return any(size == "all" for _, size in pairs)
-
-
-def _size(trial: Trial, name: str, size: int | str) -> int:
-    if isinstance(size, int):
-        return size
-    if size == "all":
-        if not applicable(trial.case.recipe, trial.formats):
-            return 0
-        return prod(_operand(Drawn(trial.case.recipe, _formats(trial), None, trial.seed)).codes.shape)
-    tile = trial.kernel.tile.get(name, TILE)
-    return {"undertile": tile - 1, "tile": tile, "overtile": tile + 1}[size]
+def _takes_all(trial: Trial) -> bool:
+    return any(size == "all" for _, size in trial.case.sizes)
 
 
 @lru_cache(maxsize=KEPT)
@@ -226,7 +200,7 @@ def _operand(drawn: Drawn) -> Operand:
     return operand(drawn.recipe, dict(drawn.formats), drawn.shape, drawn.seed)
 
 
-@lru_cache(maxsize=KEPT)
-def _kept(drawn: Drawn, promised: Rule) -> Expected:
-    formats = dict(drawn.formats)
-    return expected(_operand(drawn).values, formats["x"], formats["out"], promised)
+@kept(KEPT)
+def _answer(given: Given, out: str, promised: Rule) -> Expected:
+    x = given.operands["x"]
+    return expected(x.values, x.format, out, promised)
