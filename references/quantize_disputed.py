@@ -62,7 +62,10 @@ def is_disputed(x: Format, scaling: Scaling) -> bool:
     """Whether the arithmetics can disagree: scales are no powers of two, and follow from the numbers."""
     plain = scaling.steps & (scaling.steps - 1) == 0 and not scaling.unrounded_divisor
     return (
-        plain and scaling.rule not in (*POWERS, "given", "four_over_six") and scaling.arithmetic in (*ARITHMETICS, None)
+        plain
+        and scaling.rounding != "stochastic"
+        and scaling.rule not in (*POWERS, "given", "four_over_six")
+        and scaling.arithmetic in (*ARITHMETICS, None)
     )
 
 

@@ -42,6 +42,7 @@ EMPTY = (Case("random_codes", _mn(0, "tile")),)
 LAYOUTS = (
     *(Case("placed", SMALL, f"codes:{layout}") for layout in ("transposed", "strided", "strided_rows", "offset")),
     Case("placed", SMALL, "codes:reversed"),
+    *(Case("placed", PLAIN, f"scale:{layout}") for layout in ("transposed", "strided_rows")),
     Case("placed", BATCHED, "codes:transposed"),
 )
 SECOND_CALL = (Case("random_codes", SMALL), Case("placed", PLAIN))

@@ -10,11 +10,12 @@ from lastbit.references.data import Operand
 from lastbit.references.dequantize_data import applicable, quantized
 from lastbit.references.packing import UNIT
 from lastbit.references.scaling import Scaling
+from lastbit.scaled_operands import parts
 from lastbit.scaled_storage import held, of_operands
 from lastbit.suites import quantize_trial
 from lastbit.suites.comparison import with_note
 from lastbit.suites.quantize_trial import scaling
-from lastbit.suites.trials import Given, lacking, noted, seed_of, unplaceable
+from lastbit.suites.trials import Given, lacking, layouts, noted, seed_of, unplaceable
 from lastbit.verdict import Verdict
 
 #: Operands kept for the next kernel that is judged on the same case.
@@ -51,6 +52,9 @@ def has_data(trial: Trial) -> str:
     case, chosen = trial.case, scaling(trial)
     if not applicable(case.recipe, trial.formats["out"], chosen):
         return f"{chosen.name} to {trial.formats['out']} has no {case.recipe} data"
+    absent = layouts(trial).keys() - parts(chosen).keys()
+    if absent:
+        return f"{chosen.name} has no {', '.join(sorted(absent))}"
     return lacking(trial, {"batch"} & dict(case.sizes).keys()) or unplaceable(trial)
 
 

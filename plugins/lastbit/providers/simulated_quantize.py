@@ -1,6 +1,6 @@
 """Quantizers and dequantizers by the book: every named scaling, computed exactly as it is declared."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from lastbit.contract import Contract
 from lastbit.kernel import Kernel
 from lastbit.references.dequantize import dequantize
 from lastbit.references.formats import Format
-from lastbit.references.quantize import Quantized, given, quantize, quantize_with
+from lastbit.references.quantize import Quantized, given, quantize, quantize_with, scales
 from lastbit.references.scaling import Scaling
 from lastbit.scaled_operands import parts, unpacked_shape
 from lastbit.scaled_storage import held, read
@@ -62,11 +62,27 @@ class SimulatedDequantizer:
         return tensor(Format.of(self.out).encode(values), self.out, "numpy")
 
 
+@dataclass(frozen=True, slots=True)
+class StochasticQuantizer:
+    """The same with 32 random bits a number, drawn anew at each call."""
+
+    scaling: Scaling
+    rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(2026))
+
+    def __call__(self, x: NDArray[Any]) -> Any:
+        """x (.., m, n); returns arrays of codes and scales."""
+        values, drawn = x.astype(np.float64), self.rng.integers(0, 1 << 32, x.shape)
+        chosen = replace(self.scaling, rounding="stochastic")
+        found = quantize_with(values, scales(values, chosen, _format(x)), chosen, _format(x), random=drawn)
+        return _arrays(found, chosen)
+
+
 def kernels() -> tuple[Kernel, ...]:
     """A quantizer and a dequantizer for each named scaling, and dequantizers of other orders."""
     named = [Scaling.of(name) for name in Scaling.names()]
     return (
         *(_quantizer(scaling, turn) for turn, scaling in enumerate(named)),
+        *(_stochastic(Scaling.of(name)) for name in ("mxfp4", "nvfp4_divide", "i8_row")),
         *(_dequantizer(scaling, FORMATS[turn % len(FORMATS)]) for turn, scaling in enumerate(named)),
         *(_dequantizer(Scaling.of("nvfp4"), "bf16", order) for order in ("scales_first", "element_first")),
         _dequantizer(Scaling.of("i8_row_affine"), "f32", "fused_zero"),
@@ -86,6 +102,14 @@ def _quantizer(scaling: Scaling, turn: int) -> Kernel:
         features=TAILS if scaling.packing != "nibbles_halves" else WHOLE,
         scaling=scaling.name,
         tier="smoke" if scaling.name in SMOKE else "standard",
+    )
+
+
+def _stochastic(scaling: Scaling) -> Kernel:
+    promise = Contract(output_rounding="stochastic", deterministic=False, source="references/rounding_stochastic.py")
+    plain = _quantizer(scaling, 0)
+    return replace(
+        plain, name=f"{plain.name}-stochastic", run=StochasticQuantizer(scaling), contract=promise, tier="smoke"
     )
 
 

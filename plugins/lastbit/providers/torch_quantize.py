@@ -51,12 +51,12 @@ def kernels() -> tuple[Kernel, ...]:
         lowest=None,
         source=f"{DECOMPOSED}, choose_qparams_per_token",
     )
-    unsigned = {"element": "u8", "zero_point": "u8"}
+    unsigned = replace(fused, name="u8_affine_torch", element="u8", zero_point="u8")
     kinds: tuple[tuple[str, Scaling, Any, Any, str], ...] = (
         ("per-tensor", fused, _per_tensor(torch.qint8), _of_tensor, f"{DOCS}/torch.quantize_per_tensor.html"),
         (
             "per-tensor-u8",
-            replace(fused, name="u8_affine_torch", **unsigned),
+            unsigned,
             _per_tensor(torch.quint8),
             _of_tensor,
             f"{DOCS}/torch.quantize_per_tensor.html",
