@@ -29,6 +29,7 @@ _CHOICES: dict[str, tuple[str | None, ...]] = {
     "causal_alignment": ("top-left", "bottom-right"),
     "scale_rule": (None, *_RULES),
     "scale_arithmetic": (None, *_ARITHMETICS, *_ORDERS),
+    "scaled": (None, "sums", "operands", "products"),
 }
 
 

@@ -53,10 +53,13 @@ def budget(
     terms = _widest(
         [make(contract, accumulator, scale_formats, finite) for make in _arithmetics(contract, accumulator)]
     )
-    working = Accumulator.of("f32") if accumulator.truncates or accumulator.engine == "integer" else accumulator
+    working = accumulator
+    if accumulator.truncates or (accumulator.engine == "integer" and not _stays_integer(fmt, scale_formats, problem)):
+        working = Accumulator.of("f32")
     u = 0.0 if working.engine == "exact" else working.unit
     largest = terms.weight
-    _add_epilogue(terms, contract, accumulator, u, problem)
+    if working.engine != "integer":
+        _add_epilogue(terms, contract, accumulator, u, scale_formats, problem)
     if contract.subnormals == "flush":
         _add_flushing(terms, finite)
     if float(truth.radius.max(initial=0.0)) > 0:
@@ -97,7 +100,7 @@ def sums(
         size = _product(x, y)
         inner = sum_terms(contract.input_rounding, accumulator, x, y, size)
         moved = inner.error
-        if accumulator.engine == "integer":
+        if accumulator.engine == "integer" and any(scale_formats):
             moved = moved + _converted(x, y, size)
         scale = np.outer(np.abs(a.scale[:, part.start]), np.abs(b.scale[:, part.start]))
         grown = (1 + u) ** roundings
@@ -166,6 +169,11 @@ def _arithmetics(contract: "Contract", accumulator: Accumulator) -> list[Arithme
     return [sums, products] if accumulator.truncates else [sums, operands]
 
 
+def _stays_integer(fmt: Format, scale_formats: tuple[str | None, str | None], problem: Problem) -> bool:
+    """Whether an integer sum is the result: nothing scales it, and nothing is added."""
+    return fmt.kind == "integer" and not any(scale_formats) and problem.bias is None and problem.global_scale == 1.0
+
+
 def _widest(several: list[Terms]) -> Terms:
     """What any of `several` allows."""
     first = several[0]
@@ -178,8 +186,21 @@ def _widest(several: list[Terms]) -> Terms:
     return first
 
 
-def _add_epilogue(terms: Terms, contract: "Contract", accumulator: Accumulator, u: float, problem: Problem) -> None:
-    """global_scale times the sum, plus bias: each a rounding; a bias may start a sum of operands instead."""
+def _add_epilogue(
+    terms: Terms,
+    contract: "Contract",
+    accumulator: Accumulator,
+    u: float,
+    scale_formats: tuple[str | None, str | None],
+    problem: Problem,
+) -> None:
+    """global_scale times the sum, plus bias: each a rounding; a bias may start a sum of operands instead.
+
+    A sum of integers that no scale has turned into f32 is turned here.
+    """
+    if accumulator.engine == "integer" and not any(scale_formats):
+        converted = np.where(terms.weight > 2.0**24, U32 * terms.weight, 0.0)
+        terms.add(converted, "conversion: u_f32*|s|", "budgets.md 5")
     factor = abs(problem.global_scale)
     terms.weight, terms.error = terms.weight * factor, terms.error * factor
     if abs(frexp(problem.global_scale)[0]) != 0.5:

@@ -44,14 +44,10 @@ class SimulatedScaled:
 
     def __call__(self, a: Any, b: Any, scale_a: Any, scale_b: Any, *, global_scale: Any = None) -> Any:
         """a (m, k), b (k, n), packed as their scalings say, and their scales; returns (m, n) in `out`."""
-        sides = [
-            _part(codes, element, scaling, scale)
-            for codes, element, scaling, scale in zip(
-                (a, b.T), self.elements, self.scalings, (scale_a, np.asarray(scale_b).T), strict=True
-            )
-        ]
+        left = _part(a, self.elements[0], self.scalings[0], scale_a)
+        right = _part(b.T, self.elements[1], self.scalings[1], np.asarray(scale_b).T)
         with np.errstate(all="ignore"):
-            result = self.product(Problem(*sides))
+            result = self.product(Problem(left, right))
             if global_scale is not None:
                 result = _times(result, np.asarray(global_scale).astype(np.float64))
             return _rounded(result, self.out)
