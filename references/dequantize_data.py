@@ -113,9 +113,7 @@ def every_scale(draw: DequantizeDraw) -> tuple[Codes, Array]:
 
 def placed(draw: DequantizeDraw) -> tuple[Codes, Array]:
     """Scales of very different powers of two, no neighbours alike: a swapped axis, offset or layout shows."""
-    numbers = np.arange(draw.count)
-    power = np.array([0, 5, -4, 3, -6, 4, -2, 6, -5, 1, 2, -3, -1])[(5 * numbers + numbers // 13) % 13]
-    return draw.codes(), np.ldexp(1.0, power)
+    return draw.codes(), np.ldexp(1.0, draw.powers_apart())
 
 
 def zero_points(draw: DequantizeDraw) -> tuple[Codes, Array]:

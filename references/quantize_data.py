@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lastbit.references.data import Operand
 from lastbit.references.formats import Format
 from lastbit.references.quantize_disputed import disputed, is_disputed
-from lastbit.references.quantize_draw import Array, QuantizeDraw, fill, grid, levels, ties
+from lastbit.references.quantize_draw import APART, Array, QuantizeDraw, fill, grid, levels, ties
 from lastbit.references.scaling import POWERS, Scaling
 
 #: Every how many groups one keeps ordinary numbers, among those with a NaN or another special value.
@@ -81,8 +81,7 @@ def placed(draw: QuantizeDraw) -> Array:
 
     Where one scale holds for all, it is rows that differ.
     """
-    numbers = draw.group if draw.count > 1 else _rows(draw)
-    power = np.array([0, 7, -4, 3, -8, 5, -2, 8, -6, 1, 6, -5, 2])[(5 * numbers + numbers // 13) % 13]
+    power = draw.powers_apart()[draw.group] if draw.count > 1 else np.array(APART)[5 * _rows(draw) % len(APART)]
     x = draw.rng.uniform(0.5, 1.0, draw.shape) * draw.signs(draw.shape)
     return _within(draw, np.ldexp(x, power))
 

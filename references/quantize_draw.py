@@ -16,6 +16,8 @@ Indices = NDArray[np.int64]
 
 #: Exponents of scales: every input format holds largest * scale and the smallest tie * scale.
 LOWEST, HIGHEST = -6, 0
+#: Exponents in no order, of a prime number: whole rows and tiles do not fall on the same ones again.
+APART = (0, 7, -4, 3, -8, 5, -2, 8, -6, 1, 6, -5, 2)
 #: Multiples of a power of two that amax is: the corners of every rule for power-of-two scales, and one inside.
 CORNERS = (1.0, 1.25, 1.5, 1.75, 1.875, 1.9375, 1.96875, 1.25)
 
@@ -81,6 +83,14 @@ class QuantizeDraw:
         anywhere = np.empty(self.count, np.int64)
         anywhere[flat[shuffled]] = shuffled
         return np.choose(np.arange(self.count) % 3, (first, last, anywhere))
+
+    def powers_apart(self) -> NDArray[np.int64]:
+        """(count,) exponents from -8 to 8 that differ between neighbours along every axis of the scales."""
+        shape = self.scaling.scale_shape(self.shape)
+        numbers = np.zeros(shape, np.int64)
+        for place, step in zip(np.indices(shape), (5, 3, 7, 2), strict=False):
+            numbers += step * place
+        return np.array(APART)[numbers.reshape(-1) % len(APART)]
 
     def signs(self, shape: tuple[int, ...]) -> Array:
         """Random signs."""
