@@ -42,7 +42,8 @@ def kernels() -> tuple[Kernel, ...]:
         narrow = [fmt for fmt in (*known, *INTEGERS) if fmt not in (*WIDE, out)]
         found.append(_kernel(out, "-narrow", narrow, contract, tier="standard"))
     for out in ("f32", "f64", "f16"):
-        found.append(_kernel(out, "", ["bf16", *EIGHT, *SMALL, "e8m0fnu", *NARROW_INTEGERS], FLOAT))
+        narrow = ["bf16", *EIGHT, *SMALL, "e8m0fnu", *NARROW_INTEGERS]
+        found.append(_kernel(out, "", narrow, FLOAT, tier="smoke" if out == "f32" else "standard"))
     for out in NARROW_INTEGERS:
         found.append(_kernel(out, "", WIDE, TRUNCATED))
         found.append(_kernel(out, "-narrow", (*EIGHT, *SMALL, "e8m0fnu"), TRUNCATED, tier="standard"))

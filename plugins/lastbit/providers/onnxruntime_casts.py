@@ -23,7 +23,8 @@ WRAPPED = Contract(overflow="wrap", source=f"{SPECIFICATION}: higher bits are di
 
 def kernels() -> tuple[Kernel, ...]:
     """Cast to each format that ONNX Runtime has a CPU kernel for."""
-    found = [_kernel(out, "", [f for f in (*WIDE, *FP8, *INTEGERS) if f != out], ROUNDED) for out in WIDE]
+    found = [_kernel(out, "", [fmt for fmt in WIDE if fmt != out], ROUNDED) for out in WIDE]
+    found += [_kernel(out, "-narrow", (*FP8, *INTEGERS), ROUNDED, tier="standard") for out in WIDE]
     for out in FP8:
         found.append(_kernel(out, "", WIDE, SATURATING))
         found.append(_kernel(out, "-unsaturated", WIDE, PLAIN, saturate=0))
@@ -35,7 +36,9 @@ def kernels() -> tuple[Kernel, ...]:
     return tuple(found)
 
 
-def _kernel(out: str, suffix: str, sources: Sequence[str], contract: Contract, **attributes: Any) -> Kernel:
+def _kernel(
+    out: str, suffix: str, sources: Sequence[str], contract: Contract, tier: str = "smoke", **attributes: Any
+) -> Kernel:
     return Kernel(
         name=f"onnxruntime/cast-{out}{suffix}",
         op="cast",
@@ -44,6 +47,7 @@ def _kernel(out: str, suffix: str, sources: Sequence[str], contract: Contract, *
         contract=contract,
         framework="numpy",
         devices=("cpu",),
+        tier=tier,
     )
 
 
