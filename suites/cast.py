@@ -2,8 +2,9 @@
 
 from lastbit.case import Check
 from lastbit.suites import cast_cases as cases
-from lastbit.suites import cast_checks, cast_laws, cast_stochastic
+from lastbit.suites import cast_checks, cast_hunt, cast_laws, cast_stochastic
 from lastbit.suites.cast_trial import has_data
+from lastbit.suites.hunt import has_hunt
 
 CHECKS: tuple[Check, ...] = (
     Check(
@@ -117,5 +118,13 @@ CHECKS: tuple[Check, ...] = (
         cast_checks.every_f32,
         cast_checks.has_f32,
         "One of the 2^32 codes of f32 becomes a code that the contract does not allow.",
+    ),
+    Check(
+        "hunt",
+        "cast",
+        cases.HUNT,
+        cast_hunt.hunt,
+        has_hunt,
+        "Some combination of shape, layout and numbers, found by search and shrunk, breaks the law.",
     ),
 )

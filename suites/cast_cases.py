@@ -65,3 +65,4 @@ MONOTONE = (Case("boundaries", ALL),)
 UNCHANGED = (Case("shared", ALL),)
 #: Some 650 numbers at each of up to 150 places between neighbours.
 STOCHASTIC = (Case("fractions", _n(100_000)), Case("fractions", _n(1 << 20), tier="standard"))
+HUNT = (Case("mixed", _n(1), tier="standard"),)

@@ -125,6 +125,8 @@ class Kernel:
             raise KernelError(f"kernel {self.name}: formats is empty; give at least one mapping of operand to format")
         if self.op in SCALED_OPS and self.scaling is None:
             raise KernelError(f"kernel {self.name}: {self.op} needs a scaling; give a Scaling or the name of one")
+        if self.op != "cast" and self.contract.overflow in ("wrap", "any"):
+            raise KernelError(f"kernel {self.name}: overflow {self.contract.overflow!r} is for casts, not {self.op}")
         for formats in self._given_formats:
             _check_formats(self.name, self.op, formats)
         known = FEATURES.get(self.op)

@@ -52,6 +52,21 @@ def test_a_code_of_all_f32_that_is_wrong_is_found_in_its_piece(monkeypatch: pyte
     assert "1 of 4194304" in record.reason
 
 
+def test_hunt_shrinks_what_it_finds() -> None:
+    """Wrong from 65 numbers in rows of three on: no case of the law has that shape."""
+
+    def run(x: parts.Array) -> parts.Array:
+        y = parts.encoded(x, "bf16")
+        if x.ndim == 2 and x.shape[0] == 3 and x.shape[1] > 64:
+            y[-1, -1] = 0
+        return y
+
+    kernel = parts.kernel("hidden", run, parts.pair("f32", "bf16"), parts.PLAIN)
+    report = verify(kernel, tier="full", case="hunt mixed/n1")
+    [finding] = [finding for finding in report.findings if finding.outcome.failed]
+    assert "shrunk to check structure, case mixed/m3-n65" in finding.reason
+
+
 def test_codes_above_a_narrow_format_are_a_fault_of_structure() -> None:
     """Formats that NumPy lacks travel as bytes, whose upper bits a kernel may leave set."""
     kernel = parts.kernel(

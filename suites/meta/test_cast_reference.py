@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lastbit import numpy_arrays
-from lastbit.kernel import FORMATS
+from lastbit.contract import Contract
+from lastbit.errors import KernelError
+from lastbit.kernel import FORMATS, Kernel
 from lastbit.references import cast_data, cast_points
-from lastbit.references.cast import Rule, beyond, expected, right
+from lastbit.references.cast import Rule, beyond, expected, integers, right
 from lastbit.references.formats import Format, FormatError
 from lastbit.suites.cast_stochastic import binomial_tail
 
@@ -70,6 +72,17 @@ def test_wrapping_is_modulo(target: str, rounding: str) -> None:
         assert int(code) == (picked if whole is None else whole) % 2**fmt.bits
     assert answer.anything is not None
     assert answer.anything.tolist() == [False] * 13 + [True, True]
+
+
+def test_promises_of_casts_are_refused_elsewhere() -> None:
+    with pytest.raises(KernelError, match="overflow 'any' is for casts, not softmax"):
+        Kernel("mine/softmax", "softmax", abs, parts.pair("f32", "f32"), Contract(overflow="any"))
+
+
+def test_half_away_looks_at_the_fraction_itself() -> None:
+    """0.5 - 2^-54, plus 0.5, is 1 in float64."""
+    x = np.array([0.5 - 2.0**-54, -0.5, 0.5, 2.0**52 + 1, np.inf])
+    assert integers(x, "nearest-away").tolist() == [0, -1, 1, 2.0**52 + 1, np.inf]
 
 
 def test_wrapping_needs_integers() -> None:
