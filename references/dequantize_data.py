@@ -13,6 +13,9 @@ from lastbit.references.quantize import Quantized
 from lastbit.references.quantize_draw import QuantizeDraw
 from lastbit.references.scaling import Scaling
 
+#: Global scales that are tried.
+CANDIDATES = 16
+
 Array = NDArray[np.float64]
 Codes = NDArray[Any]
 
@@ -77,7 +80,7 @@ def quantized(recipe: str, out: str, scaling: Scaling, sizes: Mapping[str, int],
         zero = _zero_points(draw, every=recipe == "zero_points")
     if scaling.global_scale is not None:
         exponent = 2.0 ** int(rng.integers(-3, 3))
-        value = exponent if recipe in POWERS else exponent * rng.uniform(1.0, 2.0)
+        value = exponent if recipe in POWERS else exponent * _disputed(draw, Format.of(scaling.global_scale))
         top = Format.of(scaling.global_scale).encode(np.array(value))
     return Quantized(codes, draw.each(draw.scale, scales) if scaling.scale_format else None, zero, top)
 
@@ -149,6 +152,16 @@ def special(draw: DequantizeDraw) -> tuple[Codes, Array]:
     for turn, mark in enumerate(marks):
         scales[turn + 1 :: 5] = mark
     return codes.astype(draw.element.code_dtype), scales
+
+
+def _disputed(draw: DequantizeDraw, top: Format) -> float:
+    """A global scale in [1, 2) under which the order of the two products matters for many scales and elements."""
+    candidates = top.round(draw.rng.uniform(1.0, 2.0, CANDIDATES))[:, None, None]
+    scales = draw.scale.round(draw.rng.uniform(1.0, 2.0, 8))[:, None]
+    elements = draw.element.decode(draw.finite(draw.element))
+    first = top.round(top.round(scales * candidates) * elements)
+    differ = first != top.round(scales * elements * candidates)
+    return float(candidates[differ.sum(axis=(1, 2)).argmax(), 0, 0])
 
 
 def _zero_points(draw: DequantizeDraw, *, every: bool) -> Codes:

@@ -58,7 +58,9 @@ def budget(contract: "Contract", out: str, quantized: Quantized, scaling: Scalin
     terms.cite("u*(|q s| + |z s|) + u*|x|", "quantize_law.md 5")
     terms.no_statistics("both products share the scale's error")
     slack = terms.error * ROUND_UP
-    window = overflow_window(exact.weight, slack, None, compute, fmt, exact)
+    # An error larger than the range may leave it on the far side, too: there nothing is promised.
+    astray = slack - np.abs(np.nan_to_num(exact.hi)) >= min(fmt.max, -fmt.lowest)
+    window = overflow_window(exact.weight, slack, astray, compute, fmt, exact)
     allowed, _, before = round_output(terms, slack, contract, compute, fmt, exact)
     return Budget(
         allowed=np.asarray(allowed),
