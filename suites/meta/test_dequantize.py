@@ -53,6 +53,18 @@ def test_the_truth_is_the_product_of_the_parts(name: str, kind: str, seed: int) 
     assert (found.weight >= np.abs(found.hi) * (1 - 2.0**-50)).all()
 
 
+@settings(max_examples=10)
+@given(seed=st.integers(0, 2**32))
+def test_two_scales_of_f32_give_a_pair(seed: int) -> None:
+    """7 bits of an element and twice 24 of scales: more than float64 has."""
+    scaling = replace(Scaling.of("i8_row"), global_scale="f32", global_largest=1.7)
+    quantized = quantize(numbers("normal", (2, 200), "f32", seed), scaling)
+    found = truth(quantized, scaling)
+    assert found.lo.any()
+    for (q, _, s, g), hi, lo in zip(parts(quantized, scaling), found.hi.ravel(), found.lo.ravel(), strict=True):
+        assert Fraction(float(hi)) + Fraction(float(lo)) == q * s * g
+
+
 @pytest.mark.parametrize("name", ["nvfp4", "i8_affine", "u4", "fp8_row", "mxfp6_e3m2"])
 @pytest.mark.parametrize("order", ORDERS)
 @settings(max_examples=6)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from quantize_numbers import KINDS, numbers
 
+from lastbit.references import four_over_six
 from lastbit.references.dequantize import truth
 from lastbit.references.formats import Format
 from lastbit.references.quantize import given as given_scales
@@ -134,6 +135,24 @@ def test_four_over_six_is_the_better(kind: str, seed: int) -> None:
             assert better.scale is not None
             assert obtained.scale[row, column] == better.scale[row, column]
             assert obtained.codes[block].tolist() == better.codes[block].tolist()
+
+
+def test_close_sums_of_squares_are_compared_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With sums that mean nothing, all of them taken as close, the choice is the same."""
+    x = numbers("normal", (5, 64), "f32", 8)
+    expected = quantize(x, "nvfp4_four_over_six")
+    calls = iter(range(2))
+    monkeypatch.setattr(four_over_six, "CLOSE", np.inf)
+    monkeypatch.setattr(four_over_six, "reduced", lambda squares, *_: np.full((5, 4), 1.0 + next(calls)))
+    obtained = quantize(x, "nvfp4_four_over_six")
+    assert np.array_equal(obtained.scale, expected.scale)
+    assert np.array_equal(obtained.codes, expected.codes)
+    assert not np.array_equal(expected.scale, quantize(x, six_only()).scale)
+
+
+def six_only() -> Scaling:
+    """Four over six that never takes four."""
+    return replace(Scaling.of("nvfp4_four_over_six"), rule="amax_over_max")
 
 
 @pytest.mark.parametrize(
