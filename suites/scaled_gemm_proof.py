@@ -25,8 +25,6 @@ __all__ = ["Given", "exact_truth", "inputs", "problem_of", "proof", "scalings", 
 KEPT = 48
 #: Exact sums end in f32 whatever accumulated them: its integers.
 EXACT_BITS = 24
-#: Operands that become f32 keep its significand; see gemm_proof.INPUT_BITS.
-SCALED_BITS = {**INPUT_BITS, "f32": 24}
 
 Scalings = tuple[Scaling | None, Scaling | None]
 
@@ -74,7 +72,7 @@ def inputs(trial: Trial, *, shift: int = 0) -> Given:
         tuple(sizes(trial).items()),
         seed_of(trial, shift),
         min(chosen.exact_bits, EXACT_BITS),
-        min(SCALED_BITS.get(trial.contract.input_rounding or "", 64), chosen.input_precision or 64),
+        min(INPUT_BITS.get(trial.contract.input_rounding or "", 64), chosen.input_precision or 64),
         "bias" in dict(trial.case.options),
     )
     return Given(_operands(drawn), {}, drawn)
