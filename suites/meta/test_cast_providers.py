@@ -13,7 +13,7 @@ from lastbit import discovery
 from lastbit.kernel import Kernel
 from lastbit.verify import verify
 
-PROVIDERS = ("torch", "numpy", "ml_dtypes", "jax", "onnxruntime", "simulated", "triton")
+PROVIDERS = ("torch", "numpy", "ml_dtypes", "jax", "onnxruntime", "torchao", "simulated", "triton")
 
 
 def casts(provider: str) -> dict[str, Kernel]:
@@ -70,6 +70,8 @@ def test_a_library_is_asked_for_every_pair_that_it_has(
         ("onnxruntime", "cast-e5m2-unsaturated"),
         ("onnxruntime", "cast-e8m0fnu"),
         ("simulated", "cast-e4m3fn-stochastic"),
+        ("torchao", "f32_to_f4_unpacked"),
+        ("torchao", "f6_e2m3_unpacked_to_f32"),
         ("triton", "cast-bf16"),
         ("triton", "cast-bf16-stochastic"),
         ("triton", "cast-e4m3fn"),
