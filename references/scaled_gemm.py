@@ -97,13 +97,18 @@ def truth(problem: Problem, *, resolution: float = 0.0) -> Truth:
     return gemm.truth(a.values, b.values.T, alpha=problem.global_scale, bias=problem.bias, resolution=resolution)
 
 
-def integer_limit(a: str, b: str, bits: int = 31) -> int:
+def integer_limit(a: str, b: str, bits: int = 31, *, zeros: tuple[bool, bool] = (False, False)) -> int:
     """The longest sum of products of integer formats `a` and `b` that never leaves -2^bits .. 2^bits - 1.
 
-    For 31 bits: i8 x i8 131071, u8 x i8 65793, u8 x u8 33025, i4 x i4 2^25 - 1.
+    For 31 bits: i8 x i8 131071, u8 x i8 65793, u8 x u8 33025, i4 x i4 2^25 - 1. `zeros`: which of them have zero points,
+    anywhere in their range: numbers are then as large as the range is wide.
     """
-    x, y = Format.of(a), Format.of(b)
-    products = [p * q for p in (x.lowest, x.max) for q in (y.lowest, y.max)]
+    ends = []
+    for name, zero in zip((a, b), zeros, strict=True):
+        fmt = Format.of(name)
+        width = fmt.max - fmt.lowest
+        ends.append((-width, width) if zero else (fmt.lowest, fmt.max))
+    products = [p * q for p in ends[0] for q in ends[1]]
     top, bottom = max(products), min(products)
     limits = [(2**bits - 1) // int(top)] if top > 0 else []
     limits += [2**bits // int(-bottom)] if bottom < 0 else []

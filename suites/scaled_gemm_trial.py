@@ -49,8 +49,10 @@ def has_data(trial: Trial) -> str:
     unscaled = [f"scale_{name}" for name, one in zip("ab", chosen, strict=True) if one is None or not one.scale_format]
     if any(name in unscaled for name in layouts(trial)):
         return f"the kernel has no {' and no '.join(unscaled)}"
-    if accumulator(trial).engine == "integer" and sizes(trial)["k"] > integer_limit(formats["a"], formats["b"]):
-        return "the sum may leave i32"
+    zeros = tuple(one is not None and one.zero_point is not None for one in chosen)
+    if accumulator(trial).engine == "integer":
+        if sizes(trial)["k"] > integer_limit(formats["a"], formats["b"], zeros=(zeros[0], zeros[1])):
+            return "the sum may leave i32"
     return lacking(trial, {name for name, _ in case.options}) or unplaceable(trial)
 
 

@@ -144,6 +144,12 @@ def test_longest_sum_that_stays_in_i32(a: str, b: str, limit: int) -> None:
     assert not all(-(2**31) <= (limit + 1) * product < 2**31 for product in extremes)
 
 
+def test_zero_points_make_the_longest_sum_shorter() -> None:
+    assert integer_limit("u8", "i8", zeros=(True, True)) == (2**31 - 1) // 255**2
+    assert integer_limit("u8", "i8", zeros=(False, True)) == (2**31 - 1) // 255**2
+    assert integer_limit("i8", "i8", zeros=(True, False)) == (2**31 - 1) // (255 * 128)
+
+
 def test_nan_scale_is_nan_in_its_row_and_zero_times_infinity_too() -> None:
     row = Scaling.of("fp8_row")
     scale = np.array([[1.0], [np.nan], [0.0]])
