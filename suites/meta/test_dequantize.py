@@ -53,8 +53,7 @@ def test_the_truth_is_the_product_of_the_parts(name: str, kind: str, seed: int) 
     assert (found.weight >= np.abs(found.hi) * (1 - 2.0**-50)).all()
 
 
-@settings(max_examples=10)
-@given(seed=st.integers(0, 2**32))
+@pytest.mark.parametrize("seed", [2, 3])  # whose scales end in no zeros: then a product has more than 53 bits
 def test_two_scales_of_f32_give_a_pair(seed: int) -> None:
     """7 bits of an element and twice 24 of scales: more than float64 has."""
     scaling = replace(Scaling.of("i8_row"), global_scale="f32", global_largest=1.7)
