@@ -100,8 +100,8 @@ def truth(problem: Problem, *, resolution: float = 0.0) -> Truth:
 def integer_limit(a: str, b: str, bits: int = 31, *, zeros: tuple[bool, bool] = (False, False)) -> int:
     """The longest sum of products of integer formats `a` and `b` that never leaves -2^bits .. 2^bits - 1.
 
-    For 31 bits: i8 x i8 131071, u8 x i8 65793, u8 x u8 33025, i4 x i4 2^25 - 1. `zeros`: which of them have zero points,
-    anywhere in their range: numbers are then as large as the range is wide.
+    For 31 bits: i8 x i8 131071, u8 x i8 65793, u8 x u8 33025, i4 x i4 2^25 - 1. `zeros`: which of them have zero
+    points, anywhere in their range: numbers are then as large as the range is wide.
     """
     ends = []
     for name, zero in zip((a, b), zeros, strict=True):

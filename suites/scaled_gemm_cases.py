@@ -36,6 +36,7 @@ EXACT = (
     *(Case(recipe, _mnk(65, 31, 300), tier="standard") for recipe in EXACT_RECIPES),
     Case("scales", _mnk("spanning", "overtile", 128), tier="standard"),
     Case("cancel_halves", _mnk(9, 10, 4096), tier="standard"),
+    Case("full_range", _mnk(2, 3, 33025), tier="standard"),  # the longest of u8 x u8, and with zero points
     Case("full_range", _mnk(2, 3, 65793), tier="standard"),  # the longest sum of u8 x i8 that stays in i32
     Case("full_range", _mnk(2, 3, 131071), tier="standard"),  # of i8 x i8
 )

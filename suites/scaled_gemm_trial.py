@@ -49,11 +49,15 @@ def has_data(trial: Trial) -> str:
     unscaled = [f"scale_{name}" for name, one in zip("ab", chosen, strict=True) if one is None or not one.scale_format]
     if any(name in unscaled for name in layouts(trial)):
         return f"the kernel has no {' and no '.join(unscaled)}"
-    zeros = tuple(one is not None and one.zero_point is not None for one in chosen)
-    if accumulator(trial).engine == "integer":
-        if sizes(trial)["k"] > integer_limit(formats["a"], formats["b"], zeros=(zeros[0], zeros[1])):
-            return "the sum may leave i32"
+    if accumulator(trial).engine == "integer" and sizes(trial)["k"] > _longest(trial):
+        return "the sum may leave i32"
     return lacking(trial, {name for name, _ in case.options}) or unplaceable(trial)
+
+
+def _longest(trial: Trial) -> int:
+    """The longest sum of the formats' integers, less zero points, that an i32 holds."""
+    a, b = (one is not None and one.zero_point is not None for one in scalings(trial))
+    return integer_limit(trial.formats["a"], trial.formats["b"], zeros=(a, b))
 
 
 def _beyond(trial: Trial, given: Given) -> bool:
