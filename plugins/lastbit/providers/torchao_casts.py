@@ -1,10 +1,13 @@
 """torchao's casts between f32 and the 4- and 6-bit formats of OCP MX, whose codes are bytes."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from lastbit.contract import Contract
+from lastbit.errors import LastbitError
 from lastbit.kernel import Kernel
+from lastbit.providers.triton import ready
 
 SOURCE = "torchao/prototype/mx_formats/kernels.py"
 #: Numbers out of range are clamped; NaN is not supported, so nothing is promised of it.
@@ -19,6 +22,9 @@ def kernels() -> tuple[Kernel, ...]:
 
     Raises ImportError when it is not installed.
     """
+    with suppress(ImportError, LastbitError):
+        # torchao imports Triton, which has to be told before that whether to interpret.
+        ready()
     from torchao.prototype.mx_formats import kernels as library
 
     found = []
