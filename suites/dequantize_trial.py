@@ -51,7 +51,7 @@ def has_data(trial: Trial) -> str:
     """ "" if the case's recipe and layout suit this kernel, else why they do not."""
     case, chosen = trial.case, scaling(trial)
     if not applicable(case.recipe, trial.formats["out"], chosen):
-        return f"{chosen.name} to {trial.formats['out']} has no {case.recipe} data"
+        return f"the scaling has no {case.recipe} data"
     absent = layouts(trial).keys() - parts(chosen).keys()
     if absent:
         return f"{chosen.name} has no {', '.join(sorted(absent))}"

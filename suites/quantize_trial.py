@@ -115,7 +115,7 @@ def has_data(trial: Trial) -> str:
     """ "" if the case's recipe and layout suit this kernel, else why they do not."""
     case, chosen = trial.case, scaling(trial)
     if not applicable(case.recipe, trial.formats["x"], chosen):
-        return f"{chosen.name} of {trial.formats['x']} has no {case.recipe} data"
+        return f"the scaling has no {case.recipe} data"
     return lacking(trial, {"batch"} & dict(case.sizes).keys()) or unplaceable(trial)
 
 
