@@ -157,7 +157,7 @@ def _assembled(
 def _shrink(draw: ScaledDraw, drawn: Contents, scales: dict[str, Array | None]) -> None:
     """Powers of two off the scales with the widest range, so that no sum leaves the output format."""
     limit = draw.out.max / 4
-    if draw.out.emax > 64:
+    if draw.out.emax > 64 or all(scale is None for scale in scales.values()):
         return
     sides = {"a": draw.a, "b": draw.b}
     made = [

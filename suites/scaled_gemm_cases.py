@@ -75,7 +75,7 @@ BOUND = (
     Case("normal", _mnk(200, 260, 384), tier="standard"),
     Case("sharp", _mnk(33, 47, 1024), tier="standard"),
     Case("cancel", _mnk(48, 33, 1024), tier="standard"),
-    Case("truncation", _mnk(24, 20, 1024), tier="standard"),
+    Case("truncation", _mnk(24, 20, "long"), tier="standard"),
 )
 
 SPECIAL = (Case("special", FAIR), Case("special", _mnk(9, 10, "spanning")))

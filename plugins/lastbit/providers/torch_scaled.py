@@ -153,8 +153,8 @@ def _contiguous(scale: Any) -> Any:
 def _int8pack(a: Any, b: Any, scale_a: Any, scale_b: Any) -> Any:
     import torch
 
-    x, weight = a.clone(memory_format=torch.contiguous_format), b.t().contiguous()
-    return torch.ops.aten._weight_int8pack_mm(x, weight, scale_b.reshape(-1).contiguous())
+    x, weight = (part.clone(memory_format=torch.contiguous_format) for part in (a, b.t()))
+    return torch.ops.aten._weight_int8pack_mm(x, weight, scale_b.reshape(-1).clone())
 
 
 def _int4pack(a: Any, b: Any, scale_a: Any, scale_b: Any) -> Any:
