@@ -118,7 +118,6 @@ def test_wrong_option_value_is_one_line_and_usage(
     ("options", "said"),
     [
         (("--lastbit-device", "tpu"), "--lastbit-device is 'tpu', but this machine has cpu"),
-        (("--lastbit-op", "convolution"), "--lastbit-op is 'convolution', expected one of gemm, *"),
         (("--lastbit-case", "nine first/m2-n3-k4"), "--lastbit-case names check 'nine', expected one of one, two"),
         (("--lastbit-case", "one first"), "case id 'first': expected recipe/*"),
         (("--lastbit-kernels", "nowhere.py"), "kernel file */nowhere.py is not there*"),
