@@ -18,6 +18,8 @@ from lastbit.suites.trials import obtain
 from lastbit.verdict import Outcome, Verdict
 
 Array = NDArray[np.float64]
+#: What is counted, the probability of each, and whether it happened.
+Claim = tuple[str, Array, NDArray[np.bool_]]
 
 #: Distances of the numbers whose draws are compared: a random number shared by a vector or a block shows.
 STRIDES = (1, 2, 4, 8, 16, 32)
@@ -46,31 +48,42 @@ def frequencies(trial: Trial) -> Verdict:
     share = _shares(x.values, chosen, known, lower, upper)
     between = (lower < upper) & np.isfinite(share)
     went_up = _values(found.codes, chosen) == upper
-    rows = [(share[row][between[row]], went_up[row][between[row]]) for row in np.ndindex(between.shape[:-1])]
-    rows = [(shares, ups) for shares, ups in rows if shares.size > max(STRIDES)]
-    if not rows:
+    claims = _claims(x.values, share, went_up, between)
+    if not claims:
         return Verdict(Outcome.VACUOUS, "no number lies between two elements", notes=verdict.notes)
-    tests = len(rows) * (1 + len(STRIDES)) + 1
-    worst = 0.0
-    for number, (shares, ups) in enumerate(rows):
-        for what, expected, seen in _tests(shares, ups):
-            allowed = _bound(seen.size, tests)
-            gap = abs(float(seen.mean()) - float(expected.mean()))
-            worst = max(worst, gap / allowed)
-            if gap > allowed:
-                return _broken(f"row {number}: {what}", seen, expected, allowed, verdict)
-    every = np.concatenate([shares for shares, _ in rows]), np.concatenate([ups for _, ups in rows])
-    gap, allowed = abs(float(every[1].mean() - every[0].mean())), _bound(every[0].size, tests)
-    if gap > allowed:
-        return _broken("all rows: rounded up", every[1], every[0], allowed, verdict)
-    used = 100 * max(worst, gap / allowed)
-    note = f"{tests} tests of {every[0].size} draws, false alarm {FALSE_ALARM:g}, {used:.0f} % of a bound used"
-    return with_note(verdict, "stochastic", note)
+    used = 0.0
+    for what, expected, seen in claims:
+        allowed = sqrt(log(2 * len(claims) / FALSE_ALARM) / (2 * seen.size)) + 2 * SHARE_ERROR
+        gap = abs(float(seen.mean()) - float(expected.mean()))
+        used = max(used, gap / allowed)
+        if gap > allowed:
+            return _broken(what, seen, expected, allowed, verdict)
+    note = f"{len(claims)} tests of {int(between.sum())} draws, false alarm {FALSE_ALARM:g}, "
+    return with_note(verdict, "stochastic", f"{note}{100 * used:.0f} % of a bound used")
 
 
-def _tests(shares: Array, ups: NDArray[np.bool_]) -> "list[tuple[str, Array, NDArray[np.bool_]]]":
-    """What is counted in a row: the text, the probability of each, and whether it happened."""
-    found = [("rounded up", shares, ups)]
+def _claims(x: Array, share: Array, went_up: NDArray[np.bool_], between: NDArray[np.bool_]) -> list[Claim]:
+    """What is counted: of each row, and of all numbers of a sign, for a bias towards zero is none of both together."""
+    found: list[Claim] = []
+    pools: dict[str, list[tuple[Array, NDArray[np.bool_]]]] = {}
+    for number, row in enumerate(np.ndindex(between.shape[:-1])):
+        inside = between[row]
+        if int(inside.sum()) <= max(STRIDES):
+            continue
+        shares, ups = share[row][inside], went_up[row][inside]
+        found += [(f"row {number}: {what}", expected, seen) for what, expected, seen in _tests(shares, ups)]
+        sign = "negative" if x[row][inside][0] < 0 else "positive"
+        for pool in (f"{sign} numbers", "all numbers"):
+            pools.setdefault(pool, []).append((shares, ups))
+    for pool, parts in pools.items():
+        whole = np.concatenate([part for part, _ in parts]), np.concatenate([part for _, part in parts])
+        found.append((f"{pool}: rounded up", *whole))
+    return found
+
+
+def _tests(shares: Array, ups: NDArray[np.bool_]) -> list[Claim]:
+    """What is counted in a row."""
+    found: list[Claim] = [("rounded up", shares, ups)]
     for stride in STRIDES:
         # Pairs that share no number, so that what is counted is independent.
         first = np.flatnonzero(np.arange(ups.size - stride) % (2 * stride) < stride)
@@ -78,10 +91,6 @@ def _tests(shares: Array, ups: NDArray[np.bool_]) -> "list[tuple[str, Array, NDA
         alike = one * other + (1 - one) * (1 - other)
         found.append((f"numbers {stride} apart rounded alike", alike, ups[first] == ups[first + stride]))
     return found
-
-
-def _bound(count: int, tests: int) -> float:
-    return sqrt(log(2 * tests / FALSE_ALARM) / (2 * count)) + 2 * SHARE_ERROR
 
 
 def _shares(x: Array, chosen: Scaling, known: Scales, lower: Array, upper: Array) -> Array:
