@@ -89,9 +89,14 @@ def _random(one: ScaledDraw, *, along_k: bool = True) -> tuple[Array | None, Arr
 
 
 def _normal(one: ScaledDraw, side: Side) -> Array:
-    """N(0, 1) times a third of the largest code, or N(0, 1) of a plain operand."""
+    """N(0, 1) times a third of the largest code, or N(0, 1) of a plain operand.
+
+    Two rows have one sign: there the sum is as large as its weight, so that no budget is vacuous.
+    """
     size = 1.0 if side.scale_format is None else side.reach / 3
     drawn: Array = one.rng.standard_normal(side.shape) * size
+    for row in {side.rows // 2, side.rows - 1}:
+        drawn[row] = np.abs(drawn[row])
     if not side.drawn_as.signed:
         drawn = np.abs(drawn)
     return np.rint(drawn) if is_integer(side.format) else drawn
