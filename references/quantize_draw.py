@@ -1,5 +1,6 @@
 """QuantizeDraw, what a recipe for quantizers is given: a tensor's groups, their scales, and the points of a format."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -95,6 +96,19 @@ class QuantizeDraw:
     def signs(self, shape: tuple[int, ...]) -> Array:
         """Random signs."""
         return self.rng.choice(np.array([-1.0, 1.0]), shape)
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizeRecipe:
+    """A way to draw x: its name, what it is for, and the function that draws float64 values."""
+
+    name: str
+    why: str
+    draw: Callable[[QuantizeDraw], Array]
+    #: Whether the format of x and the scaling have what it needs.
+    needs: Callable[[Format, Scaling], bool] = lambda x, scaling: True
+    #: Scales that are powers of two where the recipe can choose, or any.
+    powers: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 from lastbit.case import Case, Trial
 from lastbit.kernel import limit_of
-from lastbit.references.quantize_data import RECIPES
+from lastbit.references.quantize_recipes import RECIPES
 from lastbit.suites.hunt import search
 from lastbit.suites.quantize_checks import result, special
 from lastbit.suites.quantize_trial import has_data, whole
