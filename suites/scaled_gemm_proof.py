@@ -14,6 +14,7 @@ from lastbit.references.scaled_gemm_data import problem, scaled
 from lastbit.references.scaling import Scaling
 from lastbit.references.truth import Truth
 from lastbit.scaled_gemm_budget import budget as scaled_budget
+from lastbit.scaled_operands import product_scalings
 from lastbit.suites.gemm_proof import INPUT_BITS
 from lastbit.suites.proofs import Formats, Proof, kept, proved, widened
 from lastbit.suites.trial_sizes import resolved
@@ -45,11 +46,9 @@ class Drawn:
 
 def scalings(trial: Trial) -> Scalings:
     """The scalings of a and of b transposed, of the trial's formats; None for a plain operand."""
-    chosen = trial.kernel.scaling
-    named = [chosen.get(name) if isinstance(chosen, Mapping) else chosen for name in "ab"]
     a, b = (
-        None if one is None else replace(Scaling.of(one), element=trial.formats[name])
-        for name, one in zip("ab", named, strict=True)
+        None if one is None else replace(one, element=trial.formats[name])
+        for name, one in zip("ab", product_scalings(trial.kernel), strict=True)
     )
     return a, b
 

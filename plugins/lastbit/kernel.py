@@ -6,7 +6,7 @@ from typing import Any
 
 from lastbit.contract import Contract
 from lastbit.errors import KernelError
-from lastbit.scaled_operands import NAMED, SCALED_OPS, filled
+from lastbit.scaled_operands import NAMED, SCALED_OPS, filled, product_scalings
 
 OPS = (
     "gemm",
@@ -123,7 +123,7 @@ class Kernel:
             raise KernelError(f"kernel {self.name}: run is {self.run!r}, expected a function")
         if not self._given_formats:
             raise KernelError(f"kernel {self.name}: formats is empty; give at least one mapping of operand to format")
-        if self.op in SCALED_OPS and self.scaling is None:
+        if self.op in (*SCALED_OPS, "scaled_gemm") and self.scaling is None:
             raise KernelError(f"kernel {self.name}: {self.op} needs a scaling; give a Scaling or the name of one")
         if self.op != "cast" and self.contract.overflow in ("wrap", "any"):
             raise KernelError(f"kernel {self.name}: overflow {self.contract.overflow!r} is for casts, not {self.op}")
@@ -144,6 +144,8 @@ class Kernel:
         """
         if self.op in SCALED_OPS:
             return tuple(filled(self, formats) for formats in self._given_formats)
+        if self.op == "scaled_gemm":
+            product_scalings(self)
         return self._given_formats
 
     @property

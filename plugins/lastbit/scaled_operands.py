@@ -43,6 +43,24 @@ def scaling_of(kernel: "Kernel", contract: Contract | None = None, operand: str 
         raise KernelError(f"kernel {kernel.name}: {error}") from error
 
 
+def product_scalings(kernel: "Kernel") -> "tuple[Scaling | None, Scaling | None]":
+    """The scalings of scaled_gemm's a and b: one for both, or a mapping in which None is a plain operand.
+
+    Raises KernelError for one that references.scaling does not know, or when both are plain.
+    """
+    from lastbit.references.scaling import Scaling, ScalingError
+
+    chosen: Any = kernel.scaling
+    named = [chosen.get(name) if isinstance(chosen, Mapping) else chosen for name in "ab"]
+    if named == [None, None]:
+        raise KernelError(f"kernel {kernel.name}: neither a nor b has a scaling; give one, or make it a gemm")
+    try:
+        a, b = (None if one is None else Scaling.of(one) for one in named)
+    except ScalingError as error:
+        raise KernelError(f"kernel {kernel.name}: {error}") from error
+    return a, b
+
+
 def parts(scaling: "Scaling") -> dict[str, str]:
     """The formats of what quantize returns and dequantize takes, in order: codes, scale, zero_point, global_scale."""
     known = {
