@@ -93,7 +93,7 @@ class Kernel:
     #: "scale", "causal", "window", "mask", "additive_mask", "bias", "softcap", "sinks", "lse" (in formats["lse"]),
     #: "gradients" (with `grad_out` it returns dq, dk and dv too), "packed" (`cu_seqlens_q`, `cu_seqlens_k`);
     #: paged_attention "gqa", "causal", "window", "scales", "head_scales"; kv_append "scales", "head_scales", "padding",
-    #: "inplace".
+    #: "inplace"; quantize and dequantize "batch", "tails" (sizes that fill no group or no byte).
     features: frozenset[str] = frozenset()
     #: For quantize and dequantize a Scaling or its name; for scaled_gemm a mapping of operands to them. It is looked at
     #: when the kernel is first judged, and fills in the formats that it decides.

@@ -177,3 +177,17 @@ def test_given_scales_reach_the_kernel_in_order() -> None:
     assert quantize_checks.result(one).outcome is Outcome.OVER_BUDGET
     assert seen == [((3, 8), "float32", "int8")]
     assert isinstance(one.kernel, Kernel)
+
+
+def test_functions_are_verified_with_a_scaling() -> None:
+    report = verify(
+        parts.I8_ROW,
+        op="quantize",
+        formats={"x": "f32"},
+        scaling="i8_row",
+        framework="numpy",
+        name="mine/q",
+        tier="smoke",
+    )
+    assert report.passed
+    assert {record.formats for record in report.records} == {"x:f32 out:i8"}
