@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lastbit.references.formats import Format
 from lastbit.references.quantize import Quantized
-from lastbit.references.quantize_draw import QuantizeDraw
+from lastbit.references.quantize_draw import QuantizeDraw, stepped
 from lastbit.references.scaling import Scaling
 
 #: Global scales that are tried.
@@ -134,7 +134,7 @@ def beside_ties(draw: DequantizeDraw) -> tuple[Codes, Array]:
     whole = 2 ** (draw.x.precision - 1)
     middle = (draw.rng.integers(whole, 2 * whole, draw.count) + 0.5) / whole
     scale = draw.scale.round(middle / element)
-    scale += draw.scale.ulp(scale) * draw.rng.integers(-1, 2, draw.count)
+    scale = stepped(draw.scale, scale, draw.rng.integers(-1, 2, draw.count).astype(float))
     codes = draw.element.encode(element[draw.group] * (draw.signs(draw.shape) if draw.element.signed else 1.0))
     return np.where(draw.rng.random(draw.shape) < 0.5, codes, draw.codes()).astype(codes.dtype), scale
 

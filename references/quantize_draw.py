@@ -127,6 +127,12 @@ class Grid:
     zero: Array
 
 
+def stepped(fmt: Format, x: Array, steps: Array) -> Array:
+    """Numbers of a float format moved by -1, 0 or 1 steps of it: below a power of two the steps are half as wide."""
+    inward = steps * np.sign(x) < 0
+    return np.asarray(x + steps * fmt.ulp(np.where(inward, np.nextafter(x, 0), x)))
+
+
 def grid(draw: QuantizeDraw) -> Grid:
     """Scales that are powers of two, or any; and what decides them, in place."""
     if draw.scaling.rule == "given":

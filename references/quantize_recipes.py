@@ -5,7 +5,17 @@ from numpy.typing import NDArray
 
 from lastbit.references.formats import Format
 from lastbit.references.quantize_disputed import disputed, is_disputed
-from lastbit.references.quantize_draw import APART, Array, QuantizeDraw, QuantizeRecipe, fill, grid, levels, ties
+from lastbit.references.quantize_draw import (
+    APART,
+    Array,
+    QuantizeDraw,
+    QuantizeRecipe,
+    fill,
+    grid,
+    levels,
+    stepped,
+    ties,
+)
 from lastbit.references.scaling import POWERS, Scaling
 
 #: Every how many groups one keeps ordinary numbers, among those with a NaN or another special value.
@@ -65,7 +75,7 @@ def boundaries(draw: QuantizeDraw) -> Array:
             corners = [*(middles * part).tolist(), part]
     size = np.ldexp(draw.rng.choice(corners, draw.count), draw.rng.integers(-4, 5, draw.count))
     size = draw.x.round(size)
-    size += draw.x.ulp(size) * (np.arange(draw.count) % 3 - 1)
+    size = stepped(draw.x, size, np.arange(draw.count) % 3 - 1.0)
     x = draw.rng.uniform(-1.0, 1.0, draw.shape) * size[draw.group]
     x.reshape(-1)[draw.places()] = size * draw.signs((draw.count,))
     if scaling.global_scale is not None:
@@ -75,12 +85,12 @@ def boundaries(draw: QuantizeDraw) -> Array:
 
 def halves(draw: QuantizeDraw) -> Array:
     """Ties under scales that are powers of two where the rule can give them, and one step of x to either side."""
-    return _points(draw, ties(draw.scaling))
+    return _points(draw, _ties(draw.scaling))
 
 
 def near_halves(draw: QuantizeDraw) -> Array:
     """The same under scales of many digits: a division, a product with the reciprocal and a short cut differ."""
-    return _points(draw, ties(draw.scaling))
+    return _points(draw, _ties(draw.scaling))
 
 
 def every_level(draw: QuantizeDraw) -> Array:
@@ -198,11 +208,18 @@ def ascending(draw: QuantizeDraw) -> Array:
     return np.sort(_normal(draw) * 3, axis=-1)
 
 
+def _ties(scaling: Scaling) -> Array:
+    """The ties, those beside zero more often: one half added to 0.49999997 is 1."""
+    found = ties(scaling)
+    smallest = found[np.argsort(np.abs(found), kind="stable")[:2]]
+    return np.concatenate([found, np.repeat(smallest, max(1, found.size // 16))])
+
+
 def _points(draw: QuantizeDraw, points: Array) -> Array:
     """x around quotients of `points`, each at it and one step of x to either side."""
     at = grid(draw)
     x = fill(draw, at, points)
-    near = draw.x.round(x + draw.x.ulp(x) * draw.rng.integers(-1, 2, draw.shape), overflow="saturate")
+    near = draw.x.round(stepped(draw.x, x, draw.rng.integers(-1, 2, draw.shape).astype(float)), overflow="saturate")
     return np.where(at.fixed | (near < at.low) | (near > at.high), x, near)
 
 
