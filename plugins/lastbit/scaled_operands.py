@@ -46,8 +46,10 @@ def scaling_of(kernel: "Kernel", contract: Contract | None = None, operand: str 
 def product_scalings(kernel: "Kernel") -> "tuple[Scaling | None, Scaling | None]":
     """The scalings of scaled_gemm's a and b: one for both, or a mapping in which None is a plain operand.
 
-    Raises KernelError for one that references.scaling does not know, or when both are plain.
+    Raises KernelError for one that references.scaling does not know, one whose codes are worth no binary fraction of
+    few bits (tables, steps of 127), or when both are plain.
     """
+    from lastbit.references.formats import Format
     from lastbit.references.scaling import Scaling, ScalingError
 
     chosen: Any = kernel.scaling
@@ -58,6 +60,12 @@ def product_scalings(kernel: "Kernel") -> "tuple[Scaling | None, Scaling | None]
         a, b = (None if one is None else Scaling.of(one) for one in named)
     except ScalingError as error:
         raise KernelError(f"kernel {kernel.name}: {error}") from error
+    for one in (a, b):
+        if one is not None and (one.steps & (one.steps - 1) or Format.of(one.element).kind == "table"):
+            raise KernelError(
+                f"kernel {kernel.name}: scaling {one.name} has steps {one.steps} of {one.element}; a scaled product is "
+                "judged for powers of two, and no table"
+            )
     return a, b
 
 

@@ -166,6 +166,9 @@ def test_kernel_without_a_scaling_or_with_an_unknown_one_is_refused() -> None:
     unknown = Kernel("zoo/one", "scaled_gemm", lambda: None, formats, scaling={"a": "i8_row", "b": "i9_row"})
     with pytest.raises(KernelError, match="there is no scaling 'i9_row'"):
         _ = unknown.format_sets
+    for name in ("i8_row_bitsandbytes", "nf4"):
+        with pytest.raises(KernelError, match="is judged for powers of two, and no table"):
+            _ = replace(unknown, scaling=name).format_sets
     plain = Kernel("zoo/one", "scaled_gemm", lambda: None, formats, scaling={"a": None})
     with pytest.raises(KernelError, match="neither a nor b has a scaling"):
         _ = plain.format_sets
