@@ -26,6 +26,8 @@ PROVIDERS = (
     "jax",
     "onnxruntime",
     "torchao",
+    "bitsandbytes",
+    "gguf",
     "transformers",
     "vllm",
     "sglang",
