@@ -8,6 +8,7 @@ import pytest
 from quantize_parts import Array, Step, kernel
 
 from lastbit.contract import Contract
+from lastbit.suites import dequantize
 from lastbit.verdict import Outcome
 from lastbit.verify import verify
 
@@ -44,3 +45,24 @@ def test_correct_kernel_is_not_flagged(name: str, run: Step, scaling: Any, out: 
         report = verify(kernel(name, quiet(run), scaling, out, contract, "dequantize"), tier="smoke", seed=seed)
         assert [finding for finding in report.findings if finding.outcome.failed] == []
         assert report.passed
+
+
+def fails_without_rows(codes: Array, scale: Array) -> Array:
+    return zoo.mxfp8(codes if codes.size else codes[0], scale)
+
+
+def test_every_check_can_fail() -> None:
+    """A wrong exponent fails on all codes; rounding and zero points have faults of their own."""
+    known = {row[0]: row for row in zoo.FAULTS}
+    faults = [
+        (known["F080-bias-off-by-one"], "standard"),
+        (known["F080-code-255-infinite"], "smoke"),
+        (known["double-rounding"], "smoke"),
+        (known["F086-sign"], "smoke"),
+        (("no-rows", fails_without_rows, "mxfp8_e4m3", "f32", None), "smoke"),
+    ]
+    failing = set()
+    for row, tier in faults:
+        report = verify(kernel(row[0], quiet(row[1]), *row[2:5], "dequantize"), tier=tier, seed=0)
+        failing |= {finding.check for finding in report.findings if finding.outcome.failed}
+    assert failing == {check.name for check in dequantize.CHECKS}
