@@ -10,7 +10,7 @@ from lastbit.references.data import Operand
 from lastbit.references.dequantize import truth
 from lastbit.references.formats import Format
 from lastbit.references.groups import spread
-from lastbit.references.quantize import Quantized, quantize
+from lastbit.references.quantize import quantize
 from lastbit.references.scaling import Scaling
 from lastbit.suites.comparison import with_note
 from lastbit.suites.quantize_trial import has_data, inputs, judge, of_values, quantized, scaling
@@ -102,23 +102,16 @@ def _alike(trial: Trial, given: Given, others: list[tuple[str, NDArray[np.float6
 
 
 def _promised(chosen: Scaling, one: Operand, other: Operand) -> NDArray[np.bool_]:
-    """Where both have one code, and the same.
-
-    Undeclared arithmetic may differ from the exact one anywhere near a tie, so there only groups count that are the
-    same under the rounded arithmetics too.
-    """
-    same = np.ones(one.codes.shape, bool)
+    """Where both have one code, and the same: under every arithmetic, of a scaling that declares none."""
     ways = (chosen.arithmetic,) if chosen.arithmetic is not None else ("exact", "divide", "reciprocal")
-    for arithmetic in ways:
-        declared = replace(chosen, arithmetic=arithmetic)
-        pair: list[Quantized] = [quantize(operand.values, declared, operand.format) for operand in (one, other)]
-        same &= pair[0].codes == pair[1].codes
-        same &= np.isfinite(Format.of(chosen.element).decode(pair[0].codes))
-        for quantized_pair in pair:
-            if quantized_pair.unspecified is not None:
-                same &= ~quantized_pair.unspecified
-    if chosen.arithmetic is None:
-        first = quantize(one.values, replace(chosen, arithmetic="exact"), one.format).codes
-        for arithmetic in ways[1:]:
-            same &= quantize(one.values, replace(chosen, arithmetic=arithmetic), one.format).codes == first
+    every = [
+        quantize(operand.values, replace(chosen, arithmetic=way), operand.format)
+        for operand in (one, other)
+        for way in ways
+    ]
+    same: NDArray[np.bool_] = np.isfinite(Format.of(chosen.element).decode(every[0].codes))
+    for found in every:
+        same &= found.codes == every[0].codes
+        if found.unspecified is not None:
+            same &= ~found.unspecified
     return same

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from lastbit.contract import Contract
@@ -129,8 +130,6 @@ def stored(scaling: "Scaling", shape: tuple[int, ...]) -> tuple[tuple[str, tuple
     Codes of a packing are shorter along the last axis; a swizzled scale is one row of bytes, the scales of all leading
     axes taken as rows.
     """
-    from math import prod
-
     found = []
     for name, fmt in parts(scaling).items():
         if name == "codes":
