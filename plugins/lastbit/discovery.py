@@ -55,7 +55,7 @@ ROOMS = {
         "numpy_scaled",
     ),
     "triton": ("triton", "triton_softmax", "triton_attention", "triton_paged", "triton_casts", "triton_scaled"),
-    "torchao": ("torchao_casts", "torchao_scaled"),
+    "torchao": ("torchao_casts", "torchao_scaled", "torchao_quantize"),
     "simulated": ("simulated", "simulated_quantize", "simulated_casts", "simulated_scaled"),
 }
 
