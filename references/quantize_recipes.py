@@ -75,7 +75,7 @@ def boundaries(draw: QuantizeDraw) -> Array:
             corners = [*(middles * part).tolist(), part]
     size = np.ldexp(draw.rng.choice(corners, draw.count), draw.rng.integers(-4, 5, draw.count))
     size = draw.x.round(size)
-    size = stepped(draw.x, size, np.arange(draw.count) % 3 - 1.0)
+    size = stepped(draw.x, size, np.arange(draw.count, dtype=np.float64) % 3 - 1)
     x = draw.rng.uniform(-1.0, 1.0, draw.shape) * size[draw.group]
     x.reshape(-1)[draw.places()] = size * draw.signs((draw.count,))
     if scaling.global_scale is not None:

@@ -126,7 +126,7 @@ def _axis_name(chosen: Scaling) -> str:
 def _group(trial: Trial, name: str) -> int:
     """Numbers in a group along an axis; whole groups suit kernels without "tails"."""
     unit = whole(trial, name)
-    return unit if unit > 4 else lcm(GROUP, unit)
+    return unit if unit > max(UNIT.values()) else lcm(GROUP, unit)  # codes that share a byte are no group
 
 
 @lru_cache(maxsize=KEPT)
