@@ -79,7 +79,7 @@ def boundaries(draw: QuantizeDraw) -> Array:
     x = draw.rng.uniform(-1.0, 1.0, draw.shape) * size[draw.group]
     x.reshape(-1)[draw.places()] = size * draw.signs((draw.count,))
     if scaling.global_scale is not None:
-        x.reshape(-1)[draw.places()[0]] = scaling.global_largest / largest * 2.0**5
+        x.reshape(-1)[draw.places()[0]] = scaling.global_largest * 2.0**-5  # above all others; the global scale is 2^-5
     return _within(draw, x)
 
 

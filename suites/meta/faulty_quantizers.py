@@ -384,6 +384,14 @@ FAULTS: tuple[tuple[str, Step, Any, str, Contract | None, set[str]], ...] = (
     ("F080-bias-off-by-one", but(MXFP8, rule=shifted(power(8), 1)), "mxfp8_e4m3", "f32", None, {"exact"}),
     ("F081-global-scale-missing", lambda x: _without_global(x), "nvfp4", "f32", None, {"exact"}),
     ("F081-448-for-2688", lambda x: nvfp4(x, most=448.0), "nvfp4", "f32", None, {"exact"}),
+    (
+        "F081-block-scale-half-away",
+        lambda x: nvfp4(x, scale_of=_half_away),
+        "nvfp4",
+        "bf16",
+        None,
+        {"scale_rule"},
+    ),
     ("F081-block-scale-up", lambda x: nvfp4(x, scale_of=_rounded_up), "nvfp4", "f32", None, {"scale_rule", "exact"}),
     ("F082-code-table", but(MXFP4, code=permuted), "mxfp4", "f32", None, {"exact", "levels"}),
     ("F082-nibbles-swapped", but(MXFP4, pack=high_first), "mxfp4", "f32", None, {"exact"}),
@@ -470,3 +478,12 @@ def _rounded_up(raw: Array) -> Array:
     near = np.clip(raw, F32(2**-6), F32(448)).astype(E4M3)
     bits = parts.codes_of(near)
     return np.where((f32(near) < raw) & (bits < 0x7E), bits + 1, bits).astype(np.uint8).view(E4M3)
+
+
+def _half_away(raw: Array) -> Array:
+    """e4m3 with ties away from zero."""
+    near = np.clip(raw, F32(2**-6), F32(448)).astype(E4M3)
+    bits = parts.codes_of(near)
+    above = (bits + 1).astype(np.uint8).view(E4M3)
+    tie = (bits < 0x7E) & (raw.astype(np.float64) == (np.float64(near) + np.float64(above)) / 2)
+    return np.where(tie, bits + 1, bits).astype(np.uint8).view(E4M3)

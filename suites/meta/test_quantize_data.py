@@ -97,6 +97,19 @@ def test_arithmetics_disagree_about_disputed_numbers(name: str, fmt: str) -> Non
     assert max(float((codes[0] != other).mean()) for other in codes[1:]) > 0.2
 
 
+@pytest.mark.parametrize("name", ["nvfp4_divide", "nvfp4_single", "nvfp4_round_up"])
+def test_boundaries_hold_ties_of_the_scale_format(name: str) -> None:
+    """amax / 6 / global half way between two scales, exactly, in some groups."""
+    scaling = replace(Scaling.of(name), smallest_scale=None)
+    x = operands("boundaries", {"x": "bf16"}, scaling, {"m": 37, "n": 96}, 0)["x"].values
+    stored = Format.of("e4m3fn")
+    top = scales(x, scaling, "bf16").global_scale
+    whole = 1.0 if top is None else float(Format.of("f32").decode(top))
+    raw = np.abs(x.reshape(-1, 16)).max(axis=-1) / 6 / whole
+    low, high = (stored.round(raw, rounding=way, overflow="saturate") for way in ("down", "up"))
+    assert ((raw == (low + high) / 2) & (low < high)).sum() >= 5
+
+
 def test_largest_numbers_are_everywhere_in_their_groups() -> None:
     x = draw("amaxes", "mxfp4", "f32")[1]
     groups = x.reshape(17, 3, 32)
