@@ -89,7 +89,8 @@ def judge(trial: Trial, given: Given, got: Obtained) -> Verdict:
     found, strange = quantized(trial, given, got)
     if found is None:
         return Verdict(Outcome.WRONG_STRUCTURE, strange, notes=got.notes)
-    verdict, hole = judge_quantized(x.values, x.format, chosen, found, known_scales(chosen, given.operands))
+    known, flush = known_scales(chosen, given.operands), trial.contract.subnormals == "flush"
+    verdict, hole = judge_quantized(x.values, x.format, chosen, found, known, flush=flush)
     judged = unless_vacuous(noted(trial, verdict, got), hole)
     return replace(judged, notes={**judged.notes, "scaling": chosen.name})
 

@@ -1,5 +1,6 @@
 """Judging a dequantizer: one rounding of the exact value, the promised order of roundings, or its derived bound."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from lastbit.judge import judge, judge_exact
 from lastbit.references.accumulators import Accumulator
 from lastbit.references.dequantize import dequantize, truth
 from lastbit.references.formats import Format
+from lastbit.references.groups import spread
 from lastbit.references.quantize import Quantized
 from lastbit.references.scaling import Scaling
 from lastbit.references.truth import Truth
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 #: The order of roundings that is promised where the contract names none.
 ORDER = "once"
+#: Of f32, in which scales are multiplied.
+SMALLEST_NORMAL = 2.0**-126
 
 
 def judge_dequantized(
@@ -33,6 +37,8 @@ def judge_dequantized(
     the contract's accumulator, then once more to `out`; one result is right. "fused_zero": the bound of `budget`.
     """
     order = contract.scale_arithmetic or ORDER
+    if contract.subnormals == "flush":
+        quantized = _as_flushed(codes, out, quantized, scaling)
     exact = truth(quantized, scaling)
     if order == "once":
         return judge_exact(codes, out, exact, contract)
@@ -42,6 +48,16 @@ def judge_dequantized(
     values = dequantize(quantized, scaling, out, order=order, compute=compute, overflow=contract.overflow)
     none = np.zeros(values.shape)
     return judge_exact(codes, out, Truth(values, none, none, exact.weight, f"{order} in {compute}"), contract)
+
+
+def _as_flushed(codes: NDArray[Any], out: str, quantized: Quantized, scaling: Scaling) -> Quantized:
+    """The tensor with elements of zero where the scale is subnormal in f32 and the result is zero."""
+    if scaling.scale_format is None or quantized.scale is None or scaling.zero_point is not None:
+        return quantized
+    scale = spread(Format.of(scaling.scale_format).decode(quantized.scale), scaling, quantized.codes.shape)
+    gone = (np.abs(scale) < SMALLEST_NORMAL) & (Format.of(out).decode(codes) == 0)
+    zero = Format.of(scaling.element).encode(np.array(scaling.fixed_zero))
+    return replace(quantized, codes=np.where(gone, zero, quantized.codes))
 
 
 def budget(contract: "Contract", out: str, quantized: Quantized, scaling: Scaling, exact: Truth) -> Budget:

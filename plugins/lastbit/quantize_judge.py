@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from lastbit.failure_text import place, share
 from lastbit.references.formats import Format
-from lastbit.references.groups import spread
+from lastbit.references.groups import reduced, spread
 from lastbit.references.quantize import Quantized, Scales, given, quantize_with, scales
 from lastbit.references.quantize_allowed import Allowed, allowed_codes, allowed_scales, allowed_zero_points
 from lastbit.references.scaling import Scaling
@@ -20,6 +20,8 @@ Codes = NDArray[Any]
 
 #: Roundings between the tensor's amax and its scale, for arithmetic that is not declared: a reciprocal and a product.
 GLOBAL_ROUNDINGS = 2
+#: Below this a number of f32 may be flushed, or what is left of it after two roundings: four times the smallest normal.
+FLUSHED = 4 * 2.0**-126
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +79,16 @@ def right_parts(x: Array, fmt: str, scaling: Scaling, got: Quantized, scale: Sca
 
 
 def judge_quantized(
-    x: Array, fmt: str, scaling: Scaling, got: Quantized, scale: Scales | None = None
+    x: Array, fmt: str, scaling: Scaling, got: Quantized, scale: Scales | None = None, *, flush: bool = False
 ) -> tuple[Verdict, str]:
     """Whether every code of every part is one that the scaling allows: none may be wrong; and what that leaves open.
 
-    The text is "" unless the scaling leaves open what every single code is.
+    The text is "" unless the scaling leaves open what every single code is. `flush`: subnormal numbers of f32 may be
+    taken for zeros on the way, so that what depends on one is free.
     """
     rights = right_parts(x, fmt, scaling, got, scale)
+    if flush:
+        rights = _loosened(rights, x, scaling)
     formula = f"exact [{scaling.name}: {_declared(scaling)}]"
     notes = {}
     if scaling.arithmetic is None:
@@ -100,6 +105,19 @@ def judge_quantized(
     hole = f"{scaling.name} leaves open what the codes of these numbers are" if x.size else ""
     hole = "" if any(not right.free.all() for right in rights) else hole
     return Verdict(Outcome.PASS, "", 0.0, 0.0, "", formula, "exact", stats, notes=notes), hole
+
+
+def _loosened(rights: list[Right], x: Array, scaling: Scaling) -> list[Right]:
+    """The same, free where a number, a scale or its reciprocal is subnormal in f32."""
+    size = np.abs(x)
+    least, largest = FLUSHED * max(abs(scaling.largest), 1.0), abs(scaling.largest) / FLUSHED
+    amax = reduced(size, scaling, np.max)
+    strange = (amax > 0) & ((amax < least) | (amax > largest))
+    free = {
+        "codes": spread(strange, scaling, x.shape) | ((x != 0) & (size < FLUSHED)),
+        "global_scale": np.asarray(size.max(initial=0.0) < FLUSHED * scaling.global_largest),
+    }
+    return [replace(right, free=right.free | free.get(right.name, strange)) for right in rights]
 
 
 def _undeclared(x: Array, fmt: str, scaling: Scaling, got: Quantized, scale: Scales | None) -> list[Right]:

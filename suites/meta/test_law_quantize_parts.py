@@ -191,3 +191,28 @@ def test_functions_are_verified_with_a_scaling() -> None:
     )
     assert report.passed
     assert {record.formats for record in report.records} == {"x:f32 out:i8"}
+
+
+def flushed(x: parts.Array) -> parts.Array:
+    """Subnormal f32 numbers taken for zeros, as GPU code often does."""
+    return np.where(np.abs(x) < 2.0**-126, 0, x).astype(x.dtype)
+
+
+@pytest.mark.parametrize(("subnormals", "passes"), [("flush", True), ("keep", False)])
+def test_subnormal_numbers_may_be_flushed_where_that_is_declared(subnormals: str, passes: bool) -> None:
+    def quantizes(x: parts.Array) -> parts.Array:
+        codes, scale = parts.but(parts.I8_ROW, amax=lambda groups: flushed(parts.largest(flushed(groups))))(flushed(x))
+        return codes, np.where(scale < 2.0**-126, 1, scale).astype(np.float32)
+
+    def worth(codes: parts.Array, scale: parts.Array) -> parts.Array:
+        return flushed(parts.f32(codes) * flushed(scale))
+
+    for op, run, name in (("quantize", quantizes, "f32"), ("dequantize", worth, "f32")):
+        one = parts.kernel("flushes", run, "i8_row", name, Contract(subnormals=subnormals), op)
+        report = verify(one, tier="smoke")
+        assert report.passed is passes, [finding.reason for finding in report.findings if finding.outcome.failed][:2]
+    if passes:
+        wrong = parts.kernel(
+            "wrong", parts.but(parts.I8_ROW, rule=parts.over(126)), "i8_row", "f32", Contract(subnormals="flush")
+        )
+        assert not verify(wrong, tier="smoke").passed
