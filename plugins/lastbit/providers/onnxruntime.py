@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 from lastbit.kernel import Kernel
-from lastbit.providers import onnxruntime_casts, onnxruntime_scaled
+from lastbit.providers import onnxruntime_casts, onnxruntime_quantize, onnxruntime_scaled
 
 #: Names of the formats among onnx.TensorProto's types.
 TYPES = {
@@ -21,6 +21,8 @@ TYPES = {
     "i8": "INT8",
     "u8": "UINT8",
     "i32": "INT32",
+    "i4": "INT4",
+    "u4": "UINT4",
 }
 OPSET, IR_VERSION = 25, 11
 
@@ -33,7 +35,7 @@ def kernels() -> tuple[Kernel, ...]:
     import onnx  # noqa: F401
     import onnxruntime  # noqa: F401
 
-    return onnxruntime_casts.kernels() + onnxruntime_scaled.kernels()
+    return onnxruntime_casts.kernels() + onnxruntime_scaled.kernels() + onnxruntime_quantize.kernels()
 
 
 def run_node(op: str, x: Any, source: str, out: str, attributes: Mapping[str, Any]) -> Any:
