@@ -133,6 +133,8 @@ class Scaling:
                 f"scaling {self.name}: {self.steps} steps with arithmetic {self.arithmetic!r}: only a reciprocal has "
                 "steps that are no power of two"
             )
+        if self.arithmetic == "fused" and not self.zero_before_rounding:
+            raise ScalingError(f"scaling {self.name}: 'fused' adds the zero point; expected zero_before_rounding")
         if self.granularity == "group" and self.group < 1:
             raise ScalingError(f"scaling {self.name}: group is {self.group}, expected a size of at least 1")
         if self.granularity == "block" and min(self.block) < 1:

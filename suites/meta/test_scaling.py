@@ -57,6 +57,7 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
         {"granularity": "block", "block": (0, 4)},
         {"steps": 127},
         {"steps": 64, "global_scale": "f32"},
+        {"arithmetic": "fused"},
     ],
 )
 def test_a_field_that_makes_no_sense_is_refused(change: dict[str, object]) -> None:
