@@ -211,7 +211,7 @@ def test_torch_adds_the_zero_point_before_rounding_and_fake_quantize_after(step:
     scaling = Scaling.of("i8_affine_torch")
     known = given(scaling, Format.of("f32").encode(np.float64(np.float32(step))), element.encode(np.array(float(zero))))
     before = quantize_with(x, known, scaling)
-    after = quantize_with(x, known, replace(scaling, zero_before_rounding=False))
+    after = quantize_with(x, known, replace(scaling, zero_before_rounding=False, arithmetic="reciprocal"))
     obtained = torch.quantize_per_tensor(tensor, step, zero, torch.qint8).int_repr().view(torch.uint8).numpy()
     assert np.array_equal(obtained, before.codes)
     fake = torch.fake_quantize_per_tensor_affine(tensor, step, zero, -128, 127).double().numpy()
