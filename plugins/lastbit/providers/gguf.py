@@ -1,16 +1,18 @@
 """gguf's quantizers in NumPy: blocks of bytes that hold a scale and codes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache, partial
+from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from lastbit.contract import Contract
 from lastbit.kernel import Kernel
+from lastbit.providers.quantizers import Family, dequantizer, quantizer, settled
 
 if TYPE_CHECKING:
     from lastbit.references.scaling import Scaling
 
-SOURCE = "github.com/ggml-org/llama.cpp/blob/master/gguf-py/gguf/quants.py"
+SOURCE = "gguf 0.19, gguf/quants.py (github.com/ggml-org/llama.cpp, gguf-py)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,29 +35,26 @@ def kernels() -> tuple[Kernel, ...]:
 
     Raises ImportError when it is not installed.
     """
-    from gguf import GGMLQuantizationType
-
-    return tuple(
-        _kernel(op, kind, block)
-        for kind, block in _blocks().items()
-        if hasattr(GGMLQuantizationType, kind)
-        for op, offered in (("quantize", block.quantizes), ("dequantize", block.dequantizes))
-        if offered
-    )
+    return _settled()[0]
 
 
 def absent() -> dict[str, str]:
-    """Types that the installed gguf does not have, by the kernel's name.
+    """The types that the installed gguf does not have, by their kernels' names.
 
-    Raises ImportError when gguf is not installed.
+    Raises ImportError when it is not installed.
     """
-    import gguf
+    return _settled()[1]
 
-    return {
-        f"gguf/*-{kind}": f"gguf has no GGMLQuantizationType.{kind}"
-        for kind in _blocks()
-        if not hasattr(gguf.GGMLQuantizationType, kind)
-    }
+
+@cache
+def _settled() -> tuple[tuple[Kernel, ...], dict[str, str]]:
+    import gguf  # noqa: F401
+
+    families = (
+        Family(f"gguf/*-{kind}", "gguf.quants", (kind, "quantize", "dequantize"), partial(_kernels, kind, block))
+        for kind, block in _blocks().items()
+    )
+    return settled(families, f"gguf {metadata.version('gguf')}")
 
 
 def _blocks() -> dict[str, Block]:
@@ -99,19 +98,13 @@ def _blocks() -> dict[str, Block]:
     }
 
 
-def _kernel(op: str, kind: str, block: Block) -> Kernel:
-    return Kernel(
-        name=f"gguf/{op}-{kind}",
-        op=op,
-        run=_quantizer(kind, block) if op == "quantize" else _dequantizer(kind, block),
-        formats={"x" if op == "quantize" else "out": "f32"},
-        contract=Contract(source=f"{SOURCE}, class {kind}"),
-        framework="numpy",
-        devices=("cpu",),
-        features=frozenset({"batch"}),
-        scaling=block.scaling,
-        tile={"n": block.whole} if block.whole else {},
-    )
+def _kernels(kind: str, block: Block) -> Iterator[Kernel]:
+    source = f"{SOURCE}, class {kind}"
+    more: dict[str, Any] = {"framework": "numpy", "tile": {"n": block.whole} if block.whole else {}}
+    if block.quantizes:
+        yield quantizer(f"gguf/quantize-{kind}", _quantizer(kind, block), block.scaling, ("f32",), source, **more)
+    if block.dequantizes:
+        yield dequantizer(f"gguf/dequantize-{kind}", _dequantizer(kind, block), block.scaling, "f32", source, **more)
 
 
 def _quantizer(kind: str, block: Block) -> Callable[..., Any]:
