@@ -45,7 +45,7 @@ def _given() -> Iterator[Kernel]:
                 more: dict[str, Any] = {"features": tails if granularity == "row" else tails | WHOLE}
                 more["tier"] = "smoke" if wide == "f32" or granularity == "group" else "standard"
                 more["framework"] = "numpy"
-                name = f"{scaling.name}-{wide}"
+                name = f"{element}-{granularity}-{wide}"
                 yield quantizer(f"onnxruntime/quantize-{name}", _quantize(scaling), scaling, (wide,), QUANTIZE, **more)
                 run = _dequantize(scaling)
                 yield dequantizer(f"onnxruntime/dequantize-{name}", run, scaling, wide, DEQUANTIZE, **more)
@@ -70,7 +70,7 @@ def _scaling(element: str, granularity: str, wide: str) -> "Scaling":
     packed = element in ("i4", "u4")
     return replace(
         Scaling.of("u8_affine_onnx"),
-        name=f"{element}_{granularity}_onnx",
+        name=f"{element}_{granularity}_onnx_{wide}",
         element=element,
         zero_point=element if element in INTEGERS else None,
         rule="given",

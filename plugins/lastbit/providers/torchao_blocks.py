@@ -39,14 +39,16 @@ def mx() -> Iterator[Kernel]:
     for base, element in ELEMENTS.items():
         for rule in RULES:
             name = f"{base}_{rule}"
-            scaling = replace(Scaling.of(name), smallest_divisor=None)
+            scaling = replace(Scaling.of(name), name=f"{name}_stored", smallest_divisor=None)
             tier = "smoke" if name in SMOKE else "standard"
             yield quantizer(f"torchao/quantize-{name}", _to_mx(element, rule), scaling, WIDE, quantize, tier=tier)
-        plain = replace(Scaling.of(f"{base}_floor"), name=base)
+        plain = replace(Scaling.of(f"{base}_floor"), name=f"{base}_torchao")
         for out in WIDE:
             run = _of_mx(element, DTYPES[out])
             yield dequantizer(f"torchao/dequantize-{base}-{out}", run, plain, out, dequantize)
-    swizzled = replace(Scaling.of("mxfp8_e4m3_floor"), smallest_divisor=None, scale_layout=SWIZZLED)
+    swizzled = replace(
+        Scaling.of("mxfp8_e4m3_floor"), name="mxfp8_e4m3_swizzled", smallest_divisor=None, scale_layout=SWIZZLED
+    )
     run = _to_mx(ELEMENTS["mxfp8_e4m3"], "floor", swizzled=True)
     yield quantizer("torchao/quantize-mxfp8_e4m3-swizzled", run, swizzled, ("bf16",), quantize, features=FLAT)
 
@@ -59,8 +61,8 @@ def nvfp4() -> Iterator[Kernel]:
     dequantize = f"{NVFP4_SOURCE}, NVFP4Tensor.dequantize: the product of the scales in f32"
     single = Scaling.of("nvfp4_single")
     # A tensor of zeros has blocks of zeros, whose scale is the same with and without a global one.
-    double = replace(Scaling.of("nvfp4"), zero_scale=2.0**-6)
-    swizzled = replace(double, scale_layout=SWIZZLED)
+    double = replace(Scaling.of("nvfp4"), name="nvfp4_zeros", zero_scale=2.0**-6)
+    swizzled = replace(double, name="nvfp4_swizzled", scale_layout=SWIZZLED)
     yield quantizer("torchao/quantize-nvfp4", _to_nvfp4(top=True), double, WIDE, quantize)
     yield quantizer("torchao/quantize-nvfp4_single", _to_nvfp4(top=False), single, WIDE, quantize)
     run = _to_nvfp4(top=True, swizzled=True)

@@ -39,7 +39,9 @@ def integers() -> Iterator[Kernel]:
     quantize = f"{PRIMITIVES}, choose_qparams_affine, quantize_affine"
     for name in INTEGERS:
         # Codes of 4 bits are bytes here; they are packed for a matrix product only.
-        scaling = replace(Scaling.of(name), packing="none")
+        scaling = Scaling.of(name)
+        if scaling.packing != "none":
+            scaling = replace(scaling, name=f"{name}_unpacked", packing="none")
         more: dict[str, Any] = {"features": WHOLE if scaling.granularity == "group" else TAILS}
         more["tier"] = "smoke" if name in SMOKE else "standard"
         yield quantizer(f"torchao/quantize-{name}", _to_affine(scaling), scaling, DTYPES, quantize, **more)
@@ -55,7 +57,7 @@ def float8() -> Iterator[Kernel]:
 
     for name in ("fp8_tensor_torchao", "fp8_row_torchao"):
         # Numbers close to the original: those of a row of zeros are zeros.
-        scaling = replace(Scaling.of(name), zero_codes=True)
+        scaling = replace(Scaling.of(name), name=f"{name}_zeros", zero_codes=True)
         source = f"{PRIMITIVES}, _choose_scale_float8, _quantize_affine_float8"
         yield quantizer(f"torchao/quantize-{name}", _to_float8(scaling), scaling, DTYPES, source, features=TAILS)
         for out, dtype in DTYPES.items():
