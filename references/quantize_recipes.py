@@ -63,19 +63,19 @@ def one_sided(draw: QuantizeDraw) -> Array:
 
 def boundaries(draw: QuantizeDraw) -> Array:
     """Amaxes at and beside the numbers where a rule for the scale, or its rounding, changes its answer."""
-    scaling = draw.scaling
-    largest = abs(scaling.largest)
-    part = largest / 2.0 ** np.floor(np.log2(largest))
-    bits = Format.of(scaling.element).precision
+    scaling, largest = draw.scaling, abs(draw.scaling.largest)
+    part, bits = largest / 2.0 ** np.floor(np.log2(largest)), Format.of(scaling.element).precision
     corners = [1.0, 1.25, 1.5, 1.75, 1.9375, part, 2 - 2.0**-bits, 2 - 2.0 ** -(bits + 1), 2 - 2.0 ** -(bits + 2)]
     if scaling.rule not in POWERS:
         stored = Format.of(scaling.scale_format or "f32")
         if stored.bits <= 16:
             middles = 1 + (2 * draw.rng.integers(0, 2 ** (stored.precision - 1), 8) + 1) * 2.0**-stored.precision
             corners = [*(middles * part).tolist(), part]
-    size = np.ldexp(draw.rng.choice(corners, draw.count), draw.rng.integers(-4, 5, draw.count))
-    size = draw.x.round(size)
-    size = stepped(draw.x, size, np.arange(draw.count, dtype=np.float64) % 3 - 1)
+    # Each corner and both sides of it in turn; exponents of two digits, for a logarithm is exact near 0.
+    turn = np.arange(draw.count) + int(draw.rng.integers(0, 3 * len(corners)))
+    reach = min(24, draw.x.emax // 2, Format.of(scaling.scale_format or "f32").emax // 2)
+    size = np.ldexp(np.take(corners, turn // 3 % len(corners)), draw.rng.integers(-reach, reach + 1, draw.count))
+    size = stepped(draw.x, draw.x.round(size), turn % 3 - 1.0)
     x = draw.rng.uniform(-1.0, 1.0, draw.shape) * size[draw.group]
     x.reshape(-1)[draw.places()] = size * draw.signs((draw.count,))
     if scaling.global_scale is not None:
