@@ -1,13 +1,16 @@
 """bitsandbytes on the CPU: NF4 blocks, int8 rows, and the integer product."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from typing import Any
 
 from lastbit.contract import Contract
+from lastbit.errors import LastbitError
 from lastbit.kernel import Kernel
 from lastbit.providers.quantizers import Family, dequantizer, quantizer, settled
+from lastbit.providers.triton import ready
 
 #: Sizes of blocks, and the tier from which on each is judged: 64 is the default.
 BLOCKS = {64: "smoke", 128: "standard", 256: "standard"}
@@ -35,6 +38,9 @@ def absent() -> dict[str, str]:
 
 @cache
 def _settled() -> tuple[tuple[Kernel, ...], dict[str, str]]:
+    with suppress(ImportError, LastbitError):
+        # bitsandbytes imports Triton, which has to be told before that whether to interpret.
+        ready()
     import bitsandbytes
 
     module = "bitsandbytes.functional"
