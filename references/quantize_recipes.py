@@ -75,7 +75,7 @@ def boundaries(draw: QuantizeDraw) -> Array:
     turn = np.arange(draw.count) + int(draw.rng.integers(0, 3 * len(corners)))
     reach = min(24, draw.x.emax // 2, Format.of(scaling.scale_format or "f32").emax // 2)
     size = np.ldexp(np.take(corners, turn // 3 % len(corners)), draw.rng.integers(-reach, reach + 1, draw.count))
-    size = stepped(draw.x, draw.x.round(size), turn % 3 - 1.0)
+    size = stepped(draw.x, draw.x.round(size), (turn % 3 - 1).astype(np.float64))
     x = draw.rng.uniform(-1.0, 1.0, draw.shape) * size[draw.group]
     x.reshape(-1)[draw.places()] = size * draw.signs((draw.count,))
     if scaling.global_scale is not None:

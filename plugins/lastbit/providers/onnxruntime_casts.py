@@ -5,6 +5,7 @@ from typing import Any
 
 from lastbit.contract import Contract
 from lastbit.kernel import Kernel
+from lastbit.providers.onnxruntime_node import TYPES, Node, run_node, type_of
 
 WIDE = ("f64", "f32", "f16", "bf16")
 FP8 = ("e4m3fn", "e4m3fnuz", "e5m2", "e5m2fnuz")
@@ -54,9 +55,9 @@ def _kernel(
 def _cast(out: str, attributes: dict[str, Any]) -> Callable[..., Any]:
     def run(x: Any) -> Any:
         from lastbit.numpy_arrays import dtype
-        from lastbit.providers.onnxruntime import TYPES, run_node, type_of
 
         source = next(fmt for fmt in TYPES if dtype(fmt) == x.dtype)
-        return run_node("Cast", x, source, out, {"to": type_of(out), **attributes})
+        node = Node("Cast", (("x", source),), (("y", out),), (("to", type_of(out)), *attributes.items()))
+        return run_node(node, {"x": x}, (x.shape,))[0]
 
     return run

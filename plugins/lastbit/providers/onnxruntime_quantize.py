@@ -1,11 +1,11 @@
 """ONNX Runtime's QuantizeLinear, DequantizeLinear and DynamicQuantizeLinear on the CPU."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import cache
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lastbit.kernel import Kernel
+from lastbit.providers.onnxruntime_node import Node, run_node
 from lastbit.providers.quantizers import TAILS, WHOLE, dequantizer, quantizer
 
 if TYPE_CHECKING:
@@ -18,16 +18,6 @@ DYNAMIC = OPERATORS.format("DynamicQuantizeLinear")
 #: Elements with a zero point, and those of floating point, whose zero point is 0.
 INTEGERS, FLOATS = ("i8", "u8", "i4", "u4"), ("e4m3fn", "e5m2", "e4m3fnuz", "e5m2fnuz")
 GROUP = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A node: operator, formats of its inputs and outputs by name in order, attributes."""
-
-    op: str
-    inputs: tuple[tuple[str, str], ...]
-    outputs: tuple[tuple[str, str], ...]
-    attributes: tuple[tuple[str, int], ...] = ()
 
 
 def kernels() -> tuple[Kernel, ...]:
@@ -57,7 +47,7 @@ def _dynamic() -> Iterator[Kernel]:
     node = Node("DynamicQuantizeLinear", (("x", "f32"),), (("y", "u8"), ("scale", "f32"), ("zero", "u8")))
 
     def run(x: Any) -> Any:
-        return _run(node, {"x": x}, (x.shape, (), ()))
+        return run_node(node, {"x": x}, (x.shape, (), ()))
 
     scaling = Scaling.of("u8_affine_onnx")
     name = "onnxruntime/quantize-dynamic"
@@ -95,7 +85,7 @@ def _quantize(scaling: "Scaling") -> Callable[..., Any]:
             raise ValueError(f"rows of {x.shape[-1]} numbers fill no whole bytes: the next row's codes are beside them")
         known = _known(scaling, scale, zero)
         shape = x.shape if scaling.packing == "none" else (*x.shape[:-1], x.shape[-1] // 2)
-        return _run(node, {"x": x, **known}, (shape,), {"y": x.shape})[0]
+        return run_node(node, {"x": x, **known}, (shape,), {"y": x.shape})[0]
 
     return run
 
@@ -108,7 +98,7 @@ def _dequantize(scaling: "Scaling") -> Callable[..., Any]:
     def run(codes: Any, scale: Any, zero: Any = None) -> Any:
         shape = codes.shape if scaling.packing == "none" else (*codes.shape[:-1], codes.shape[-1] * 2)
         known = _known(scaling, scale, zero)
-        return _run(node, {"x": codes, **known}, (shape,), {"x": shape})[0]
+        return run_node(node, {"x": codes, **known}, (shape,), {"x": shape})[0]
 
     return run
 
@@ -130,55 +120,3 @@ def _known(scaling: "Scaling", scale: Any, zero: Any) -> dict[str, Any]:
     if scaling.granularity == "row":
         return {"scale": scale.reshape(-1), "zero": zero.reshape(-1)}
     return {"scale": scale, "zero": zero}
-
-
-def _run(
-    node: Node,
-    arrays: Mapping[str, Any],
-    shapes: tuple[tuple[int, ...], ...],
-    declared: Mapping[str, tuple[int, ...]] | None = None,
-) -> tuple[Any, ...]:
-    """The results of a model of one node, of these shapes; `declared` are those of packed tensors, in numbers."""
-    import numpy as np
-
-    from lastbit.numpy_arrays import dtype
-    from lastbit.providers.onnxruntime import type_of
-    from lastbit.references.packing import pack
-
-    session, declared = _session(node), declared or {}
-    binding = session.io_binding()
-    kept = []
-    for name, fmt in node.inputs:
-        array = np.array(arrays[name], order="C")
-        shape = declared.get(name, array.shape)
-        if fmt in ("i4", "u4") and name not in declared:
-            array = pack(array.reshape(-1).view(np.uint8) & 15, "nibbles_low_first")
-        kept.append(array)
-        binding.bind_input(name, "cpu", 0, type_of(fmt), shape, array.ctypes.data)
-    results = []
-    for (name, fmt), shape in zip(node.outputs, shapes, strict=True):
-        made = np.empty(shape, np.uint8 if fmt in ("i4", "u4") else dtype(fmt))
-        results.append(made)
-        binding.bind_output(name, "cpu", 0, type_of(fmt), declared.get(name, shape), made.ctypes.data)
-    session.run_with_iobinding(binding)
-    return tuple(results)
-
-
-@cache
-def _session(node: Node) -> Any:
-    import onnxruntime
-    from onnx import helper
-
-    from lastbit.providers.onnxruntime import IR_VERSION, OPSET, type_of
-
-    def infos(values: tuple[tuple[str, str], ...]) -> list[Any]:
-        return [helper.make_tensor_value_info(name, type_of(fmt), None) for name, fmt in values]
-
-    names = [[name for name, _ in values] for values in (node.inputs, node.outputs)]
-    made = helper.make_node(node.op, *names, **dict(node.attributes))
-    graph = helper.make_graph([made], node.op, infos(node.inputs), infos(node.outputs))
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

@@ -1,12 +1,12 @@
 """ONNX Runtime's quantized matrix products on the CPU: of integers, converted to floats, and with packed weights."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import replace
 from typing import Any
 
 from lastbit.contract import Contract
 from lastbit.kernel import Kernel
+from lastbit.providers.onnxruntime_node import CONTRIB_DOMAIN, Node, run_node
 from lastbit.references.scaling import Scaling
 
 OPERATORS = "onnx.ai/onnx/operators/onnx__{}.html"
@@ -18,19 +18,7 @@ LINEAR = Contract(
 )
 TO_FLOAT = Contract(source=CONTRIB.format("MatMulIntegerToFloat"))
 BITS = Contract(source=f"{CONTRIB.format('MatMulNBits')}, accuracy_level 0: as the type of A")
-CONTRIB_DOMAIN = "com.microsoft"
 GROUP = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A node: operator, domain, its inputs with their formats in order ("" is left out), its output, attributes."""
-
-    op: str
-    domain: str
-    inputs: tuple[tuple[str, str], ...]
-    out: str
-    attributes: tuple[tuple[str, Any], ...] = ()
 
 
 def kernels() -> tuple[Kernel, ...]:
@@ -73,7 +61,7 @@ def _kernel(
 def _integer(a: str, b: str) -> Kernel:
     """MatMulInteger: the i32 sum of codes less zero points, no scale."""
     inputs = (("a", a), ("b", b), ("zero_a", a), ("zero_b", b))
-    node = Node("MatMulInteger", "", inputs, "i32")
+    node = Node("MatMulInteger", inputs, (("y", "i32"),))
 
     def run(a: Any, b: Any, scale_a: Any, scale_b: Any, *, zero_a: Any, zero_b: Any) -> Any:
         return _run(node, (a.shape[0], b.shape[1]), a=a, b=b, zero_a=zero_a, zero_b=zero_b)
@@ -85,7 +73,7 @@ def _integer(a: str, b: str) -> Kernel:
 def _linear(a: str, b: str) -> Kernel:
     """QLinearMatMul with an output of scale 1 and zero point 0."""
     sides = (("a", a), ("scale_a", "f32"), ("zero_a", a), ("b", b), ("scale_b", "f32"), ("zero_b", b))
-    node = Node("QLinearMatMul", "", (*sides, ("scale", "f32"), ("zero", a)), a)
+    node = Node("QLinearMatMul", (*sides, ("scale", "f32"), ("zero", a)), (("y", a),))
 
     def run(a: Any, b: Any, scale_a: Any, scale_b: Any, *, zero_a: Any, zero_b: Any) -> Any:
         import numpy as np
@@ -102,8 +90,8 @@ def _linear(a: str, b: str) -> Kernel:
 def _to_float(a: str, b: str) -> Kernel:
     """MatMulIntegerToFloat, b with a scale and a zero point of each column."""
     inputs = (("a", a), ("b", b), ("scale_a", "f32"), ("scale_b", "f32"), ("zero_a", a), ("zero_b", b), ("bias", "f32"))
-    plain = Node("MatMulIntegerToFloat", CONTRIB_DOMAIN, inputs[:-1], "f32")
-    biased = Node("MatMulIntegerToFloat", CONTRIB_DOMAIN, inputs, "f32")
+    plain = Node("MatMulIntegerToFloat", inputs[:-1], (("y", "f32"),), domain=CONTRIB_DOMAIN)
+    biased = Node("MatMulIntegerToFloat", inputs, (("y", "f32"),), domain=CONTRIB_DOMAIN)
 
     def run(a: Any, b: Any, scale_a: Any, scale_b: Any, *, zero_a: Any, zero_b: Any, bias: Any = None) -> Any:
         columns = {"scale_b": scale_b.reshape(-1), "zero_b": zero_b.reshape(-1)}
@@ -138,7 +126,7 @@ def _n_bits(out: str, bits: int) -> Kernel:
             zeros = pack(zeros, "nibbles_low_first")
         attributes = (("K", k), ("N", n), ("bits", bits), ("block_size", GROUP))
         inputs = (("a", out), ("b", "u8"), ("scale_b", out), ("zero_b", "u8"))
-        node = Node("MatMulNBits", CONTRIB_DOMAIN, inputs, out, attributes)
+        node = Node("MatMulNBits", inputs, (("y", out),), attributes, CONTRIB_DOMAIN)
         blob = stored.reshape(n, groups, GROUP * bits // 8)
         return _run(node, (m, n), a=a, b=blob, scale_b=np.ascontiguousarray(scale_b.T), zero_b=zeros)
 
@@ -147,27 +135,4 @@ def _n_bits(out: str, bits: int) -> Kernel:
 
 def _run(node: Node, shape: tuple[int, int], **arrays: Any) -> Any:
     """The result of a model of one node."""
-    import numpy as np
-
-    feeds = {name: np.ascontiguousarray(arrays[name]).reshape(np.shape(arrays[name])) for name, _ in node.inputs}
-    return _session(node).run(None, feeds)[0].reshape(shape)
-
-
-@cache
-def _session(node: Node) -> Any:
-    import onnxruntime
-    from onnx import helper
-
-    from lastbit.providers.onnxruntime import IR_VERSION, OPSET, type_of
-
-    names = [name for name, _ in node.inputs]
-    made = helper.make_node(node.op, names, ["y"], domain=node.domain, **dict(node.attributes))
-    values = [helper.make_tensor_value_info(name, type_of(fmt), None) for name, fmt in node.inputs]
-    result = helper.make_tensor_value_info("y", type_of(node.out), None)
-    graph = helper.make_graph([made], node.op, values, [result])
-    domains = [helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIB_DOMAIN, 1)]
-    model = helper.make_model(graph, opset_imports=domains, ir_version=IR_VERSION)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return run_node(node, arrays, (shape,))[0]
