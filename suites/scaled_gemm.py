@@ -34,6 +34,13 @@ CHECKS: tuple[Check, ...] = (
         cases.BOUND,
         "An element is further from the truth than the promised arithmetic can bring it.",
     ),
+    _check(
+        "statistics",
+        cases.STATISTICS,
+        "The errors lean to one side or are too large on the whole: roundings are not to nearest.",
+        checks.statistics,
+        checks.has_statistics,
+    ),
     _check("special", cases.SPECIAL, "NaN, infinities or zeros, in codes or scales, do not come out as IEEE 754 says."),
     _check("epilogue", cases.EPILOGUE, "The bias is added at the wrong place, scaled, or rounded on the way."),
     _check("layout", cases.LAYOUTS, "Strides or offsets of an operand or of its scales are ignored."),

@@ -78,6 +78,13 @@ BOUND = (
     Case("truncation", _mnk(24, 20, "long"), tier="standard"),
 )
 
+#: Enough outputs that a one-sided rounding stands out, few enough for an interpreter.
+STATISTICS = (
+    Case("uniform", _mnk(32, 40, 136)),
+    Case("normal", _mnk(32, 40, 136)),
+    Case("uniform", _mnk(128, 128, 512), tier="standard"),
+)
+
 SPECIAL = (Case("special", FAIR), Case("special", _mnk(9, 10, "spanning")))
 
 EPILOGUE = (

@@ -7,11 +7,12 @@ import numpy as np
 from lastbit.case import Trial
 from lastbit.references.data import Operand
 from lastbit.references.formats import Format
+from lastbit.statistics import judge_statistics
 from lastbit.suites import comparison
 from lastbit.suites.comparison import Part, broken_law, compare, with_note
 from lastbit.suites.gemm_laws import SCALING as LAW
 from lastbit.suites.gemm_laws import SLICES
-from lastbit.suites.scaled_gemm_proof import Given, inputs, problem_of, scalings
+from lastbit.suites.scaled_gemm_proof import Given, inputs, problem_of, proof, scalings
 from lastbit.suites.scaled_gemm_trial import has_data, judge_part, judge_result, judge_within, obtain
 from lastbit.verdict import Verdict
 
@@ -23,6 +24,18 @@ def result(trial: Trial) -> Verdict:
     """Every bit of a result that no order of summation can change; else every element within the derived bound."""
     given = inputs(trial)
     return judge_result(trial, given, obtain(trial, given))
+
+
+def statistics(trial: Trial) -> Verdict:
+    """Mean signed error and root mean square within what independent mean-zero roundings give."""
+    given = inputs(trial)
+    got = obtain(trial, given)
+    within = judge_within(trial, given, got)
+    if within.outcome.failed or got.fault is not None:
+        return within
+    proved = proof(trial, given)
+    verdict = judge_statistics(got.codes, Format.of(trial.formats["out"]), proved.truth, proved.budget)
+    return replace(verdict, stats=within.stats, digest=within.digest, proof=within.proof)
 
 
 def second_call(trial: Trial) -> Verdict:
@@ -79,6 +92,13 @@ def has_scaling(trial: Trial) -> str:
     if "f16" in (trial.contract.accumulator, trial.contract.input_rounding):
         return "numbers in f16 may underflow"
     return has_data(trial)
+
+
+def has_statistics(trial: Trial) -> str:
+    """Why the errors of this kernel have no statistical model, or ""."""
+    return has_data(trial) or (
+        "integer results have no rounding" if trial.formats["out"].startswith(("i", "u")) else ""
+    )
 
 
 def has_slices(trial: Trial) -> str:

@@ -187,6 +187,18 @@ def through_f16(x: Array) -> Array:
     return x.astype(np.float16).astype(np.float32)
 
 
+class Truncates(Sum):
+    """Each partial sum is cut to f32 from an exact addition, toward zero."""
+
+    def accumulate(self, left: Array, right: Array) -> Array:
+        total = np.zeros((left.shape[0], right.shape[0]), np.float32)
+        for i in range(left.shape[1]):
+            wide = total.astype(np.float64) + left[:, i, None].astype(np.float64) * right[None, :, i]
+            near = wide.astype(np.float32)
+            total = np.where(np.abs(near) > np.abs(wide), np.nextafter(near, np.float32(0)), near)
+        return total
+
+
 class DropsLastGroup(Sum):
     """A last group that is short is skipped."""
 
@@ -360,6 +372,7 @@ def _faults() -> tuple[Row, ...]:
         _made("f16-sum", Through(row, through_f16), "exact"),
         _made("14-bit-sum", Through(row, cut_to_14_bits), "exact"),
         _made("14-bit-sum", Through(block, cut_to_14_bits), "exact"),
+        _made("truncating-sum", Truncates(weight), "statistics", contract=Contract(scaled="sums")),
         _made("bf16-partials", RoundsPartials(block), "exact", "bound"),
         _made("bf16-partials", RoundsPartials(nv), "exact", "bound"),
         _made("last-group-dropped", DropsLastGroup(mx), "exact", "tails"),
