@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from lastbit.references import certificate, eft, rational, slicing
 from lastbit.references.dgemm import product
-from lastbit.references.scaling import Scaled, scaled
+from lastbit.references.safe_range import Scaled, scaled
 from lastbit.references.truth import Truth
 
 Array = NDArray[np.float64]

@@ -26,7 +26,7 @@ KEPT = 48
 LARGEST_KEPT = 2**28
 #: Significand bits of operands whose products survive each input rounding whole; those not listed keep all. Of two
 #: bf16 words the product of the low ones is dropped, so one word is left; of three, what exact data needs is kept.
-INPUT_BITS = {"tf32": 11, "bf16": 8, "f16": 11, "bf16x2": 8, "bf16x3": 8, "bf16x6": 24}
+INPUT_BITS = {"tf32": 11, "f32": 24, "bf16": 8, "f16": 11, "bf16x2": 8, "bf16x3": 8, "bf16x6": 24}
 
 
 @dataclass(frozen=True, slots=True)

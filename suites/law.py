@@ -8,12 +8,16 @@ from lastbit.errors import UsageError
 #: The module of suites that holds an op's checks, and with "_trial" the one that sizes its cases.
 LAWS = {
     "gemm": "gemm",
+    "scaled_gemm": "scaled_gemm",
     "softmax": "softmax",
     "log_softmax": "softmax",
     "logsumexp": "softmax",
     "attention": "attention",
     "kv_append": "kv_append",
     "paged_attention": "paged",
+    "quantize": "quantize",
+    "dequantize": "dequantize",
+    "cast": "cast",
 }
 OPS_WITH_LAW = tuple(LAWS)
 

@@ -1,4 +1,4 @@
-"""The words that stand for sizes in a case, as numbers: tile, overtile, undertile, fair, long."""
+"""The words that stand for sizes in a case, as numbers: tile, overtile, undertile, spanning, fair, long."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -30,7 +30,7 @@ def _size(trial: Trial, name: str, size: int | str, longest: Mapping[str, int]) 
     if size in ("long", "fair"):
         return _within_share(accumulator(trial), longest[trial.tier] if size == "long" else FAIR)
     tile = trial.kernel.tile.get(name, TILE)
-    return {"tile": tile, "overtile": tile + 1, "undertile": tile - 1}[size]
+    return {"tile": tile, "overtile": tile + 1, "undertile": tile - 1, "spanning": 2 * tile + 1}[size]
 
 
 @lru_cache

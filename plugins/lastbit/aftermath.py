@@ -150,7 +150,7 @@ def _unwritten(wanted: Wanted, codes: NDArray[Any]) -> list[Fault]:
     if wanted.format in guards.WIPED_TELLTALE:
         wiped = int.from_bytes(bytes([guards.WIPED]) * codes.itemsize)
         left = codes == wiped
-        if left.any() and not any(_holds(operand, wiped) for operand in given if operand.format == wanted.format):
+        if left.any() and not any(_may_give(operand, wanted.format, wiped) for operand in given):
             return [_found(left, "uninitialised memory", "they were never written")]
     return []
 
@@ -159,6 +159,22 @@ def _found(left: NDArray[np.bool_], what: str, why: str) -> Fault:
     index = tuple(int(i) for i in np.unravel_index(int(left.argmax()), left.shape))
     text = f"its result holds {what} at {int(left.sum())} of {left.size} elements, first {index}: {why}"
     return Fault(text, str(index))
+
+
+def _may_give(operand: Guarded, format: str, code: int) -> bool:
+    """Whether the operand holds the code, or a NaN whose payload a conversion to `format` could make it."""
+    if operand.format == format:
+        return _holds(operand, code)
+    if operand.format not in guards.TELLTALE or not np.isnan(_values(format, np.array([code]))).all():
+        return False
+    dtype = np.dtype(f"u{operand.placement.itemsize}")
+    return bool(np.isnan(_values(operand.format, operand.placement.view(operand.before, dtype))).any())
+
+
+def _values(format: str, codes: NDArray[Any]) -> NDArray[np.float64]:
+    from lastbit.references.formats import Format
+
+    return Format.of(format).decode(codes)
 
 
 def _holds(operand: Guarded, code: int) -> bool:

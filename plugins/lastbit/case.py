@@ -13,7 +13,9 @@ from lastbit.verdict import Verdict
 TIERS = ("smoke", "standard", "full")
 
 
-_SIZE = re.compile(r"(batch|m|n|k|b|hq|hkv|lq|lk|d|dv|block|len|tokens|pages)(\d+|tile|overtile|undertile|long|fair)")
+_SIZE = re.compile(
+    r"(batch|m|n|k|b|hq|hkv|lq|lk|d|dv|block|len|tokens|pages)(\d+|tile|overtile|undertile|spanning|long|fair|all)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,7 @@ class Case:
 
     Sizes are numbers, or words that `suites` resolves against the kernel: "tile", "overtile" (one more), "undertile"
     (one less), "long" and "fair" (as long a sum, up to thousands and up to 129, as the contract's bound can still tell
-    from a wrong answer).
+    from a wrong answer), "spanning" (two tiles and one more), "all" (as many numbers as the recipe has).
     """
 
     recipe: str

@@ -22,7 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status; a user's mistake is one line on standard error, and 2."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given and given[0] in LATER:
-        print(f"lastbit: {given[0]} is not built yet; there are verify, kernels, golden, report", file=sys.stderr)
+        print(
+            f"lastbit: {given[0]} is not built yet; there are verify, kernels, golden, report, formats", file=sys.stderr
+        )
         return USAGE
     parsed = _parser().parse_args(given)
     try:
@@ -39,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lastbit", description="Judge numerical kernels to the last bit.")
     parser.add_argument("--version", action="version", version=f"lastbit {_version()}")
-    commands = parser.add_subparsers(required=True, metavar="verify | kernels | golden | report")
+    commands = parser.add_subparsers(required=True, metavar="verify | kernels | golden | report | formats")
     verify = commands.add_parser("verify", help="judge the kernels of a file, a module, or those of a name")
     verify.add_argument("target", metavar="FILE|MODULE|NAME", help="kernels.py, a module, or a name or glob: torch/mm")
     verify.add_argument("--json", metavar="FILE", help="write every record to FILE, or to standard output for -")
@@ -52,6 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="print and write the report of a stored run again")
     report.add_argument("run", metavar="RUN", help="folder of a run, or its run.jsonl")
     report.set_defaults(command=_report)
+    formats = commands.add_parser("formats", help="what quantized formats lose on typical tensors, in decibels")
+    add_arguments(formats, "seed")
+    formats.set_defaults(command=_formats)
     return parser
 
 
@@ -125,6 +130,17 @@ def _report(parsed: argparse.Namespace) -> int:
     (path / "report.md").write_text(markdown.text(run), encoding="utf-8")
     print(f"report: {path / 'report.md'}")
     return exit_status(run.records)
+
+
+def _formats(parsed: argparse.Namespace) -> int:
+    from lastbit.references.quality import compare, table
+    from lastbit.references.quality_data import FAMILIES
+
+    print(table(compare(seed=int(parsed.seed or 0))))
+    print("\nSignal to quantization noise of bf16 tensors, 256 x 1024; more is better, 6 dB are a bit.")
+    for family in FAMILIES.values():
+        print(f"{family.name}: {family.why}")
+    return OK
 
 
 def _golden_diff(parsed: argparse.Namespace) -> int:

@@ -11,17 +11,25 @@ if TYPE_CHECKING:
 
 
 _SUMS = ("f64", "f32", "f16", "bf16", "i32", "exact")
+#: Rules and arithmetic of references.scaling, and the orders of references.dequantize.
+_POWERS = ("floor", "rceil", "ceil", "even")
+_RULES = (*_POWERS, "amax_over_max", "four_over_six", "signed_amax", "affine_min_max", "given")
+_ARITHMETICS = ("exact", "divide", "reciprocal", "ratio", "fused")
+_ORDERS = ("once", "scales_first", "element_first", "fused_zero")
 #: The values of the fields that have a closed choice.
 _CHOICES: dict[str, tuple[str | None, ...]] = {
     "input_rounding": (None, *INPUT_ROUNDINGS),
     "output_rounding": ("nearest-even", "nearest-away", "toward-zero", "down", "up", "to-odd", "stochastic"),
-    "overflow": (None, "saturate", "inf", "nan", "propagate"),
+    "overflow": (None, "saturate", "inf", "nan", "propagate", "wrap", "any"),
+    "nan": (None, "zero", "max"),
+    "zero": (None, "smallest", "nan"),
     "subnormals": ("keep", "flush"),
     "masked_row": ("zero", "nan"),
     "masked_keys": ("ignored", "computed"),
     "causal_alignment": ("top-left", "bottom-right"),
-    "scale_rule": (None, "floor", "rceil", "ceil", "even", "amax_over_max"),
-    "scale_arithmetic": (None, "divide", "reciprocal"),
+    "scale_rule": (None, *_RULES),
+    "scale_arithmetic": (None, *_ARITHMETICS, *_ORDERS),
+    "scaled": (None, "sums", "operands", "products"),
 }
 
 
@@ -36,13 +44,19 @@ class Contract:
     #: GEMM default: i32 for integer operands, f64 for f64 operands, the matrix engine's on a GPU whose engine is known
     #: and reads the operands, else f32.
     accumulator: "str | Accumulator | None" = None
-    #: Rounding of the operands before they are multiplied: None, "tf32", "bf16", "f16", "bf16x2", "bf16x3", "bf16x6".
+    #: Rounding of the operands before they are multiplied: None, "tf32", "f32", "bf16", "f16", "bf16x2", "bf16x3",
+    #: "bf16x6".
     input_rounding: str | None = None
     #: "nearest-even", "nearest-away", "toward-zero", "down", "up", "stochastic".
     output_rounding: str = "nearest-even"
     #: What a result beyond the output format becomes: "saturate", "inf", "nan"; None: the format's own (inf, else nan,
-    #: else saturate).
+    #: else saturate). "propagate" saturates numbers and keeps infinities, or makes them NaN. Of a cast also "wrap"
+    #: (modulo 2^bits, to integers) and "any" (nothing is promised, of infinities either).
     overflow: str | None = None
+    #: What NaN becomes in an output format without it: "zero" (of either sign), "max"; None: nothing is promised.
+    nan: str | None = None
+    #: What zero becomes in an output format without it (e8m0fnu): "smallest" or "nan"; None: the smallest.
+    zero: str | None = None
     #: Subnormal operands and results: "keep" or "flush" (to zero, either may happen).
     subnormals: str = "keep"
     #: Format of the probabilities P in attention, and of the gradients dS that are multiplied with Q and K; None: f32.
@@ -60,10 +74,15 @@ class Contract:
     masked_keys: str = "ignored"
     #: "top-left" or "bottom-right".
     causal_alignment: str = "bottom-right"
-    #: Scale rule of block formats: "floor", "rceil", "ceil", "even", "amax_over_max".
+    #: How scales are got, in place of the scaling's rule: one of references.scaling.RULES.
     scale_rule: str | None = None
-    #: "divide" or "reciprocal".
+    #: In place of the scaling's arithmetic: quantize "exact", "divide", "reciprocal" or "ratio" (kv_append the middle
+    #: two); dequantize "once" (the default: one rounding), "scales_first", "element_first" or "fused_zero".
     scale_arithmetic: str | None = None
+    #: What a scaled GEMM multiplies by its scales: "sums" (of codes, wherever a scale changes; these are added in f32),
+    #: "operands" (codes become numbers of input_rounding, f32 if that is None, before they are multiplied), "products"
+    #: (a matrix engine's, before it aligns them), or None: any of these that its accumulator knows.
+    scaled: str | None = None
     #: The same call gives the same bits.
     deterministic: bool = True
     #: The same call gives the same bits of gradients too, which atomic additions do not.
@@ -107,7 +126,9 @@ def resolved(contract: Contract, formats: dict[str, str], engine: str = "") -> C
     if contract.accumulator is not None:
         return contract
     # A cache is dequantized before it is multiplied: what q is multiplied as, so is it.
-    operands = {fmt for name, fmt in formats.items() if name not in ("out", "k_cache", "v_cache", "block_table")}
+    operands = {
+        fmt for name, fmt in formats.items() if name not in ("out", "bias", "k_cache", "v_cache", "block_table")
+    }
     accumulator: Any = "f32"
     if operands <= {"i8", "u8", "i4", "u4", "i32"}:
         accumulator = "i32"

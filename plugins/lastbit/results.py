@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lastbit import scaled_operands
+
 if TYPE_CHECKING:
     from lastbit.kernel import Kernel
 
@@ -54,17 +56,27 @@ def lse_format(formats: Mapping[str, str]) -> str:
 #: The first result's shape from the operands', by op.
 RESULT: dict[str, Callable[[Shapes], tuple[int, ...]]] = {
     "gemm": gemm_shape,
+    "scaled_gemm": lambda shapes: (shapes["a"][0], shapes["b"][1]),
     "softmax": lambda shapes: shapes["x"],
     "log_softmax": lambda shapes: shapes["x"],
     "logsumexp": lambda shapes: shapes["x"][:-1],
     "attention": attention_shape,
     "paged_attention": paged_shape,
     "kv_append": lambda shapes: shapes["k_cache"],
+    "cast": lambda shapes: shapes["x"],
+    "quantize": lambda shapes: shapes["x"],
+    "dequantize": lambda shapes: shapes["codes"],
 }
 
 
 def results(kernel: "Kernel", formats: Mapping[str, str], shapes: Shapes) -> tuple[Result, ...]:
     """The kernel's results in order, for operands of these formats and shapes."""
+    if kernel.op in scaled_operands.SCALED_OPS:
+        scaling = scaled_operands.scaling_of(kernel)
+        if kernel.op == "dequantize":
+            return (Result("out", scaled_operands.unpacked_shape(scaling, shapes["codes"]), formats["out"]),)
+        returned = scaled_operands.stored(scaling, shapes["x"])
+        return tuple(Result(*part) for part in (returned[:1] if scaling.rule == "given" else returned))
     out = RESULT[kernel.op](shapes)
     if kernel.op == "kv_append":
         return tuple(Result(name, shapes[name], formats[name]) for name in IN_PLACE["kv_append"])

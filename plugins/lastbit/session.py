@@ -13,6 +13,7 @@ from lastbit.choices import Options
 from lastbit.contract import resolved
 from lastbit.errors import UsageError
 from lastbit.kernel import REDUCTIONS, Kernel, formats_text, limit_of
+from lastbit.scaled_operands import SCALED_OPS
 from lastbit.settling import reproduce
 from lastbit.verdict import Outcome, Record, Verdict
 
@@ -236,7 +237,7 @@ def _trials(kernel: Kernel, case: Case, devices: tuple[str, ...], options: Optio
             continue
         for device in devices:
             if device.partition(":")[0] in kernel.devices:
-                engine = "" if kernel.op in REDUCTIONS else matrix_engine(device)
+                engine = "" if kernel.op in (*REDUCTIONS, *SCALED_OPS) else matrix_engine(device)
                 contract = resolved(kernel.contract, formats, engine)
                 yield Trial(kernel, formats, contract, device, case, options.seed, options.tier, settings)
 

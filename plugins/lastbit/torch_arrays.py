@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from lastbit.arrays import UnavailableError, code_dtype, itemsize
 from lastbit.guards import poison
+from lastbit.kernel import FORMATS
 from lastbit.layouts import Placement
 
 name = "PyTorch"
@@ -41,10 +42,12 @@ def has_negative_strides() -> bool:
 
 @cache
 def dtype(format: str) -> torch.dtype:
-    """The PyTorch type of `format`; tf32 travels as float32.
+    """The PyTorch type of `format`; tf32 travels as float32, a narrow format unknown to PyTorch as codes in uint8.
 
     Raises UnavailableError when this PyTorch has none.
     """
+    if format in FORMATS and format not in DTYPES:
+        return torch.uint8
     found = getattr(torch, DTYPES.get(format, ""), None)
     if not isinstance(found, torch.dtype):
         raise UnavailableError(f"PyTorch {torch.__version__} has no type for {format}")

@@ -52,6 +52,7 @@ def verify(
     framework: str = "torch",
     name: str = "",
     features: Iterable[str] = (),
+    scaling: Any = None,
     device: str | None = "cpu",
     tier: str = "standard",
     seed: int = 0,
@@ -72,7 +73,7 @@ def verify(
     from lastbit.discovery import Found
 
     if not isinstance(kernel, Kernel):
-        kernel = _kernel(kernel, op, formats, contract, framework, name, features)
+        kernel = _kernel(kernel, op, formats, contract, framework, name, features, scaling)
     elif formats is not None or contract is not None:
         raise UsageError(
             f"verify({kernel.name}): a Kernel brings its own formats and contract; use dataclasses.replace"
@@ -156,6 +157,7 @@ def _kernel(
     framework: str,
     name: str,
     features: Iterable[str],
+    scaling: Any,
 ) -> Kernel:
     if not callable(run):
         raise UsageError(f"verify: {run!r} is neither a Kernel nor a function")
@@ -164,4 +166,4 @@ def _kernel(
     if formats is None:
         raise KernelError(f"kernel {known}: formats is missing; give formats={{'a': 'f32', 'b': 'f32', 'out': 'f32'}}")
     promise = contract or Contract()
-    return Kernel(known, op, run, formats, promise, framework, features=frozenset(features))
+    return Kernel(known, op, run, formats, promise, framework, features=frozenset(features), scaling=scaling)

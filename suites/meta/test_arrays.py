@@ -19,8 +19,8 @@ from lastbit.references.formats import Format
 
 HELD = {"torch": tuple(torch_arrays.DTYPES), "numpy": (*numpy_arrays.NATIVE, *numpy_arrays.ML_DTYPES)}
 BORDERS = [(framework, format) for framework, formats in HELD.items() for format in formats]
-#: Formats narrower than a byte: the bits above them mean nothing, ml_dtypes ignores them.
-NARROW = {"e3m2fn": 6, "e2m3fn": 6, "e2m1fn": 4}
+#: Bits of formats narrower than a byte.
+NARROW = {"e3m2fn": 6, "e2m3fn": 6, "e2m1fn": 4, "i4": 4, "u4": 4}
 
 
 def every_code(format: str) -> "np.ndarray[tuple[int, ...], np.dtype[np.unsignedinteger]]":
@@ -177,10 +177,10 @@ def test_frameworks_say_what_they_lack(monkeypatch: pytest.MonkeyPatch) -> None:
         without.delitem(sys.modules, "lastbit.torch_arrays")
         with pytest.raises(UnavailableError, match=r"torch kernels cannot run here: .*; install torch"):
             arrays.of("torch")
-    with pytest.raises(UnavailableError, match=r"PyTorch .* has no type for e3m4"):
-        torch_arrays.dtype("e3m4")
-    with pytest.raises(UnavailableError, match="has no type for nf4"):
-        numpy_arrays.dtype("nf4")
+    with pytest.raises(UnavailableError, match=r"PyTorch .* has no type for e9m9"):
+        torch_arrays.dtype("e9m9")
+    with pytest.raises(UnavailableError, match="has no type for e9m9"):
+        numpy_arrays.dtype("e9m9")
     with pytest.raises(UnavailableError, match="NumPy arrays live on the CPU, not on cuda"):
         numpy_arrays.allocate(16, "cuda")
 
@@ -189,6 +189,30 @@ def test_frameworks_say_what_they_lack(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_missing_device_is_named() -> None:
     with pytest.raises(UnavailableError, match="PyTorch finds no CUDA device"):
         torch_arrays.allocate(16, "cuda")
+
+
+@pytest.mark.parametrize(("framework", "type"), [("torch", torch.uint8), ("numpy", np.dtype(np.uint8))])
+def test_formats_that_a_framework_lacks_travel_as_codes(framework: str, type: object) -> None:
+    border = torch_arrays if framework == "torch" else numpy_arrays
+    lacking = [format for format in sorted(FORMATS) if border.dtype(format) == type and format != "u8"]
+    assert {"nf4", "p3109_8p3se"} <= set(lacking)
+    assert ({"e3m4", "e2m1fn", "i4"} <= set(lacking)) == (framework == "torch")
+    for format in lacking:
+        codes = np.arange(2 ** Format.of(format).bits, dtype=np.uint8)
+        tensor = arrays.tensor(codes, format, framework)
+        assert np.array_equal(np.asarray(tensor), codes)
+        assert np.array_equal(border.codes(tensor, format), codes)
+        assert not border.misfit(tensor, codes.shape, format, "cpu")
+
+
+@pytest.mark.parametrize("format", sorted(numpy_arrays.NARROW))
+def test_bits_above_a_narrow_type_of_ml_dtypes_mean_nothing(format: str) -> None:
+    """ml_dtypes reads a byte whose upper bits are set, as a sign-extended int4 has them, as the same number."""
+    every = np.arange(256, dtype=np.uint8)
+    tensor = every.view(numpy_arrays.dtype(format))
+    codes = numpy_arrays.codes(tensor, format)
+    assert int(codes.max()) < 2 ** numpy_arrays.NARROW[format]
+    assert np.array_equal(Format.of(format).decode(codes), tensor.astype(np.float64))
 
 
 def test_framework_of_a_value() -> None:

@@ -181,7 +181,7 @@ def split(x: Array, words: int) -> list[Array]:
 
 def multiplied(rounding: str, a: Array, b: Array, used: Accumulator) -> Array:
     """A B as a kernel with rounded or split operands computes it: all products into one sum, the small ones first."""
-    if rounding in ("bf16", "f16"):
+    if rounding in ("f32", "bf16", "f16"):
         fmt = Format.of(rounding)
         return used.matmul(fmt.round(a), fmt.round(b))
     if rounding == "tf32":

@@ -119,7 +119,7 @@ def test_kernels_lists_what_is_found(lastbit: Lastbit) -> None:
         (("verify", "nobody/nothing"), "no kernel matches 'nobody/nothing'"),
         (("verify", "numpy/matmul", "--tier", "huge"), "tier is 'huge', expected one of smoke, standard, full"),
         (("verify", "numpy/matmul", "--device", "tpu"), "device is 'tpu', but this machine has cpu"),
-        (("verify", "numpy/matmul", "--op", "quantize"), "lastbit has no law for quantize yet"),
+        (("verify", "numpy/matmul", "--op", "convolution"), "op is 'convolution', expected one of gemm"),
         (("verify", "numpy/matmul", "--seed", "x"), "seed is 'x', expected a whole number"),
         (("verify", "numpy/matmul", "--case", "bound normal"), "case id 'normal': expected recipe/"),
         (("verify", "numpy/matmul", "--perf"), "lastbit does not judge speed yet"),

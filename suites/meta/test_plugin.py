@@ -120,7 +120,6 @@ def test_wrong_option_value_is_one_line_and_usage(
     ("options", "said"),
     [
         (("--lastbit-device", "tpu"), "--lastbit-device is 'tpu', but this machine has cpu"),
-        (("--lastbit-op", "quantize"), "lastbit has no law for quantize yet; it judges gemm, softmax, *"),
         (("--lastbit-case", "nine first/m2-n3-k4"), "--lastbit-case names check 'nine', expected one of one, two"),
         (("--lastbit-case", "one first"), "case id 'first': expected recipe/*"),
         (("--lastbit-case", "one x/m2-n3-k4/a:sideways"), "*layout of a is 'sideways', expected one of contiguous,*"),

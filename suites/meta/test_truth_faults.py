@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lastbit.references import certificate, eft, ladder, rational, scaling, slicing, special
+from lastbit.references import certificate, eft, ladder, rational, safe_range, slicing, special
 from lastbit.references.certificate import Span
 from lastbit.references.gemm import truth
 from lastbit.suites.meta.exact_gemm import everywhere, faults, slices_at_any_price
@@ -73,13 +73,13 @@ def test_a_certificate_that_is_too_generous_is_caught(monkeypatch, bits):
 
 @pytest.mark.parametrize("bits", [2, 10])
 def test_a_lowest_bit_that_is_too_high_is_caught(monkeypatch, bits):
-    span = scaling.span
+    span = safe_range.span
 
     def raised(*args):
         top, low = span(*args)
         return Span(top, np.minimum(low + bits, top))
 
-    monkeypatch.setattr(scaling, "span", raised)
+    monkeypatch.setattr(safe_range, "span", raised)
     assert found_wrong("27 bits")
 
 

@@ -77,7 +77,7 @@ def test_case_with_a_layout_of_an_operand_that_it_lacks_is_no_crash_of_lastbit()
 
 
 def test_nothing_judged_does_not_pass() -> None:
-    kernel = Kernel("mine/quantize", "quantize", f32_sum, {"x": "f32", "out": "i8"}, framework="numpy")
+    kernel = Kernel("mine/slow", "gemm", f32_sum, F16, framework="numpy", tier="full")
     report = lastbit.verify(kernel)
     assert not report.passed
     assert [record.outcome for record in report.records] == [Outcome.NOT_TESTED]

@@ -1,0 +1,130 @@
+"""The law of casts: its checks, each with its cases and what a failure of it means."""
+
+from lastbit.case import Check
+from lastbit.suites import cast_cases as cases
+from lastbit.suites import cast_checks, cast_hunt, cast_laws, cast_stochastic
+from lastbit.suites.cast_trial import has_data
+from lastbit.suites.hunt import has_hunt
+
+CHECKS: tuple[Check, ...] = (
+    Check(
+        "exhaustive",
+        "cast",
+        cases.EXHAUSTIVE,
+        cast_checks.result,
+        has_data,
+        "A code of the source becomes a code that the contract does not allow.",
+    ),
+    Check(
+        "boundaries",
+        "cast",
+        cases.BOUNDARIES,
+        cast_checks.result,
+        has_data,
+        "A tie, its neighbour, a binade's end, the overflow threshold or half the smallest number is rounded wrongly.",
+    ),
+    Check(
+        "sampled",
+        "cast",
+        cases.SAMPLED,
+        cast_checks.result,
+        has_data,
+        "A number is rounded to the wrong code.",
+    ),
+    Check(
+        "special",
+        "cast",
+        cases.SPECIAL,
+        cast_checks.result,
+        has_data,
+        "A zero, an infinity, a NaN or the end of a range does not become what the contract says.",
+    ),
+    Check(
+        "structure",
+        "cast",
+        cases.STRUCTURE,
+        cast_checks.result,
+        has_data,
+        "A remainder of a vector or tile, an odd count or a dimension is mishandled.",
+    ),
+    Check(
+        "placed",
+        "cast",
+        cases.PLACED,
+        cast_checks.placed,
+        has_data,
+        "A number is written to another place than its own, or to several.",
+    ),
+    Check(
+        "layout",
+        "cast",
+        cases.LAYOUTS,
+        cast_checks.layout,
+        has_data,
+        "Strides, offsets or a broadcast dimension of the operand are ignored.",
+    ),
+    Check(
+        "output",
+        "cast",
+        cases.OUTPUTS,
+        cast_checks.layout,
+        cast_checks.has_output,
+        "A given output is not written where its strides say, or memory beside it is.",
+    ),
+    Check(
+        "second_call",
+        "cast",
+        cases.SECOND_CALL,
+        cast_checks.second_call,
+        has_data,
+        "A result is remembered by address or shape: new data at the same place give the old answer.",
+    ),
+    Check(
+        "repeat",
+        "cast",
+        cases.REPEAT,
+        cast_laws.repeat,
+        cast_laws.has_repeats,
+        "The same call gives other bits, against the contract.",
+    ),
+    Check(
+        "monotone",
+        "cast",
+        cases.MONOTONE,
+        cast_laws.monotone,
+        cast_laws.has_order,
+        "A larger number becomes a smaller one.",
+    ),
+    Check(
+        "idempotent",
+        "cast",
+        cases.UNCHANGED,
+        cast_checks.unchanged,
+        has_data,
+        "A number that the target has is changed: there and back is not the same number.",
+    ),
+    Check(
+        "stochastic",
+        "cast",
+        cases.STOCHASTIC,
+        cast_stochastic.frequencies,
+        cast_stochastic.is_stochastic,
+        "Numbers are not rounded up as often as they are far up, or not independently of one another.",
+    ),
+    Check(
+        "exhaustive32",
+        "cast",
+        cases.EXHAUSTIVE_32,
+        cast_checks.every_f32,
+        cast_checks.has_f32,
+        "One of the 2^32 codes of f32 becomes a code that the contract does not allow.",
+    ),
+    Check(
+        "hunt",
+        "cast",
+        cases.HUNT,
+        cast_hunt.hunt,
+        has_hunt,
+        "Some combination of shape, layout and numbers, found by search and shrunk, breaks the law.",
+    ),
+)

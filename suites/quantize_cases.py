@@ -1,0 +1,77 @@
+"""The cases of the quantizer law, by check: recipes, sizes in groups of the scaling, layouts and tiers."""
+
+from lastbit.case import Case
+
+Sizes = tuple[tuple[str, int | str], ...]
+
+
+def _mn(m: int | str, n: int | str) -> Sizes:
+    return (("m", m), ("n", n))
+
+
+#: Three groups in a row; rows that no tile divides.
+PLAIN = _mn(17, "tile")
+BATCHED: Sizes = (("batch", 2), *_mn(5, "tile"))
+SMALL = _mn(5, "tile")
+
+EXACT = (
+    *(Case(recipe, PLAIN) for recipe in ("normal", "heavy", "one_sided")),
+    Case("normal", BATCHED),
+    Case("heavy", _mn(3, "long")),
+    Case("normal", _mn(1, "fair")),
+    *(Case(recipe, _mn(67, "long"), tier="standard") for recipe in ("normal", "heavy", "one_sided")),
+)
+PLACED = (
+    Case("placed", PLAIN),
+    Case("placed", BATCHED),
+    # Enough scales for several tiles of a swizzled layout, and none that fills one.
+    Case("placed", _mn(131, "long")),
+    Case("placed", _mn(131, "long"), "x:transposed", tier="standard"),
+    Case("placed", _mn(300, "tile"), tier="standard"),
+)
+AMAX = (
+    Case("amaxes", PLAIN),
+    Case("amaxes", _mn(3, "long")),
+    Case("amaxes", BATCHED),
+    Case("amaxes", _mn(67, "long"), tier="standard"),
+)
+BOUNDARIES = (Case("boundaries", _mn(37, "tile")), Case("boundaries", _mn(131, "long"), tier="standard"))
+TIES = (
+    Case("halves", PLAIN),
+    Case("near_halves", PLAIN),
+    Case("disputed", PLAIN),
+    *(Case(recipe, _mn(67, "long"), tier="standard") for recipe in ("halves", "near_halves", "disputed")),
+)
+LEVELS = (
+    Case("every_level", PLAIN),
+    Case("tiny_quotients", PLAIN),
+    Case("window", PLAIN),
+    Case("every_level", _mn(67, "long"), tier="standard"),
+)
+BEYOND = (Case("beyond", PLAIN), Case("beyond", _mn(67, "long"), tier="standard"))
+BLOCKS = (
+    *(Case("blocks", sizes) for sizes in (PLAIN, BATCHED)),
+    *(Case(recipe, SMALL) for recipe in ("zero", "constant", "tiny", "huge")),
+)
+SPECIAL = (Case("special", PLAIN), Case("not_a_number", SMALL), Case("special", _mn(67, "tile"), tier="standard"))
+TAILS = (
+    *(Case(recipe, _mn(3, n)) for n in ("overtile", "undertile") for recipe in ("normal", "placed")),
+    Case("amaxes", _mn("overtile", "fair")),
+    *(Case("halves", _mn(5, n), tier="standard") for n in ("overtile", "undertile")),
+)
+EMPTY = (Case("normal", _mn(0, "tile")),)
+LAYOUTS = (
+    *(
+        Case("placed", SMALL, f"x:{layout}")
+        for layout in ("transposed", "strided", "strided_rows", "offset", "reversed")
+    ),
+    Case("placed", BATCHED, "x:transposed"),
+)
+SECOND_CALL = (Case("normal", SMALL), Case("placed", PLAIN))
+REPEAT = (Case("normal", _mn(33, "tile")),)
+LAWS = (Case("normal", SMALL), Case("heavy", PLAIN, tier="standard"))
+ORDER = (Case("ascending", SMALL), Case("ascending", _mn(67, "long"), tier="standard"))
+STOCHASTIC = (Case("shares", _mn(15, "long")), Case("shares", _mn(150, "long"), tier="standard"))
+#: All bit patterns of 16 bits; of f32 as many, evenly spread.
+PATTERNS = tuple(Case(recipe, _mn("all", "tile"), tier="standard") for recipe in ("patterns", "window"))
+HUNT = (Case("normal", _mn(1, 1), tier="standard"),)
