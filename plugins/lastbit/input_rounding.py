@@ -24,8 +24,9 @@ def _once(name: str, u: float, text: str) -> Rounding:
 
 _PAIR = Rounding(2.0**-15 + 2.0**-33, 1 + 2.0**-6, 3, "bf16", "(2^-15+2^-33)*|A||B|")
 
-#: tf32 by truncation, as tensor cores read f32 operands, the others to nearest; f32 is what scaled codes become. bf16x2 (oneMKL's name: two words an
-#: operand) and bf16x3 (XLA's name: three products) are the same algorithm; bf16x6 has three words, six products.
+#: tf32 by truncation, as tensor cores read f32 operands, the others to nearest; f32 is what scaled codes become.
+#: bf16x2 (oneMKL's name: two words an operand) and bf16x3 (XLA's name: three products) are the same algorithm; bf16x6
+#: has three words, six products.
 INPUT_ROUNDINGS = {
     "tf32": _once("tf32", 2.0**-10, "2^-10"),
     "f32": _once("f32", 2.0**-24, "2^-24"),

@@ -358,8 +358,13 @@ def test_harness_passes_extras_and_scalars_as_keywords() -> None:
         assert np.array_equal(Format.of("f32").decode(obtained.codes), wanted)
 
 
-def test_harness_reports_what_the_framework_lacks() -> None:
-    assert fault(call(trial(hostile.honest, "i4"), operands("i4")))[0] is Outcome.UNSUPPORTED
+def test_harness_reports_what_the_framework_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(torch_arrays.DTYPES, "bf16", "of_no_release")
+    torch_arrays.dtype.cache_clear()
+    outcome, reason = fault(call(trial(hostile.honest, "bf16"), operands("bf16")))
+    torch_arrays.dtype.cache_clear()
+    assert outcome is Outcome.UNSUPPORTED
+    assert "has no type for bf16" in reason
 
 
 def test_poison_in_the_operands_is_not_held_against_a_kernel() -> None:
