@@ -19,6 +19,15 @@ SECTION = re.compile(r"^## (F\d+): .*?^```python\n(.*?)^```$.*?^```text\n(.*?)^`
 PROGRAMS = {name: (program, output) for name, program, output in SECTION.findall(TEXT)}
 #: Lines of a program, blank ones aside, so that a maintainer reads it at a glance.
 LONGEST = 15
+LIBRARIES = (
+    *("torch", "triton", "transformers", "torchao", "bitsandbytes", "gguf", "ml_dtypes", "jax", "onnx", "onnxruntime"),
+    *("vllm", "sglang"),
+)
+#: Instructions without which a CPU computes in another way.
+NEEDED = {
+    **dict.fromkeys(("F1", "F39"), "avx512_bf16"),
+    **dict.fromkeys(("F11", "F13", "F27", "F43", "F44"), "avx512f"),
+}
 
 
 def identifiers() -> list[str]:
@@ -27,10 +36,6 @@ def identifiers() -> list[str]:
 
 def has_instructions(name: str) -> bool:
     return Path("/proc/cpuinfo").exists() and name in Path("/proc/cpuinfo").read_text()
-
-
-def has_bf16_instructions() -> bool:
-    return has_instructions("avx512_bf16")
 
 
 def test_findings_have_a_program_and_a_row_each():
@@ -43,13 +48,11 @@ def test_findings_have_a_program_and_a_row_each():
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_findings_program_prints_what_is_recorded(name, tmp_path):
     program, output = PROGRAMS[name]
-    for library in ("torch", "triton"):
-        if f"import {library}" in program and importlib.util.find_spec(library) is None:
+    for library in LIBRARIES:
+        if re.search(rf"\b{library}\b", program) and importlib.util.find_spec(library) is None:
             pytest.skip(f"{library} is not installed")
-    if name == "F1" and not has_bf16_instructions():
-        pytest.skip("this CPU has no bf16 instructions, so nothing is flushed")
-    if name == "F11" and not has_instructions("avx512f"):
-        pytest.skip("seen on CPUs with AVX512 only")
+    if name in NEEDED and not has_instructions(NEEDED[name]):
+        pytest.skip(f"seen on CPUs with {NEEDED[name]} only")
     # Triton reads the source of its kernels, so the program is a file.
     path = tmp_path / "program.py"
     path.write_text(program)

@@ -21,31 +21,31 @@ OFFERED = {
 NAMES = [f"{library}/{name}" for library, names in OFFERED.items() for name in names.split()]
 #: A case of each finding, and how it fails.
 FAILURES = {
-    "F50": (
+    "F42": (
         "vllm/cpu-paged",
         "unused normal/b3-hq2-hkv1-lq1-d16-dv16-block8-len19/pages=shuffled/unused=nan",
         "wrong_class",
     ),
-    "F51": ("vllm/cpu-attention", "features offset/batch1-hq1-hkv1-lq5-lk40-d16-dv16/softcap=5", "wrong_class"),
-    "F52": (
+    "F43": ("vllm/cpu-attention", "features offset/batch1-hq1-hkv1-lq5-lk40-d16-dv16/softcap=5", "wrong_class"),
+    "F44": (
         "vllm/cpu-append",
         "exact normal/tokens13-hkv2-d16-dv16-block8-pages7/slots=shuffled/scale=tensor",
         "over_budget",
     ),
-    "F54": (
+    "F46": (
         "vllm/unified-dense",
         "masks low_offset/batch1-hq1-hkv1-lq16-lk48-d16-dv16/causal=1/window=4:0",
         "wrong_class",
     ),
-    "F55": ("vllm/decode-mha-f16", "bound normal/b3-hq2-hkv1-lq1-d16-dv16-block8-len19/pages=shuffled", "over_budget"),
-    "F55 of SGLang": (
+    "F47": ("vllm/decode-mha-f16", "bound normal/b3-hq2-hkv1-lq1-d16-dv16-block8-len19/pages=shuffled", "over_budget"),
+    "F47 of SGLang": (
         "sglang/decode-mha-f16",
         "bound normal/b3-hq2-hkv1-lq1-d16-dv16-block8-len19/pages=shuffled",
         "over_budget",
     ),
 }
 #: Findings of code that only CPUs with AVX-512 run.
-NEED_AVX512 = {"F51", "F52"}
+NEED_AVX512 = {"F43", "F44"}
 
 
 @cache

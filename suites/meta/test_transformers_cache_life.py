@@ -166,7 +166,7 @@ def test_fault_shows_in_a_life(plant: faulty.Plant, kind: str, monkeypatch: pyte
 
 
 def test_quantized_layers_say_that_they_can_be_cropped_and_cannot() -> None:
-    """F23, for which `KINDS` does not crop them: both are inherited from a layer whose tokens are all in `keys`."""
+    """F18, for which `KINDS` does not crop them: both are inherited from a layer whose tokens are all in `keys`."""
     new = torch.ones(1, HEADS, 2, SIZE)
     residual, fp8 = (KINDS[kind][0]() for kind in ("residual", "fp8"))
     for cache in (residual, fp8):

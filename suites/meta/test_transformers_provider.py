@@ -82,11 +82,11 @@ def test_smoke_covers_each_function_cache_and_phase() -> None:
 
 @installed
 def test_sliding_window_of_one_token_is_the_finding_and_of_two_is_right() -> None:
-    """F20: the cache keeps [-window + 1:], which is everything for a window of 1."""
+    """F15: the cache keeps [-window + 1:], which is everything for a window of 1."""
     kernel = next(kernel for kernel in provider.kernels() if kernel.name == "transformers/sliding_cache_decode")
     assert verify(kernel, case=TWO_TOKENS).passed
     (record,) = verify(kernel, case=ONE_TOKEN).records
-    assert (record.outcome.value, record.known) == ("over_budget", "F20")
+    assert (record.outcome.value, record.known) == ("over_budget", "F15")
 
 
 @installed
