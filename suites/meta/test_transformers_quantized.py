@@ -130,7 +130,7 @@ def test_format_error_is_within_what_the_rule_derives(
             signal += float(np.square(exact.hi).sum())
             noise += float(np.square(exact.hi - quantized.hi).sum())
     assert noise > 0
-    record_property("sqnr_db", round(10 * np.log10(signal / noise), 1))
+    record_property("sqnr_db", round(float(10 * np.log10(signal / noise)), 1))
 
 
 def step_of_16(patch: pytest.MonkeyPatch) -> None:
