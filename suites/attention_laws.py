@@ -8,38 +8,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lastbit.case import Trial
-from lastbit.harness import Obtained
 from lastbit.references.data import Operand
 from lastbit.references.formats import Format
 from lastbit.results import lse_format
-from lastbit.suites.attention_proof import Proof, judge_rows, judge_within, proof
+from lastbit.suites import comparison
+from lastbit.suites.attention_proof import Proof, judge_part, judge_within, proof
 from lastbit.suites.attention_trial import Given, inputs, obtain, problem
 from lastbit.suites.attention_values import has_lse
+from lastbit.suites.comparison import Part, compare, with_note
 from lastbit.verdict import Outcome, Verdict
 
-REPEATS = 3
-
 Floats = NDArray[np.float64]
-#: What of the case a part is, its operands and options, and the place of its rows in the whole (b, hq, lq).
-Part = tuple[str, Given, Any]
 
 
 def repeat(trial: Trial) -> Verdict:
     """The same operands at other addresses give the same bits, if the contract says deterministic."""
-    given = inputs(trial)
-    first = obtain(trial, given)
-    verdict = judge_within(trial, given, first)
-    if verdict.outcome.failed:
-        return verdict
-    for turn in range(2, REPEATS + 1):
-        again = obtain(trial, given)
-        if again.fault is not None:
-            return again.fault
-        changed = _changed(first, again)
-        if changed:
-            text = f"call {turn} differs from call 1 in {changed}"
-            return _law(trial.contract.deterministic, "repeatability", text, verdict)
-    return replace(verdict, notes={**verdict.notes, "repeatability": f"{REPEATS} calls, same bits"})
+    return comparison.repeat(trial, inputs(trial), obtain, judge_within)
 
 
 def slices(trial: Trial) -> Verdict:
@@ -63,7 +47,7 @@ def permutation(trial: Trial) -> Verdict:
     verdict = judge_within(trial, given, whole)
     if verdict.outcome.failed:
         return verdict
-    judged = judge_within(trial, given, obtain(trial, Given({**given.operands, **moved}, given.options)))
+    judged = judge_within(trial, given, obtain(trial, given.changed(**moved)))
     if judged.outcome.failed:
         return replace(judged, reason=f"keys in another order: {judged.reason}")
     return judged
@@ -76,7 +60,7 @@ def chunks(trial: Trial) -> Verdict:
     proofs, outs, lses = [], [], []
     for name, index in (("first", np.arange(keys // 3)), ("last", np.arange(keys // 3, keys))):
         cut = {one: _taken(given.operands[one], index) for one in ("k", "v")}
-        part = Given({**given.operands, **cut}, given.options)
+        part = given.changed(**cut)
         got = obtain(trial, part)
         verdict = judge_within(trial, part, got)
         if verdict.outcome.failed or got.lse is None:
@@ -109,7 +93,7 @@ def _combined(whole: Proof, parts: list[Proof], outs: list[Floats], lses: list[F
     over = ~(error <= allowed)
     if not over.any():
         used = float((error / np.maximum(allowed, np.finfo(np.float64).tiny)).max(initial=0.0))
-        return replace(verdict, notes={**verdict.notes, "chunks": f"{used:.3g} of what the parts' errors allow"})
+        return with_note(verdict, "chunks", f"{used:.3g} of what the parts' errors allow")
     where = tuple(int(i) for i in np.argwhere(over)[0])
     text = f"chunks: combined {mean[where]!r}, whole {whole.truth.out.hi[where]!r}, allowed {allowed[where]:.4g} apart"
     return Verdict(Outcome.LAW_BROKEN, f"{text}, at {where}", float(over.sum()), 0.0, str(where), notes=verdict.notes)
@@ -117,21 +101,8 @@ def _combined(whole: Proof, parts: list[Proof], outs: list[Floats], lses: list[F
 
 def _parts(trial: Trial, given: Given, law: str, parts: Iterable[Part]) -> Verdict:
     """Each part within the whole's bound, and with the whole's bits if the contract promises batch invariance."""
-    whole = obtain(trial, given)
-    verdict = judge_within(trial, given, whole)
-    if verdict.outcome.failed:
-        return verdict
-    breaking = []
-    for name, part, rows in parts:
-        got = obtain(trial, part)
-        judged = judge_rows(trial, given, rows, got)
-        if judged.outcome.failed:
-            return replace(judged, reason=f"{name} alone: {judged.reason}")
-        if (got.codes != whole.codes[rows]).any():
-            breaking.append(name)
-    if not breaking:
-        return replace(verdict, notes={**verdict.notes, law: "same bits"})
-    return _law(trial.contract.batch_invariant, law, f"bits change for {', '.join(breaking)}", verdict)
+    promised = trial.contract.batch_invariant
+    return compare(trial, given, parts, obtain, judge_within, judge_part, law=law, promised=promised)
 
 
 def _sequences(given: Given) -> Iterable[Part]:
@@ -139,7 +110,7 @@ def _sequences(given: Given) -> Iterable[Part]:
     for b in range(given.operands["q"].values.shape[0]):
         rows = (slice(b, b + 1),)
         alone = {name: _cut(operand, rows) for name, operand in given.operands.items()}
-        yield f"sequence {b}", Given(alone, given.options), rows
+        yield Part(f"sequence {b} alone", Given(alone, given.options), rows)
 
 
 def _first_queries(given: Given) -> Iterable[Part]:
@@ -148,7 +119,7 @@ def _first_queries(given: Given) -> Iterable[Part]:
     for count in (1, q.values.shape[2] // 2):
         cut = _cut(q, (slice(None), slice(None), slice(count)))
         rows = (slice(None), slice(None), slice(count))
-        yield f"first {count} queries", Given({**given.operands, "q": cut}, given.options), rows
+        yield Part(f"first {count} queries alone", given.changed(q=cut), rows)
 
 
 def _steps(trial: Trial, given: Given) -> Iterable[Part]:
@@ -158,7 +129,7 @@ def _steps(trial: Trial, given: Given) -> Iterable[Part]:
     for row in sorted({0, shape[2] // 2, shape[2] - 1}):
         at, keys = (slice(None), slice(None), slice(row, row + 1)), (slice(None), slice(None), slice(row + shift + 1))
         cut = {"q": _cut(given.operands["q"], at), **{name: _cut(given.operands[name], keys) for name in ("k", "v")}}
-        yield f"decode step {row}", Given(cut, {**given.options, "causal": False}), at
+        yield Part(f"decode step {row} alone", Given(cut, {**given.options, "causal": False}), at)
 
 
 def _cut(operand: Operand, index: Any) -> Operand:
@@ -167,16 +138,3 @@ def _cut(operand: Operand, index: Any) -> Operand:
 
 def _taken(operand: Operand, index: NDArray[np.int64]) -> Operand:
     return _cut(operand, (slice(None), slice(None), index))
-
-
-def _changed(one: Obtained, other: Obtained) -> str:
-    """Which results differ, in words; "" if none does."""
-    pairs = (("the result", one.codes, other.codes), ("the log-sum-exp", one.lse, other.lse))
-    return " and ".join(name for name, left, right in pairs if left is not None and (left != right).any())
-
-
-def _law(promised: bool, name: str, text: str, verdict: Verdict) -> Verdict:
-    """LAW_BROKEN where the contract promises the law, else `verdict` with the fact noted."""
-    if not promised:
-        return replace(verdict, notes={**verdict.notes, name: f"not promised; {text}"})
-    return Verdict(Outcome.LAW_BROKEN, f"{name}: {text}", 1.0, 0.0, notes=verdict.notes)

@@ -1,8 +1,6 @@
 """Truth, budgets and verdict of an attention trial: what its result and its log-sum-exp are judged by."""
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -13,15 +11,16 @@ from lastbit.budget import Budget
 from lastbit.case import Trial
 from lastbit.contract import Contract
 from lastbit.harness import Obtained
-from lastbit.judge import judge, judge_exact
+from lastbit.judge import judge
 from lastbit.references.attention import AttentionTruth, attention_truth
 from lastbit.references.attention_data import problem_of
 from lastbit.references.attention_mask import Problem
 from lastbit.references.formats import Format
 from lastbit.references.truth import Truth
 from lastbit.results import lse_format
-from lastbit.suites.attention_trial import Drawn, Given, drawn_operands, problem
-from lastbit.vacuity import vacuity
+from lastbit.suites.attention_trial import Drawn, Given, drawn_operands
+from lastbit.suites.proofs import Formats, judge_exactly, kept, part_of_budget, part_of_truth, proved, widened_budget
+from lastbit.suites.trials import noted, unless_vacuous
 from lastbit.verdict import Outcome, Verdict
 
 #: Proofs kept for the next kernel that is judged on the same case.
@@ -51,20 +50,23 @@ def posed_by(drawn: Drawn, options: tuple[tuple[str, Any], ...], contract: Contr
 
 def proof(trial: Trial, given: Given) -> Proof:
     """Truth, budgets and vacuity of the case on `given`."""
-    formats = tuple(trial.formats.items())
-    if given.drawn is None:
-        proved = prove(trial.contract, formats, problem(trial, given))
-    else:
-        options = tuple(given.options.items())
-        proved = _kept_proof(trial.contract, formats, given.drawn, options)
-    return _widened(proved, trial) if "budget_factor" in trial.settings else proved
+    found = proof_of(given, trial.contract, tuple(trial.formats.items()))
+    if "budget_factor" not in trial.settings:
+        return found
+    wide = proved(found.truth.out, widened_budget(found.out, trial), trial.formats, trial.contract)
+    return replace(found, out=wide.budget, lse=widened_budget(found.lse, trial), hole=wide.hole)
 
 
-def prove(contract: Contract, formats: tuple[tuple[str, str], ...], posed: Problem) -> Proof:
+@kept(KEPT)
+def proof_of(given: Given, contract: Contract, formats: Formats) -> Proof:
+    """Truth, budgets and vacuity of drawn operands, kept for the next kernel."""
+    truth = _truth(given, contract.causal_alignment, contract.masked_row)
+    return _weighed(contract, formats, problem_of(given.operands, given.options, contract), truth)
+
+
+def prove(contract: Contract, formats: Formats, posed: Problem) -> Proof:
     """Truth, budgets and vacuity of a problem."""
-    truth = attention_truth(posed)
-    out, lse = attention_budget(contract, dict(formats), posed, truth)
-    return Proof(posed, truth, out, lse, vacuity(Format.of(dict(formats)["out"]), truth.out, out, contract))
+    return _weighed(contract, formats, posed, attention_truth(posed))
 
 
 def judge_within(trial: Trial, given: Given, got: Obtained) -> Verdict:
@@ -89,33 +91,20 @@ def judge_against(trial: Trial, proved: Proof, got: Obtained) -> Verdict:
     return unless_vacuous(replace(verdict, notes={**verdict.notes, "log-sum-exp": used}), proved.hole)
 
 
-def judge_rows(trial: Trial, given: Given, rows: Any, got: Obtained) -> Verdict:
-    """`judge_within` of a result that holds only the elements [rows] of the case's, rows indexing (b, hq, lq)."""
-    if got.fault is not None:
-        return got.fault
-    return judge_against(trial, taken(proof(trial, given), rows), got)
+def judge_part(trial: Trial, given: Given, index: Any, got: Obtained) -> Verdict:
+    """`judge_within` of a result that holds only the elements [index] of the case's, an index of (b, hq, lq)."""
+    return got.fault or judge_against(trial, taken(proof(trial, given), index), got)
 
 
-def taken(proved: Proof, rows: Any) -> Proof:
-    """The part of a proof that holds for the elements [rows] of (b, hq, lq)."""
-
-    def part(array: Floats, like: Floats) -> Floats:
-        cut: Floats = np.broadcast_to(array, like.shape)[rows]
-        return cut
-
-    def some(array: Floats | None, like: Floats) -> Floats | None:
-        return None if array is None else part(array, like)
-
-    def truth(of: Truth) -> Truth:
-        return Truth(of.hi[rows], part(of.lo, of.hi), part(of.radius, of.hi), part(of.weight, of.hi), of.rung)
-
-    def budget(of: Budget, like: Floats) -> Budget:
-        sigma, before, slack = some(of.sigma, like), some(of.before, like), some(of.overflow_slack, like)
-        return replace(of, allowed=part(of.allowed, like), sigma=sigma, before=before, overflow_slack=slack)
-
-    both = AttentionTruth(truth(proved.truth.out), truth(proved.truth.lse))
-    out, lse = budget(proved.out, proved.truth.out.hi), budget(proved.lse, proved.truth.lse.hi)
-    return replace(proved, truth=both, out=out, lse=lse)
+def taken(whole: Proof, index: Any) -> Proof:
+    """The part of a proof that holds for the elements [index] of (b, hq, lq)."""
+    truths = (whole.truth.out, whole.truth.lse)
+    out, lse = (
+        part_of_budget(budget, truth.hi.shape, index)
+        for budget, truth in zip((whole.out, whole.lse), truths, strict=True)
+    )
+    both = AttentionTruth(*(part_of_truth(truth, index) for truth in truths))
+    return replace(whole, truth=both, out=out, lse=lse)
 
 
 def judge_unique(trial: Trial, given: Given, got: Obtained) -> Verdict:
@@ -126,7 +115,7 @@ def judge_unique(trial: Trial, given: Given, got: Obtained) -> Verdict:
     # The recipe's weights are 0 and 1 in FP64, so that its answer is a value of V.
     zero = np.zeros(found.hi.shape)
     exact = Truth(found.hi, zero, zero, found.weight, "closed form")
-    verdict = noted(trial, judge_exact(got.codes, Format.of(trial.formats["out"]), exact, trial.contract), got)
+    verdict = judge_exactly(trial, exact, got)
     if verdict.outcome is not Outcome.PASS or got.lse is None:
         return verdict
     within = judge_within(trial, given, got)
@@ -143,43 +132,12 @@ def lse_contract(contract: Contract) -> Contract:
     return replace(contract, output_rounding="nearest-even", overflow=None)
 
 
-def noted(trial: Trial, verdict: Verdict, got: Obtained) -> Verdict:
-    """`verdict` with what the harness noted about the call, and with the result's digest if it is to be repeatable."""
-    digest = sha256(got.codes.tobytes()).hexdigest()[:16] if trial.contract.deterministic else ""
-    return replace(verdict, notes={**got.notes, **verdict.notes}, digest=digest)
-
-
-def unless_vacuous(verdict: Verdict, hole: str) -> Verdict:
-    """`verdict`, or VACUOUS in place of PASS where the budget has a hole."""
-    if verdict.outcome is Outcome.PASS and hole:
-        return replace(verdict, outcome=Outcome.VACUOUS, reason=hole)
-    return verdict
-
-
-def _widened(proved: Proof, trial: Trial) -> Proof:
-    """The proof with the override of budgets.toml that applies to the trial."""
-    factor, why = trial.settings["budget_factor"], trial.settings["budget_why"]
-
-    def wide(budget: Budget) -> Budget:
-        formula = f"{factor:g} * ({budget.formula}), since {why}"
-        return replace(budget, allowed=factor * budget.allowed, formula=formula)
-
-    out, lse = wide(proved.out), wide(proved.lse)
-    hole = vacuity(Format.of(trial.formats["out"]), proved.truth.out, out, trial.contract)
-    return replace(proved, out=out, lse=lse, hole=hole)
-
-
-@lru_cache(maxsize=KEPT)
-def _kept_truth(drawn: Drawn, options: tuple[tuple[str, Any], ...], alignment: str, masked_row: str) -> AttentionTruth:
+@kept(KEPT)
+def _truth(given: Given, alignment: str, masked_row: str) -> AttentionTruth:
     policies = Contract(causal_alignment=alignment, masked_row=masked_row)
-    return attention_truth(posed_by(drawn, options, policies))
+    return attention_truth(problem_of(given.operands, given.options, policies))
 
 
-@lru_cache(maxsize=KEPT)
-def _kept_proof(
-    contract: Contract, formats: tuple[tuple[str, str], ...], drawn: Drawn, options: tuple[tuple[str, Any], ...]
-) -> Proof:
-    posed = posed_by(drawn, options, contract)
-    truth = _kept_truth(drawn, options, contract.causal_alignment, contract.masked_row)
+def _weighed(contract: Contract, formats: Formats, posed: Problem, truth: AttentionTruth) -> Proof:
     out, lse = attention_budget(contract, dict(formats), posed, truth)
-    return Proof(posed, truth, out, lse, vacuity(Format.of(dict(formats)["out"]), truth.out, out, contract))
+    return Proof(posed, truth, out, lse, proved(truth.out, out, dict(formats), contract).hole)

@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from lastbit.case import Trial
-from lastbit.harness import series
+from lastbit.suites import comparison
 from lastbit.suites.attention_proof import judge_result, judge_within
-from lastbit.suites.attention_trial import Given, as_called, inputs, layouts, obtain
+from lastbit.suites.attention_trial import Given, as_called, inputs, obtain
 from lastbit.verdict import Verdict
 
 #: Factor between the scales of two calls that differ in nothing else.
@@ -15,13 +15,10 @@ OTHER_SCALE = 0.25
 def second_call(trial: Trial) -> Verdict:
     """Other data at the same addresses gives another answer, and so does another scale."""
     given = inputs(trial), inputs(trial, shift=1)
-    data = [as_called(one.operands) for one in given]
-    results = series(trial, data, layouts=layouts(trial), scalars=given[0].options)
-    for name, one, got in zip(("first call", "second call, same addresses"), given, results, strict=True):
-        verdict = judge_result(trial, one, got)
-        if verdict.outcome.failed:
-            return replace(verdict, reason=f"{name}: {verdict.reason}")
-    return _rescaled(trial, given[0]) if "scale" in trial.kernel.features else verdict
+    verdict = comparison.second_call(trial, given, judge_result, called=as_called)
+    if verdict.outcome.failed or "scale" not in trial.kernel.features:
+        return verdict
+    return _rescaled(trial, given[0])
 
 
 def _rescaled(trial: Trial, given: Given) -> Verdict:

@@ -1,6 +1,6 @@
 """What the attention checks share: sizes, operands and options of a trial, what it needs, and the guarded call."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -8,25 +8,34 @@ from typing import Any
 import numpy as np
 
 from lastbit.case import Trial
-from lastbit.harness import Obtained, call
+from lastbit.harness import Obtained
 from lastbit.references.attention_data import operands, problem_of, reason_not
 from lastbit.references.attention_mask import Problem
 from lastbit.references.data import Operand
+from lastbit.suites import trials
+from lastbit.suites.trial_sizes import resolved as sizes
+from lastbit.suites.trials import Given, lacking, seed_of, unplaceable, window_of
+
+__all__ = [
+    "Drawn",
+    "Given",
+    "as_called",
+    "call_options",
+    "drawing",
+    "drawn_formats",
+    "drawn_operands",
+    "has_data",
+    "inputs",
+    "obtain",
+    "problem",
+    "sizes",
+    "wanted",
+]
 
 #: Operands kept for the next kernel that is judged on the same case.
 KEPT = 48
 #: Options of a case that are operands of the call, and the feature that a kernel needs for each of their values.
 EXTRAS = {"mask": {"keep": "mask", "add": "additive_mask"}, "bias": {"heads": "bias"}, "sinks": {"heads": "sinks"}}
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """The operands of one call, its options, and what drew them, under which proofs are kept for the next kernel."""
-
-    operands: Mapping[str, Operand]
-    #: scale, causal, window, softcap: as the kernel is called with.
-    options: Mapping[str, Any]
-    drawn: "Drawn | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +50,6 @@ class Drawn:
     options: tuple[tuple[str, Any], ...]
 
 
-def sizes(trial: Trial) -> dict[str, int]:
-    """The case's sizes as numbers, words resolved against the kernel's tile."""
-    return {name: _size(trial, name, size) for name, size in trial.case.sizes}
-
-
 def inputs(trial: Trial, *, shift: int = 0) -> Given:
     """The trial's operands and options; another `shift` draws other data of the same recipe and sizes."""
     drawn = drawing(trial, shift=shift)
@@ -58,7 +62,7 @@ def drawing(trial: Trial, *, shift: int = 0) -> Drawn:
         trial.case.recipe,
         tuple(drawn_formats(trial).items()),
         tuple(sizes(trial).items()),
-        trial.seed + 7919 * shift,
+        seed_of(trial, shift),
         tuple(name for name, _ in trial.case.options if name in EXTRAS),
         (*call_options(trial).items(), ("causal_alignment", trial.contract.causal_alignment)),
     )
@@ -67,17 +71,8 @@ def drawing(trial: Trial, *, shift: int = 0) -> Drawn:
 def call_options(trial: Trial) -> dict[str, Any]:
     """The case's options as the kernel is called with them: a window is a pair of numbers, causal a bool."""
     chosen = dict(trial.case.options)
-    found: dict[str, Any] = {}
-    if "scale" in chosen:
-        found["scale"] = float(chosen["scale"])
-    if "causal" in chosen:
-        found["causal"] = bool(chosen["causal"])
-    if "window" in chosen:
-        left, _, right = str(chosen["window"]).partition(":")
-        found["window"] = (int(left), int(right))
-    if "softcap" in chosen:
-        found["softcap"] = float(chosen["softcap"])
-    return found
+    read: dict[str, Callable[[Any], Any]] = {"scale": float, "causal": bool, "window": window_of, "softcap": float}
+    return {name: convert(chosen[name]) for name, convert in read.items() if name in chosen}
 
 
 def drawn_formats(trial: Trial) -> dict[str, str]:
@@ -88,17 +83,9 @@ def drawn_formats(trial: Trial) -> dict[str, str]:
     return base | ({"mask": trial.formats["q"]} if added else {}) | {"sinks": _sink_format(trial)}
 
 
-def layouts(trial: Trial) -> dict[str, str]:
-    """Memory layout of each operand, by name; those not named are contiguous."""
-    if trial.case.layout == "contiguous":
-        return {}
-    pairs = (part.partition(":") for part in trial.case.layout.split("+"))
-    return {name: layout for name, _, layout in pairs}
-
-
 def obtain(trial: Trial, given: Given) -> Obtained:
     """What the kernel returns for `given`, in the case's layout and with its options, fully guarded."""
-    return call(trial, as_called(given.operands), layouts=layouts(trial), scalars=given.options)
+    return trials.obtain(trial, Given(as_called(given.operands), given.options))
 
 
 def as_called(given: Mapping[str, Operand]) -> dict[str, Operand]:
@@ -117,17 +104,11 @@ def problem(trial: Trial, given: Given) -> Problem:
 
 def has_data(trial: Trial) -> str:
     """ "" if the case's recipe, layout and options suit this kernel, else why they do not."""
-    case = trial.case
-    missing = sorted(wanted(trial) - trial.kernel.features)
+    missing = lacking(trial, wanted(trial))
     if missing:
-        return f"the kernel has no {', '.join(missing)}"
+        return missing
     options = {**call_options(trial), "causal_alignment": trial.contract.causal_alignment}
-    reason = reason_not(case.recipe, drawn_formats(trial), sizes(trial), options)
-    if reason:
-        return reason
-    if "reversed" in case.layout and trial.kernel.framework != "numpy":
-        return f"{trial.kernel.framework} has no negative strides"
-    return ""
+    return reason_not(trial.case.recipe, drawn_formats(trial), sizes(trial), options) or unplaceable(trial)
 
 
 def wanted(trial: Trial) -> set[str]:
@@ -162,10 +143,3 @@ def drawn_operands(drawn: Drawn) -> Mapping[str, Operand]:
 
 def _sink_format(trial: Trial) -> str:
     return "f64" if trial.formats["out"] == "f64" else "f32"
-
-
-def _size(trial: Trial, name: str, size: int | str) -> int:
-    if isinstance(size, int):
-        return size
-    tile = trial.kernel.tile.get(name, 32)
-    return {"tile": tile, "overtile": tile + 1, "undertile": tile - 1}[size]

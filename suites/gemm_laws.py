@@ -1,82 +1,43 @@
 """GEMM checks that compare results with one another: repeatability, slices, permutations, powers of two."""
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
 from lastbit.case import Trial
 from lastbit.references.data import Operand
 from lastbit.references.formats import Format
+from lastbit.suites import comparison
+from lastbit.suites.comparison import Part, broken_law, compare, with_note
 from lastbit.suites.gemm_proof import Given, inputs
-from lastbit.suites.gemm_trial import has_data, judge_rows, judge_within, obtain
-from lastbit.verdict import Outcome, Verdict
+from lastbit.suites.gemm_trial import has_data, judge_part, judge_within, obtain
+from lastbit.verdict import Verdict
 
-REPEATS = 3
 SLICES = (1, 2, 3, 4, 7, 8, 16, 32, 64, 128, 256)
+#: The law's name in notes and reasons.
+SCALING = "power-of-two scaling"
 
 
 def repeat(trial: Trial) -> Verdict:
     """The same operands at other addresses give the same bits, if the contract says deterministic."""
-    given = inputs(trial)
-    first = obtain(trial, given)
-    verdict = judge_within(trial, given, first)
-    if verdict.outcome.failed:
-        return verdict
-    for turn in range(2, REPEATS + 1):
-        again = obtain(trial, given)
-        if again.fault is not None:
-            return again.fault
-        changed = first.codes != again.codes
-        if changed.any():
-            return _law(
-                trial.contract.deterministic, "repeatability", f"call {turn} differs from call 1", changed, verdict
-            )
-    return replace(verdict, notes={**verdict.notes, "repeatability": f"{REPEATS} calls, same bits"})
+    return comparison.repeat(trial, inputs(trial), obtain, judge_within)
 
 
 def row_slices(trial: Trial) -> Verdict:
     """The first rows alone give the bits that they have among the others, if the contract says batch invariant."""
     given = inputs(trial)
-    whole = obtain(trial, given)
-    verdict = judge_within(trial, given, whole)
-    if verdict.outcome.failed:
-        return verdict
-    rows = whole.codes.shape[-2]
-    breaking: dict[int, NDArray[np.bool_]] = {}
-    tried = [m for m in SLICES if m < rows]
-    for m in tried:
-        part = Given({**given.operands, "a": _rows(given.operands["a"], np.arange(m))})
-        got = obtain(trial, part)
-        sliced = judge_rows(trial, given, np.arange(m), got)
-        if sliced.outcome.failed:
-            return replace(sliced, reason=f"first {m} of {rows} rows alone: {sliced.reason}")
-        changed = got.codes != whole.codes[..., :m, :]
-        if changed.any():
-            breaking[m] = changed
-    if not breaking:
-        return replace(verdict, notes={**verdict.notes, "batch invariance": f"holds at m = {_list(tried)} of {rows}"})
-    text = f"rows change at m = {_list(breaking)} of {rows}"
-    return _law(trial.contract.batch_invariant, "batch invariance", text, next(iter(breaking.values())), verdict)
+    rows = given.operands["a"].values.shape[-2]
+    parts = [_rows(given, f"first {m} rows alone", np.arange(m)) for m in SLICES if m < rows]
+    promised = trial.contract.batch_invariant
+    return compare(trial, given, parts, obtain, judge_within, judge_part, law="batch invariance", promised=promised)
 
 
 def permutation(trial: Trial) -> Verdict:
     """Rows of a in another order give the rows of the result in that order."""
     given = inputs(trial)
-    whole = obtain(trial, given)
-    verdict = judge_within(trial, given, whole)
-    if verdict.outcome.failed:
-        return verdict
-    order = np.roll(np.arange(whole.codes.shape[-2])[::-1], 3)
-    moved = Given({**given.operands, "a": _rows(given.operands["a"], order)})
-    got = obtain(trial, moved)
-    judged = judge_rows(trial, given, order, got)
-    if judged.outcome.failed:
-        return replace(judged, reason=f"rows in another order: {judged.reason}")
-    changed = got.codes != whole.codes[..., order, :]
-    if changed.any():
-        return _law(trial.contract.batch_invariant, "row permutation", "rows change with their place", changed, verdict)
-    return replace(verdict, notes={**verdict.notes, "row permutation": "same bits"})
+    order = np.roll(np.arange(given.operands["a"].values.shape[-2])[::-1], 3)
+    parts = [_rows(given, "rows in another order", order)]
+    promised = trial.contract.batch_invariant
+    return compare(trial, given, parts, obtain, judge_within, judge_part, law="row permutation", promised=promised)
 
 
 def scaling(trial: Trial) -> Verdict:
@@ -84,7 +45,7 @@ def scaling(trial: Trial) -> Verdict:
     given = inputs(trial)
     a, out = given.operands["a"], Format.of(trial.formats["out"])
     shift = scaling_shift(trial)
-    scaled = Given({**given.operands, "a": Operand.of(np.ldexp(a.values, shift), a.format)})
+    scaled = given.changed(a=Operand.of(np.ldexp(a.values, shift), a.format))
     plain, larger = obtain(trial, given), obtain(trial, scaled)
     for got in (plain, larger):
         if got.fault is not None:
@@ -94,10 +55,8 @@ def scaling(trial: Trial) -> Verdict:
     changed = inside & (result != np.ldexp(base, shift))
     verdict = judge_within(trial, scaled, larger)
     if verdict.outcome.failed or not changed.any():
-        return replace(
-            verdict, notes={**verdict.notes, "power-of-two scaling": f"2^{shift}, {int(inside.sum())} elements"}
-        )
-    return _law(True, "power-of-two scaling", f"a * 2^{shift} does not scale the result", changed, verdict)
+        return with_note(verdict, SCALING, f"2^{shift}, {int(inside.sum())} elements")
+    return broken_law(True, SCALING, f"a * 2^{shift} does not scale the result", changed, verdict)
 
 
 def scaling_shift(trial: Trial) -> int:
@@ -116,22 +75,6 @@ def has_scaling(trial: Trial) -> str:
     return has_data(trial)
 
 
-def _law(promised: bool, name: str, text: str, changed: NDArray[np.bool_], verdict: Verdict) -> Verdict:
-    """LAW_BROKEN where the contract promises the law, else `verdict` with the fact noted."""
-    if not promised:
-        return replace(verdict, notes={**verdict.notes, name: f"not promised; {text}"})
-    count, where = int(changed.sum()), _place(changed)
-    reason = f"{name}: {text}: {count} of {changed.size} elements, first at {where}"
-    return Verdict(Outcome.LAW_BROKEN, reason, float(count), 0.0, where, notes=verdict.notes)
-
-
-def _place(changed: NDArray[np.bool_]) -> str:
-    return str(tuple(int(i) for i in np.argwhere(changed)[0]))
-
-
-def _rows(operand: Operand, order: NDArray[np.int64]) -> Operand:
-    return Operand(operand.format, operand.codes[..., order, :], operand.values[..., order, :])
-
-
-def _list(numbers: "dict[int, NDArray[np.bool_]] | list[int]") -> str:
-    return ", ".join(map(str, numbers))
+def _rows(given: Given, name: str, order: NDArray[np.int64]) -> Part:
+    a, index = given.operands["a"], (..., order, slice(None))
+    return Part(name, given.changed(a=Operand(a.format, a.codes[index], a.values[index])), index)

@@ -1,15 +1,13 @@
 """GEMM checks of memory: layouts of operands and output, empty operands, and a second call at the same addresses."""
 
-from dataclasses import replace
-
 import numpy as np
 
 from lastbit.case import Trial
-from lastbit.harness import series
 from lastbit.references.data import Operand
-from lastbit.suites.gemm_proof import Given, inputs, scalars
+from lastbit.suites import comparison
+from lastbit.suites.gemm_proof import inputs
 from lastbit.suites.gemm_trial import has_data, judge_result, obtain
-from lastbit.suites.trials import layouts
+from lastbit.suites.trials import lacking, layouts
 from lastbit.verdict import Verdict
 
 
@@ -18,24 +16,18 @@ def layout(trial: Trial) -> Verdict:
     given = inputs(trial)
     for name, chosen in layouts(trial).items():
         if chosen == "broadcast":
-            given = Given({**given.operands, name: _first_of_batch(given.operands[name])})
+            given = given.changed(**{name: _first_of_batch(given.operands[name])})
     return judge_result(trial, given, obtain(trial, given))
 
 
 def second_call(trial: Trial) -> Verdict:
     """Other data at the same addresses and shapes gives another answer: nothing is remembered by pointer or shape."""
-    given = inputs(trial), inputs(trial, shift=1)
-    results = series(trial, [one.operands for one in given], layouts=layouts(trial), scalars=scalars(trial))
-    for name, one, got in zip(("first call", "second call, same addresses"), given, results, strict=True):
-        verdict = judge_result(trial, one, got)
-        if verdict.outcome.failed:
-            return replace(verdict, reason=f"{name}: {verdict.reason}")
-    return verdict
+    return comparison.second_call(trial, (inputs(trial), inputs(trial, shift=1)), judge_result)
 
 
 def has_output(trial: Trial) -> str:
     """Why the kernel cannot write into a given output, or ""."""
-    return has_data(trial) or ("" if "out" in trial.kernel.features else "the kernel has no out")
+    return has_data(trial) or lacking(trial, {"out"})
 
 
 def _first_of_batch(operand: Operand) -> Operand:

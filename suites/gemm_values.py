@@ -8,7 +8,7 @@ from lastbit.case import Trial
 from lastbit.references.data import Operand
 from lastbit.references.formats import Format
 from lastbit.statistics import judge_statistics
-from lastbit.suites.gemm_proof import Given, inputs, proof
+from lastbit.suites.gemm_proof import inputs, proof
 from lastbit.suites.gemm_trial import has_data, judge_result, judge_unique, judge_within, obtain
 from lastbit.verdict import Verdict
 
@@ -41,7 +41,7 @@ def epilogue(trial: Trial) -> Verdict:
     """alpha, beta, c and bias where they belong; c is not read when beta is 0."""
     given = inputs(trial)
     if dict(trial.case.options).get("beta") == 0.0:
-        given = Given({**given.operands, "c": _unreadable(given.operands["c"])})
+        given = given.changed(c=_unreadable(given.operands["c"]))
     return judge_result(trial, given, obtain(trial, given))
 
 

@@ -1,11 +1,9 @@
 """KV append checks: codes, places not to be touched, and a second call at the same addresses."""
 
-from dataclasses import replace
-
 from lastbit.case import Trial
-from lastbit.harness import series
-from lastbit.suites.kv_append_trial import inputs, judge_all, judge_codes, judge_rest, obtain
-from lastbit.suites.trials import layouts
+from lastbit.suites import comparison
+from lastbit.suites.kv_append_trial import inputs, judge_all, judge_codes, judge_rest
+from lastbit.suites.trials import obtain
 from lastbit.verdict import Verdict
 
 
@@ -29,10 +27,4 @@ def whole(trial: Trial) -> Verdict:
 
 def second_call(trial: Trial) -> Verdict:
     """Other tokens and slots at the same addresses go where the new slots say."""
-    given = inputs(trial), inputs(trial, shift=1)
-    results = series(trial, given, layouts=layouts(trial))
-    for name, one, got in zip(("first call", "second call, same addresses"), given, results, strict=True):
-        verdict = judge_all(trial, one, got)
-        if verdict.outcome.failed:
-            return replace(verdict, reason=f"{name}: {verdict.reason}")
-    return verdict
+    return comparison.second_call(trial, (inputs(trial), inputs(trial, shift=1)), judge_all)

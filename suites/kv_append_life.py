@@ -12,7 +12,8 @@ from lastbit.references.formats import Format
 from lastbit.references.kv_cache import gather
 from lastbit.references.kv_cache_data import integers
 from lastbit.references.kv_pages import OutOfPagesError, Pool
-from lastbit.suites.kv_append_trial import CACHES, caches, inputs, judge_all, obtain, same_codes, stored
+from lastbit.suites.kv_append_trial import CACHES, caches, inputs, judge_all, same_codes, stored
+from lastbit.suites.trials import Given, obtain
 from lastbit.verdict import Outcome, Verdict
 
 Codes = NDArray[np.unsignedinteger]
@@ -42,7 +43,7 @@ def lifecycle(trial: Trial) -> Verdict:
 
     Pages are handed out by references.kv_pages.Pool, and those freed are filled with NaN before they are used again.
     """
-    given, rng = inputs(trial), np.random.default_rng(trial.seed)
+    given, rng = inputs(trial).operands, np.random.default_rng(trial.seed)
     life = Life(
         trial,
         given,
@@ -94,14 +95,16 @@ def _append(life: Life, sequence: int, count: int) -> Verdict:
             life.cache[name][target] = life.cache[name][source]
     rows = np.arange(life.used, life.used + count) % life.given["k"].codes.shape[0]
     life.used += count
-    operands = {
-        **life.given,
-        **{name: _with(life.given[name], life.given[name].codes[rows]) for name in ("k", "v")},
-        **{name: _with(life.given[name], life.cache[name]) for name in CACHES},
-        "slots": integers(np.array(placed.slots, np.int64)),
-    }
-    got = obtain(life.trial, operands)
-    verdict = judge_all(life.trial, operands, got)
+    given = Given(
+        {
+            **life.given,
+            **{name: _with(life.given[name], life.given[name].codes[rows]) for name in ("k", "v")},
+            **{name: _with(life.given[name], life.cache[name]) for name in CACHES},
+            "slots": integers(np.array(placed.slots, np.int64)),
+        }
+    )
+    got = obtain(life.trial, given)
+    verdict = judge_all(life.trial, given, got)
     if verdict.outcome.failed:
         return verdict
     life.cache = {name: codes.copy() for name, codes in caches(got).items()}

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -11,13 +10,13 @@ from numpy.typing import NDArray
 
 from lastbit.case import Trial
 from lastbit.contract import Contract
-from lastbit.harness import Obtained, call
+from lastbit.harness import Obtained
 from lastbit.references.data import Operand
 from lastbit.references.formats import Format
 from lastbit.references.kv_append_data import appends, applicable
 from lastbit.references.kv_cache import appended, contenders, quantized
 from lastbit.references.kv_cache_data import QUANTIZED_BITS
-from lastbit.suites.trials import layouts
+from lastbit.suites.trials import Given, lacking, noted, seed_of
 from lastbit.verdict import Outcome, Verdict
 
 Codes = NDArray[np.unsignedinteger]
@@ -45,22 +44,19 @@ def sizes(trial: Trial) -> dict[str, int]:
     return {name: int(size) for name, size in trial.case.sizes if name not in ("block", "pages")}
 
 
-def inputs(trial: Trial, *, shift: int = 0) -> Mapping[str, Operand]:
+def inputs(trial: Trial, *, shift: int = 0) -> Given:
     """The trial's operands; another `shift` draws other tokens and slots of the same recipe and sizes."""
     options = dict(trial.case.options)
-    return _operands(
-        trial.case.recipe,
-        tuple(trial.formats.items()),
-        tuple((name, int(size)) for name, size in trial.case.sizes),
-        trial.seed + 7919 * shift,
-        str(options["slots"]),
-        options.get("scale") != "tensor",
+    return Given(
+        _operands(
+            trial.case.recipe,
+            tuple(trial.formats.items()),
+            tuple((name, int(size)) for name, size in trial.case.sizes),
+            seed_of(trial, shift),
+            str(options["slots"]),
+            options.get("scale") != "tensor",
+        )
     )
-
-
-def obtain(trial: Trial, given: Mapping[str, Operand]) -> Obtained:
-    """The caches that the kernel leaves for `given`, fully guarded."""
-    return call(trial, given, layouts=layouts(trial))
 
 
 def stored(contract: Contract, given: Mapping[str, Operand], name: str) -> Codes:
@@ -129,10 +125,9 @@ def changed_places(given: Mapping[str, Operand], got: Obtained) -> list[Wrong]:
 
 def verdict(trial: Trial, given: Mapping[str, Operand], got: Obtained, wrong: list[Wrong], what: str) -> Verdict:
     """PASS if nothing is wrong, else the first place of it and what was to be there."""
-    digest = sha256(got.codes.tobytes()).hexdigest()[:16] if trial.contract.deterministic else ""
     formula = f"exact [{_rule(trial.contract, given)}]"
     if not wrong:
-        return Verdict(Outcome.PASS, measured=0.0, allowed=0.0, formula=formula, notes=got.notes, digest=digest)
+        return noted(trial, Verdict(Outcome.PASS, measured=0.0, allowed=0.0, formula=formula), got)
     first = wrong[0]
     where = tuple(int(i) for i in np.argwhere(first.mask)[0])
     count = sum(int(one.mask.sum()) for one in wrong)
@@ -140,16 +135,9 @@ def verdict(trial: Trial, given: Mapping[str, Operand], got: Obtained, wrong: li
     pair = [f"{int(codes[where]):#x} ({float(decode(codes[where])):g})" for codes in (first.got, first.want)]
     reason = f"{what} of {first.cache} at page {where[0]}, place {where[1]}, head {where[2]}, element {where[3]}: "
     reason += f"got {pair[0]}, want {pair[1]}; {count} elements wrong, none may be"
-    return Verdict(
-        Outcome.WRONG_STRUCTURE if what.startswith("changed") else Outcome.OVER_BUDGET,
-        reason,
-        measured=float(count),
-        allowed=0.0,
-        where=f"{first.cache}{list(where)}",
-        formula=formula,
-        notes=got.notes,
-        digest=digest,
-    )
+    outcome = Outcome.WRONG_STRUCTURE if what.startswith("changed") else Outcome.OVER_BUDGET
+    found = Verdict(outcome, reason, float(count), 0.0, f"{first.cache}{list(where)}", formula)
+    return noted(trial, found, got)
 
 
 def same_codes(codes: Codes, want: Codes, format: str) -> NDArray[np.bool_]:
@@ -161,21 +149,21 @@ def same_codes(codes: Codes, want: Codes, format: str) -> NDArray[np.bool_]:
     return same
 
 
-def judge_codes(trial: Trial, given: Mapping[str, Operand], got: Obtained) -> Verdict:
+def judge_codes(trial: Trial, given: Given, got: Obtained) -> Verdict:
     """The verdict on what was written."""
     if got.fault is not None:
         return got.fault
-    return verdict(trial, given, got, wrong_codes(trial, given, got), "wrong code")
+    return verdict(trial, given.operands, got, wrong_codes(trial, given.operands, got), "wrong code")
 
 
-def judge_rest(trial: Trial, given: Mapping[str, Operand], got: Obtained) -> Verdict:
+def judge_rest(trial: Trial, given: Given, got: Obtained) -> Verdict:
     """The verdict on what was not to be written."""
     if got.fault is not None:
         return got.fault
-    return verdict(trial, given, got, changed_places(given, got), "changed code")
+    return verdict(trial, given.operands, got, changed_places(given.operands, got), "changed code")
 
 
-def judge_all(trial: Trial, given: Mapping[str, Operand], got: Obtained) -> Verdict:
+def judge_all(trial: Trial, given: Given, got: Obtained) -> Verdict:
     """The verdict on the whole of both caches."""
     judged = judge_codes(trial, given, got)
     return judged if judged.outcome.failed else judge_rest(trial, given, got)
@@ -183,17 +171,17 @@ def judge_all(trial: Trial, given: Mapping[str, Operand], got: Obtained) -> Verd
 
 def has_data(trial: Trial) -> str:
     """ "" if the case's recipe, slots and scales suit this kernel, else why they do not."""
-    case, formats, features = trial.case, trial.formats, trial.kernel.features
+    case, formats = trial.case, trial.formats
     scaled = Format.of(formats["k_cache"]).bits <= QUANTIZED_BITS
     options = dict(case.options)
     if not applicable(case.recipe, formats):
         return f"a cache {'with' if scaled else 'without'} scales has no {case.recipe} data"
     if options.get("scale") == "tensor" and not scaled:
         return "the cache has no scales"
-    missing = {NEEDS[str(options["slots"])]} - features if options["slots"] in NEEDS else set()
+    wanted = {NEEDS[str(options["slots"])]} if options["slots"] in NEEDS else set()
     if scaled:
-        missing |= {"scales" if options.get("scale") == "tensor" else "head_scales"} - features
-    return f"the kernel has no {', '.join(sorted(missing))}" if missing else ""
+        wanted.add("scales" if options.get("scale") == "tensor" else "head_scales")
+    return lacking(trial, wanted)
 
 
 def _rule(contract: Contract, given: Mapping[str, Operand]) -> str:

@@ -1,29 +1,23 @@
 """Paged attention checks: single results, a second call with other pages, and results compared with one another."""
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
 from lastbit.case import Trial
-from lastbit.harness import series
 from lastbit.references.data import Operand
 from lastbit.references.kv_cache_data import integers
+from lastbit.suites import comparison
+from lastbit.suites.comparison import Part, compare, with_note
 from lastbit.suites.paged_trial import (
-    Given,
-    call_options,
     format_error,
     inputs,
+    judge_part,
     judge_result,
-    judge_sequence,
     judge_within,
-    obtain,
     sequence_of,
 )
-from lastbit.suites.trials import layouts
-from lastbit.verdict import Outcome, Verdict
-
-REPEATS = 3
+from lastbit.suites.trials import Given, obtain
+from lastbit.verdict import Verdict
 
 
 def result(trial: Trial) -> Verdict:
@@ -37,73 +31,36 @@ def bound(trial: Trial) -> Verdict:
     given = inputs(trial)
     verdict = judge_within(trial, given, obtain(trial, given))
     cost = format_error(trial, given)
-    return replace(verdict, notes={**verdict.notes, "format error": cost}) if cost else verdict
+    return with_note(verdict, "format error", cost) if cost else verdict
 
 
 def second_call(trial: Trial) -> Verdict:
     """Other pages and data at the same addresses give another answer: no table is remembered."""
-    given = inputs(trial), inputs(trial, shift=1)
-    operands = [one.operands for one in given]
-    results = series(trial, operands, layouts=layouts(trial), scalars=call_options(trial))
-    for name, one, got in zip(("first call", "second call, same addresses"), given, results, strict=True):
-        verdict = judge_result(trial, one, got)
-        if verdict.outcome.failed:
-            return replace(verdict, reason=f"{name}: {verdict.reason}")
-    return verdict
+    return comparison.second_call(trial, (inputs(trial), inputs(trial, shift=1)), judge_result)
 
 
 def repeat(trial: Trial) -> Verdict:
     """The same operands at other addresses give the same bits, if the contract says deterministic."""
-    given = inputs(trial)
-    first = obtain(trial, given)
-    verdict = judge_within(trial, given, first)
-    if verdict.outcome.failed:
-        return verdict
-    for turn in range(2, REPEATS + 1):
-        again = obtain(trial, given)
-        if again.fault is not None:
-            return again.fault
-        changed = first.codes != again.codes
-        if changed.any():
-            text = f"call {turn} differs from call 1"
-            return _law(trial.contract.deterministic, "repeatability", text, changed, verdict)
-    return replace(verdict, notes={**verdict.notes, "repeatability": f"{REPEATS} calls, same bits"})
+    return comparison.repeat(trial, inputs(trial), obtain, judge_within)
 
 
 def relocate(trial: Trial) -> Verdict:
     """The same tokens in other pages give the same bits, if the contract says deterministic."""
     given = inputs(trial)
-    first, moved = obtain(trial, given), _moved(given, trial.seed)
-    verdict = judge_within(trial, given, first)
-    if verdict.outcome.failed:
-        return verdict
-    second = obtain(trial, moved)
-    judged = judge_within(trial, given, second)
-    if judged.outcome.failed:
-        return replace(judged, reason=f"the same tokens in other pages: {judged.reason}")
-    changed = first.codes != second.codes
-    if changed.any():
-        return _law(trial.contract.deterministic, "relocation", "the result depends on page ids", changed, verdict)
-    return replace(verdict, notes={**verdict.notes, "relocation": "same bits in other pages"})
+    parts = [Part("the same tokens in other pages", _moved(given, trial.seed), ...)]
+    promised = trial.contract.deterministic
+    return compare(trial, given, parts, obtain, judge_within, judge_part, law="relocation", promised=promised)
 
 
 def alone(trial: Trial) -> Verdict:
     """Each sequence alone gives the bits that it has among the others, if the contract says batch invariant."""
     given = inputs(trial)
-    whole = obtain(trial, given)
-    verdict = judge_within(trial, given, whole)
-    if verdict.outcome.failed:
-        return verdict
-    changed = np.zeros(whole.codes.shape, bool)
-    for sequence in range(whole.codes.shape[0]):
-        got = obtain(trial, sequence_of(given, sequence))
-        judged = judge_sequence(trial, given, sequence, got)
-        if judged.outcome.failed:
-            return replace(judged, reason=f"sequence {sequence} alone: {judged.reason}")
-        changed[sequence] = got.codes[0] != whole.codes[sequence]
-    if changed.any():
-        return _law(trial.contract.batch_invariant, "batch invariance", "sequences change when alone", changed, verdict)
-    return replace(verdict, notes={**verdict.notes, "batch invariance": "each sequence alone gives the same bits"})
+    parts = [
+        Part(f"sequence {sequence} alone", sequence_of(given, sequence), slice(sequence, sequence + 1))
+        for sequence in range(given.operands["q"].codes.shape[0])
+    ]
+    promised = trial.contract.batch_invariant
+    return compare(trial, given, parts, obtain, judge_within, judge_part, law="batch invariance", promised=promised)
 
 
 def _moved(given: Given, seed: int) -> Given:
@@ -113,17 +70,8 @@ def _moved(given: Given, seed: int) -> Given:
     place = np.argsort(order)
     table = given.operands["block_table"].values.astype(np.int64)
     caches = {name: _rows(given.operands[name], order) for name in ("k_cache", "v_cache")}
-    return Given({**given.operands, **caches, "block_table": integers(place[table])})
+    return given.changed(**caches, block_table=integers(place[table]))
 
 
 def _rows(operand: Operand, order: NDArray[np.int64]) -> Operand:
     return Operand(operand.format, operand.codes[order], operand.values[order])
-
-
-def _law(promised: bool, name: str, text: str, changed: NDArray[np.bool_], verdict: Verdict) -> Verdict:
-    """LAW_BROKEN where the contract promises the law, else `verdict` with the fact noted."""
-    if not promised:
-        return replace(verdict, notes={**verdict.notes, name: f"not promised; {text}"})
-    count, where = int(changed.sum()), str(tuple(int(i) for i in np.argwhere(changed)[0]))
-    reason = f"{name}: {text}: {count} of {changed.size} elements, first at {where}"
-    return Verdict(Outcome.LAW_BROKEN, reason, float(count), 0.0, where, notes=verdict.notes)

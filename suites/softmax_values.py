@@ -1,21 +1,19 @@
 """Checks of values and memory of softmax, log_softmax and logsumexp: unique answers, bounds, layouts, second calls."""
 
-from dataclasses import replace
-
 import numpy as np
 
 from lastbit.case import Trial
-from lastbit.harness import series
+from lastbit.suites import comparison
 from lastbit.suites.softmax_trial import (
     has_data,
     inputs,
     is_unique,
     judge_result,
     judge_within,
-    obtain,
+    logits,
     of_values,
 )
-from lastbit.suites.trials import layouts
+from lastbit.suites.trials import layouts, obtain
 from lastbit.verdict import Verdict
 
 
@@ -35,19 +33,13 @@ def layout(trial: Trial) -> Verdict:
     """Strides, offsets and broadcast logits honoured: the values are those of contiguous ones."""
     given = inputs(trial)
     if layouts(trial).get("x") == "broadcast":
-        given = of_values(given, np.broadcast_to(given.x.values[:1], given.x.values.shape).copy())
+        given = of_values(given, np.broadcast_to(logits(given)[:1], logits(given).shape).copy())
     return judge_result(trial, given, obtain(trial, given))
 
 
 def second_call(trial: Trial) -> Verdict:
     """Other data at the same addresses and shapes gives another answer: nothing is remembered by pointer or shape."""
-    given = inputs(trial), inputs(trial, shift=1)
-    results = series(trial, [one.operands for one in given], layouts=layouts(trial))
-    for name, one, got in zip(("first call", "second call, same addresses"), given, results, strict=True):
-        verdict = judge_result(trial, one, got)
-        if verdict.outcome.failed:
-            return replace(verdict, reason=f"{name}: {verdict.reason}")
-    return verdict
+    return comparison.second_call(trial, (inputs(trial), inputs(trial, shift=1)), judge_result)
 
 
 def has_unique(trial: Trial) -> str:

@@ -110,7 +110,8 @@ def _weigh_rows(
     last = work.division + made.common * (1 + work.division)
     parts.error[place] = _divided(error + cast, divisor, level, last)
     parts.without_cast[place] = _divided(error, divisor, level, last)
-    parts.cast[place] = np.square(work.u_p * through / divisor) * _squares(grown, values, exact)
+    with np.errstate(over="ignore"):  # a scale that large means nothing, as such a bound does
+        parts.cast[place] = np.square(work.u_p * through / divisor) * _squares(grown, values, exact)
     parts.size[place] = heavy
     parts.reach[place] = heavy * np.exp(np.clip(rows.log_sum, 0.0, 300.0))
     parts.lost[place] = made.lost

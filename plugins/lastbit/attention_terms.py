@@ -107,7 +107,7 @@ def working(contract: "Contract", formats: Mapping[str, str]) -> Working:
 def exponents(work: Working, problem: Problem, part: Rows) -> Exponents:
     """The errors of the weights of some rows, whatever the order of the keys: docs/attention.md 3."""
     u, logn = work.u, np.log(np.maximum(part.count, 1.0))
-    error, lost = _logit_error(work, problem, part)
+    error, lost = logit_error(work, problem, part)
     largest = error.max(1, keepdims=True, initial=0.0)
     size = np.maximum(np.abs(part.logits), part.added) + error
     gap = np.maximum(part.top - part.logits, 0.0) + error + largest
@@ -131,7 +131,7 @@ def exponents(work: Working, problem: Problem, part: Rows) -> Exponents:
         sink_log=sink_log,
         sink_rho=np.expm1(sink_log),
         tau=_products(work, part, updates),
-        phi=_power(height, u),
+        phi=power(height, u),
         common=np.expm1(np.minimum(common, MOST)),
         logit=largest,
         lost=lost,
@@ -151,16 +151,32 @@ def lost_weights(work: Working, weights: Floats) -> Floats:
     return missing
 
 
-def _logit_error(work: Working, problem: Problem, part: Rows) -> tuple[Floats, NDArray[np.bool_]]:
+def logit_error(work: Working, problem: Problem, part: Rows) -> tuple[Floats, NDArray[np.bool_]]:
     """Bound of |computed logit - exact logit|, and the rows where a product may overflow before it is scaled."""
+    u = work.u
+    error, lost = raw_error(work, problem, part)
+    if problem.softcap:
+        cap = problem.softcap
+        error = error + 2 * u * (np.abs(part.raw) + error)
+        slope = 1 - np.square(np.tanh(np.maximum(np.abs(part.raw) - error, 0.0) / cap)) * (1 - 2.0**-40)
+        error = error * slope + cap * (2 * work.exp + 6 * u)
+        error = error + power(3, work.u_s) * (cap * np.tanh(np.abs(part.raw) / cap) + error)
+    if problem.bias is not None or problem.mask is not None:
+        error = error + (power(2, u) + power(2, work.u_s)) * (part.added + error)
+    error = np.where(part.keep, error + part.error, 0.0)
+    return error, lost
+
+
+def raw_error(work: Working, problem: Problem, part: Rows) -> tuple[Floats, NDArray[np.bool_]]:
+    """`logit_error` before a softcap and addends."""
     factor, u = abs(problem.factor), work.u
     q = finite_part(problem.q[part.batch, part.head, part.rows])
     k = finite_part(problem.k[part.batch, problem.key_head(part.head)])
     weight = part.products / factor if factor else np.matmul(np.abs(q), np.abs(k).T)
     weight = weight * (1 + 2.0**-40)
-    error = _dot_error(work, q, k, weight) * factor
+    error = dot_error(work, q, k, weight) * factor
     # scale, or its root on q and k, or times log2(e): at most five roundings in all, of what the products make.
-    error = error + _power(5, u) * (part.products + error)
+    error = error + power(5, u) * (part.products + error)
     reach = weight.max(1, keepdims=True, initial=0.0)
     lost = reach >= work.accumulator.max if work.accumulator.engine != "exact" else np.zeros(reach.shape, bool)
     if work.rounding is not None:
@@ -168,21 +184,12 @@ def _logit_error(work: Working, problem: Problem, part: Rows) -> tuple[Floats, N
         values = finite_part(problem.v[part.batch, problem.key_head(part.head)])
         lost = lost | bool(max(np.abs(x).max(initial=0.0) for x in (q, k, values)) > most)
     if work.scores is not None:
-        error = error + _power(2, work.u_s) * (np.abs(part.raw) + error) + work.scores.eta * (1 + factor)
+        error = error + power(2, work.u_s) * (np.abs(part.raw) + error) + work.scores.eta * (1 + factor)
         lost = lost | (reach >= work.scores.max)
-    if problem.softcap:
-        cap = problem.softcap
-        error = error + 2 * u * (np.abs(part.raw) + error)
-        slope = 1 - np.square(np.tanh(np.maximum(np.abs(part.raw) - error, 0.0) / cap)) * (1 - 2.0**-40)
-        error = error * slope + cap * (2 * work.exp + 6 * u)
-        error = error + _power(3, work.u_s) * (cap * np.tanh(np.abs(part.raw) / cap) + error)
-    if problem.bias is not None or problem.mask is not None:
-        error = error + (_power(2, u) + _power(2, work.u_s)) * (part.added + error)
-    error = np.where(part.keep, error + part.error, 0.0)
     return error, lost
 
 
-def _dot_error(work: Working, q: Floats, k: Floats, weight: Floats) -> Floats:
+def dot_error(work: Working, q: Floats, k: Floats, weight: Floats) -> Floats:
     """Bound of the error of q k^T before it is scaled."""
     model, d = work.accumulator, q.shape[-1]
     if work.rounding is None:
@@ -203,11 +210,11 @@ def _products(work: Working, part: Rows, updates: Floats) -> Floats:
     """Relative error that a weight times V collects: products and sums of P V, rescales, a combination of splits."""
     model, u, keys = work.accumulator, work.u, part.keep.shape[1]
     if model.engine == "chain":
-        sums = _power(part.count + updates + 4, max(model.unit, u))
+        sums = power(part.count + updates + 4, max(model.unit, u))
     elif model.engine in ("exact", "integer"):
-        sums = _power(updates + 4, u)
+        sums = power(updates + 4, u)
     else:  # tiles of at least one block are added, in f32, to what was rescaled
-        sums = (1 + model.coefficient(keys)) * (1 + _power(updates + keys // max(model.terms, 1) + 4, u)) - 1
+        sums = (1 + model.coefficient(keys)) * (1 + power(updates + keys // max(model.terms, 1) + 4, u)) - 1
     if work.rounding is None:
         return sums
     return (1 + sums * work.rounding.growth * work.rounding.products) * (1 + work.rounding.product_error) - 1
@@ -228,7 +235,7 @@ def _updates(part: Rows, slack: Floats) -> Floats:
     return np.where(part.keep, n - below[:, n:] - 1, 0.0)
 
 
-def _power(count: Floats | float, unit: float) -> Floats:
+def power(count: Floats | float, unit: float) -> Floats:
     """(1 + unit)^count - 1, kept finite."""
     return np.expm1(np.minimum(np.asarray(count, np.float64) * log1p(unit), MOST))
 

@@ -45,10 +45,13 @@ class Contract:
     overflow: str | None = None
     #: Subnormal operands and results: "keep" or "flush" (to zero, either may happen).
     subnormals: str = "keep"
-    #: Format of the probabilities P in attention; None: f32.
+    #: Format of the probabilities P in attention, and of the gradients dS that are multiplied with Q and K; None: f32.
     probabilities: str | None = None
     #: Format that attention's logits are stored in after each operation (eager attention: that of q); None: f32.
     scores: str | None = None
+    #: Format that a query head's part of the gradients of K and V is rounded to before those of a group are added;
+    #: None: f32.
+    head_gradients: str | None = None
     #: Largest error of exp and log, in ulp of the accumulator's format; exp(0) is 1.
     exp_ulp: float = 2.0
     #: Result of a fully masked row: "zero" or "nan".

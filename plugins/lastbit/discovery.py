@@ -18,7 +18,7 @@ from lastbit.kernel import REGISTRY, Kernel
 #: Entry-point group of packages that offer kernels: an entry names a list of kernels, or a function that returns one.
 GROUP = "lastbit.kernels"
 #: Providers by file name under lastbit/providers.
-PROVIDERS = ("torch", "numpy", "triton", "simulated")
+PROVIDERS = ("torch", "numpy", "triton", "transformers", "vllm", "sglang", "simulated")
 #: Files of a provider whose kernels are of several ops; another has one, of its own name.
 ROOMS = {
     "torch": ("torch", "torch_softmax", "torch_attention", "torch_paged"),
@@ -147,11 +147,14 @@ def matrix_engine(device: str) -> str:
 def _provider(name: str, absent: dict[str, str]) -> tuple[Kernel, ...]:
     try:
         modules = [importlib.import_module(f"lastbit.providers.{room}") for room in ROOMS.get(name, (name,))]
-        return tuple(
+        kernels = tuple(
             kernel
             for module in modules
             for kernel in checked(module.kernels if hasattr(module, "kernels") else module.KERNELS, f"provider {name}")
         )
+        for module in modules:
+            absent.update(module.absent() if hasattr(module, "absent") else {})
+        return kernels
     except ImportError as error:
         absent[name] = f"not installed ({error})"
     except LastbitError as error:

@@ -11,12 +11,13 @@ from importlib import metadata
 from typing import Any
 
 #: Packages whose version can change a kernel's bits or lastbit's judgement.
-PACKAGES = ("lastbit", "numpy", "torch", "triton", "jax", "mpmath", "gmpy2", "ml_dtypes")
+PACKAGES = ("lastbit", "numpy", "torch", "triton", "transformers", "jax", "mpmath", "gmpy2", "ml_dtypes")
 #: Which of them a provider's results depend on; a kernel of another provider depends on every framework installed.
 PROVIDER_PACKAGES = {
     "torch": ("torch",),
     "numpy": ("numpy",),
     "triton": ("triton", "torch", "numpy"),
+    "transformers": ("transformers", "torch"),
     "jax": ("jax",),
     "simulated": (),
 }

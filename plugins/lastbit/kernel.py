@@ -31,7 +31,7 @@ OPERANDS = {
     "kv_append": ("k", "v", "k_cache", "v_cache", "slots", "out"),
 }
 #: Operands that are integers of i32 whatever the kernel's formats, which need not list them.
-INDICES = ("block_table", "seq_lens", "slots")
+INDICES = ("block_table", "seq_lens", "slots", "cu_seqlens_q", "cu_seqlens_k")
 #: Ops that sum without multiplying matrices: no matrix engine does it for them.
 REDUCTIONS = ("softmax", "log_softmax", "logsumexp")
 _FORMATS = """
@@ -41,6 +41,9 @@ _FORMATS = """
 FORMATS = frozenset(_FORMATS.split())
 
 
+_ATTENTION = """
+    scale causal window mask additive_mask causal_mask mask_bias bias softcap sinks gqa dv lse gradients packed
+"""
 _ROWS = frozenset({"batch", "out"})
 #: Optional parts of each op that a kernel may say it implements.
 FEATURES = {
@@ -48,9 +51,7 @@ FEATURES = {
     "softmax": _ROWS,
     "log_softmax": _ROWS,
     "logsumexp": _ROWS,
-    "attention": frozenset(
-        "scale causal window mask additive_mask causal_mask mask_bias bias softcap sinks gqa dv lse".split()  # noqa: SIM905
-    ),
+    "attention": frozenset(_ATTENTION.split()),
     "paged_attention": frozenset({"causal", "window", "gqa", "scales", "head_scales"}),
     "kv_append": frozenset({"scales", "head_scales", "padding", "inplace"}),
 }
@@ -77,7 +78,8 @@ class Kernel:
     framework: str = "torch"
     devices: tuple[str, ...] = ("cpu", "cuda")
     #: Optional parts of the op that it implements: gemm knows "batch", "c", "alpha", "beta", "bias"; attention "gqa",
-    #: "scale", "causal", "window", "mask", "additive_mask", "bias", "softcap", "sinks", "lse" (in formats["lse"]);
+    #: "scale", "causal", "window", "mask", "additive_mask", "bias", "softcap", "sinks", "lse" (in formats["lse"]),
+    #: "gradients" (with `grad_out` it returns dq, dk and dv too), "packed" (`cu_seqlens_q`, `cu_seqlens_k`);
     #: paged_attention "gqa", "causal", "window", "scales", "head_scales"; kv_append "scales", "head_scales", "padding",
     #: "inplace".
     features: frozenset[str] = frozenset()

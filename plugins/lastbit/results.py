@@ -71,6 +71,8 @@ def results(kernel: "Kernel", formats: Mapping[str, str], shapes: Shapes) -> tup
     found = [Result("out", out, formats["out"])]
     if "lse" in kernel.features:
         found.append(Result("lse", lse_shape(shapes), lse_format(formats)))
+    if "grad_out" in shapes:
+        found += [Result(f"d{name}", shapes[name], formats[name]) for name in ("q", "k", "v")]
     return tuple(found)
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from lastbit.contract import Contract
 from lastbit.kernel import Kernel
+from lastbit.providers.numpy_attention_gradients import Saved, gradients, product
 
 SOURCE = "plugins/lastbit/providers/numpy_attention.py"
 #: Scores, probabilities and sums in f32 (f64 for f64), one rounding at the end; masked keys are never read. NumPy's exp
@@ -11,7 +12,7 @@ SOURCE = "plugins/lastbit/providers/numpy_attention.py"
 PLAIN = Contract(exp_ulp=4.0, source=f"{SOURCE}: two passes in f32 or f64")
 FEATURES = frozenset(
     {"scale", "causal", "window", "mask", "additive_mask", "causal_mask", "mask_bias", "bias", "softcap", "sinks"}
-    | {"gqa", "dv", "lse"}
+    | {"gqa", "dv", "lse", "gradients"}
 )
 
 
@@ -41,6 +42,7 @@ def attention(
     k: Any,
     v: Any,
     *,
+    grad_out: Any = None,
     scale: float | None = None,
     causal: bool = False,
     window: tuple[int, int] | None = None,
@@ -48,22 +50,25 @@ def attention(
     bias: Any = None,
     softcap: float | None = None,
     sinks: Any = None,
-) -> tuple[Any, Any]:
+) -> tuple[Any, ...]:
     """softmax(scale q k' + ..) v and the log-sum-exp, of q (b, hq, lq, d), k (b, hkv, lk, d), v (b, hkv, lk, dv).
 
-    Causal and window count from the bottom-right corner. A row without keys is zero, its log-sum-exp -inf (or its
-    head's sink). Error: that of two f32 (f64) products and one exp a score, derived in docs/budgets.md.
+    With `grad_out`, the gradient of a loss by the result, also those by q, k and v. Causal and window count from the
+    bottom-right corner. A row without keys is zero, its log-sum-exp -inf (or its head's sink). Error: that of two f32
+    (f64) products and one exp a score, derived in docs/attention.md.
     """
     import numpy as np
 
     working: Any = np.float64 if q.dtype == np.float64 else np.float32
     group = q.shape[1] // k.shape[1]
     wide_q, wide_k, wide_v = (np.asarray(x, working) for x in (q, np.repeat(k, group, 1), np.repeat(v, group, 1)))
+    factor, slope = working(q.shape[-1] ** -0.5 if scale is None else scale), None
     keep = _kept(q.shape, k.shape[2], causal, window)
     with np.errstate(all="ignore"):
-        s = wide_q @ wide_k.swapaxes(-1, -2) * working(q.shape[-1] ** -0.5 if scale is None else scale)
+        s = wide_q @ wide_k.swapaxes(-1, -2) * factor
         if softcap is not None:
-            s = working(softcap) * np.tanh(s / working(softcap))
+            bent = np.tanh(s / working(softcap))
+            s, slope = working(softcap) * bent, 1 - bent * bent
         if bias is not None:
             s = s + np.asarray(bias, working)
         if mask is not None and mask.dtype == np.bool_:
@@ -71,9 +76,13 @@ def attention(
         elif mask is not None:
             keep = keep & (np.asarray(mask, working) != -np.inf)
             s = s + np.asarray(mask, working)
-        s = np.where(keep, s, working(-np.inf))
-        out, lse = _weighted(s, np.broadcast_to(keep, s.shape), wide_v, sinks, working)
-    return out.astype(q.dtype), lse
+        s, keep = np.where(keep, s, working(-np.inf)), np.broadcast_to(keep, s.shape)
+        out, lse = _weighted(s, keep, wide_v, sinks, working)
+        if grad_out is None:
+            return out.astype(q.dtype), lse
+        saved = Saved(wide_q, wide_k, wide_v, s, keep, slope, factor, out, lse)
+        found = gradients(saved, np.asarray(grad_out, working), group)
+    return out.astype(q.dtype), lse, *(gradient.astype(q.dtype) for gradient in found)
 
 
 def _weighted(s: Any, keep: Any, v: Any, sinks: Any, working: Any) -> tuple[Any, Any]:
@@ -89,18 +98,8 @@ def _weighted(s: Any, keep: Any, v: Any, sinks: Any, working: Any) -> tuple[Any,
     total = p.sum(-1, keepdims=True)
     if sink is not None:
         total = total + np.exp(sink - top)
-    product = _product(p, keep, v)
-    out = np.where(total == 0, working(0), product / total)
+    out = np.where(total == 0, working(0), product(p, keep, v) / total)
     return out, (np.log(total) + top)[..., 0]
-
-
-def _product(p: Any, keep: Any, v: Any) -> Any:
-    """p v over the kept keys: where a masked value is NaN or infinite, its row is summed without it."""
-    import numpy as np
-
-    if np.isfinite(v).all():
-        return p @ v
-    return np.where(keep[..., None], p[..., None] * v[..., None, :, :], 0).sum(-2, dtype=p.dtype)
 
 
 def _kept(shape: tuple[int, ...], lk: int, causal: bool, window: tuple[int, int] | None) -> Any:

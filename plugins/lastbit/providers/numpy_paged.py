@@ -5,7 +5,7 @@ from typing import Any
 
 from lastbit.contract import Contract
 from lastbit.kernel import Kernel
-from lastbit.providers.paged_kernels import append_kernel, attention_kernel
+from lastbit.providers.paged_kernels import append_kernel, append_tokens, attend_gathered, attention_kernel
 
 SOURCE = "plugins/lastbit/providers/numpy_paged.py"
 ATTENTION = Contract(source=f"{SOURCE}: gathered keys and values, matmul, exp, matmul in f32 or f64")
@@ -29,52 +29,19 @@ def kernels() -> tuple[Kernel, ...]:
     )
 
 
-def attention(
-    q: Any,
-    k_cache: Any,
-    v_cache: Any,
-    block_table: Any,
-    seq_lens: Any,
-    *,
-    k_scale: Any = None,
-    v_scale: Any = None,
-    causal: bool = False,
-    window: tuple[int, int] | None = None,
-) -> Any:
+def attention(q: Any, *cache: Any, **options: Any) -> Any:
     """Attention of each sequence over its own gathered tokens; arithmetic in f32, or f64 for f64 queries."""
     import numpy as np
 
     wide = np.float64 if q.dtype == np.float64 else np.float32
-    out = np.zeros((*q.shape[:-1], v_cache.shape[-1]), q.dtype)
+    out = np.zeros((*q.shape[:-1], cache[1].shape[-1]), q.dtype)
     with np.errstate(all="ignore"):
-        for sequence, length in enumerate(seq_lens.tolist()):
-            k = _gathered(k_cache, block_table[sequence], length, k_scale, wide)
-            v = _gathered(v_cache, block_table[sequence], length, v_scale, wide)
-            if length:
-                out[sequence] = _dense(q[sequence].astype(wide), k, v, causal, window).astype(q.dtype)
-    return out
+        return attend_gathered(q, *cache, out=out, gather=partial(_gathered, dtype=wide), dense=_dense, **options)
 
 
-def append(
-    k: Any,
-    v: Any,
-    k_cache: Any,
-    v_cache: Any,
-    slots: Any,
-    *,
-    k_scale: Any = None,
-    v_scale: Any = None,
-    inplace: bool = False,
-) -> Any:
+def append(*tokens: Any, **options: Any) -> Any:
     """Both caches with the tokens at their slots; negative slots are left out."""
-    places = slots[slots >= 0]
-    caches = []
-    for x, cache, scale in ((k, k_cache, k_scale), (v, v_cache, v_scale)):
-        codes = x if scale is None else _quantized(x, scale[:, None], cache.dtype)
-        new = cache if inplace else cache.copy()
-        new[places // cache.shape[1], places % cache.shape[1]] = codes[slots >= 0]
-        caches.append(new)
-    return None if inplace else tuple(caches)
+    return append_tokens(*tokens, copy=lambda cache: cache.copy(), store=_store, **options)
 
 
 def _gathered(cache: Any, pages: Any, length: int, scale: Any, dtype: Any) -> Any:
@@ -90,7 +57,7 @@ def _gathered(cache: Any, pages: Any, length: int, scale: Any, dtype: Any) -> An
 def _dense(q: Any, k: Any, v: Any, causal: bool, window: tuple[int, int] | None) -> Any:
     import numpy as np
 
-    group = q.shape[0] // k.shape[0]
+    q, group = q.astype(k.dtype), q.shape[0] // k.shape[0]
     k, v = k.repeat(group, 0), v.repeat(group, 0)
     logits = q @ k.swapaxes(1, 2) * q.dtype.type(q.shape[-1] ** -0.5)
     rows, keys = logits.shape[-2:]
@@ -102,6 +69,10 @@ def _dense(q: Any, k: Any, v: Any, causal: bool, window: tuple[int, int] | None)
     logits = np.where(hidden, -np.inf, logits)
     weights = np.exp(logits - logits.max(-1, keepdims=True))
     return weights @ v / weights.sum(-1, keepdims=True)
+
+
+def _store(cache: Any, pages: Any, places: Any, x: Any, scale: Any) -> None:
+    cache[pages, places] = x if scale is None else _quantized(x, scale, cache.dtype)
 
 
 def _quantized(x: Any, scale: Any, dtype: Any) -> Any:

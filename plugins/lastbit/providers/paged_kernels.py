@@ -1,4 +1,4 @@
-"""Descriptions of paged attention and KV append kernels, as the providers of several frameworks share them."""
+"""Paged attention and KV append kernels as the providers of several frameworks share them: description and outline."""
 
 from collections.abc import Callable
 from typing import Any
@@ -62,3 +62,58 @@ def append_kernel(
         devices=("cpu", "cuda") if framework == "torch" else ("cpu",),
         features=frozenset({"scales", "head_scales", "padding"} | ({"inplace"} if inplace else set())),
     )
+
+
+def attend_gathered(
+    q: Any,
+    k_cache: Any,
+    v_cache: Any,
+    block_table: Any,
+    seq_lens: Any,
+    *,
+    out: Any,
+    gather: Callable[..., Any],
+    dense: Callable[..., Any],
+    k_scale: Any = None,
+    v_scale: Any = None,
+    causal: bool = False,
+    window: tuple[int, int] | None = None,
+) -> Any:
+    """`out`, zeros of (b, hq, lq, dv), with each sequence's attention over its own gathered tokens.
+
+    `gather(cache, pages, length, scale)` gives a sequence's tokens (hkv, length, size), dequantized, and
+    `dense(q, k, v, causal, window)` their attention; a sequence without tokens stays zero.
+    """
+    for sequence, length in enumerate(seq_lens.tolist()):
+        if length:
+            k = gather(k_cache, block_table[sequence], length, k_scale)
+            v = gather(v_cache, block_table[sequence], length, v_scale)
+            out[sequence] = dense(q[sequence], k, v, causal, window)
+    return out
+
+
+def append_tokens(
+    k: Any,
+    v: Any,
+    k_cache: Any,
+    v_cache: Any,
+    slots: Any,
+    *,
+    copy: Callable[[Any], Any],
+    store: Callable[..., None],
+    k_scale: Any = None,
+    v_scale: Any = None,
+    inplace: bool = False,
+) -> Any:
+    """Both caches with the tokens at their slots, negative slots left out; None where they are written in place.
+
+    `copy(cache)` gives a cache to write to, and `store(cache, pages, places, tokens, scale)` writes the tokens, divided
+    by their heads' scale if there is one.
+    """
+    kept = slots >= 0
+    block, caches = k_cache.shape[1], []
+    for x, cache, scale in ((k, k_cache, k_scale), (v, v_cache, v_scale)):
+        new = cache if inplace else copy(cache)
+        store(new, slots[kept] // block, slots[kept] % block, x[kept], None if scale is None else scale[:, None])
+        caches.append(new)
+    return None if inplace else tuple(caches)

@@ -6,6 +6,7 @@ from typing import Any
 
 from lastbit.contract import Contract
 from lastbit.kernel import Kernel
+from lastbit.providers.torch_attention_gradients import differentiable
 
 SDPA = "docs.pytorch.org/docs/stable/generated/torch.nn.functional.scaled_dot_product_attention.html"
 FLEX = "docs.pytorch.org/docs/stable/nn.attention.flex_attention.html"
@@ -17,10 +18,12 @@ EXP_U20 = 20.0
 WIDE = ("f64", "f32")
 NARROW = ("f16", "bf16")
 #: Parts of attention that every backend of scaled_dot_product_attention has.
-COMMON = frozenset({"scale", "causal", "mask", "additive_mask", "bias", "gqa"})
-FLEXIBLE = frozenset({"scale", "causal", "window", "mask", "causal_mask", "bias", "softcap", "gqa", "dv", "lse"})
+COMMON = frozenset({"scale", "causal", "mask", "additive_mask", "bias", "gqa", "gradients"})
+FLEXIBLE = frozenset(
+    {"scale", "causal", "window", "mask", "causal_mask", "bias", "softcap", "gqa", "dv", "lse", "gradients"}
+)
 #: Each combination of options is compiled anew, which takes seconds: they are run in tier full.
-COMPILED = FLEXIBLE - {"lse"}
+COMPILED = FLEXIBLE - {"lse", "gradients"}
 
 
 def kernels() -> tuple[Kernel, ...]:
@@ -60,6 +63,7 @@ def _flash(fmt: str | None) -> Contract:
         causal_alignment="top-left",
         masked_keys="computed",
         probabilities=fmt,
+        head_gradients=fmt,
         exp_ulp=EXP_U20,
         source=f"{SDPA}: is_causal; {CPU_FLASH}: qk_reduced_data, exp_u20",
     )
@@ -67,7 +71,9 @@ def _flash(fmt: str | None) -> Contract:
 
 def _flexible(fmt: str | None) -> Contract:
     """flex_attention: probabilities in the operands' format, causal by a mask_mod of our own."""
-    return Contract(masked_keys="computed", probabilities=fmt, source=f"{FLEX}: mask_mod; {FLEX_MATH}")
+    return Contract(
+        masked_keys="computed", probabilities=fmt, head_gradients=fmt, source=f"{FLEX}: mask_mod; {FLEX_MATH}"
+    )
 
 
 def formats(fmt: str, *, lse: bool = False) -> dict[str, str]:
@@ -89,7 +95,7 @@ def _kernel(
     return Kernel(
         name=name,
         op="attention",
-        run=run,
+        run=differentiable(run) if "gradients" in features else run,
         formats=tuple(formats(fmt, lse="lse" in features) for fmt in names),
         contract=contract,
         features=frozenset(features),

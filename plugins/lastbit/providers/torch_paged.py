@@ -6,7 +6,7 @@ from typing import Any
 
 from lastbit.contract import Contract
 from lastbit.kernel import Kernel
-from lastbit.providers.paged_kernels import QUANTIZED, append_kernel, attention_kernel
+from lastbit.providers.paged_kernels import QUANTIZED, append_kernel, append_tokens, attend_gathered, attention_kernel
 
 SOURCE = "plugins/lastbit/providers/torch_paged.py"
 ATTENTION = Contract(source=f"{SOURCE}: gathered keys and values, matmul, softmax, matmul in f32 or f64")
@@ -30,56 +30,19 @@ def kernels() -> tuple[Kernel, ...]:
     )
 
 
-def attention(
-    q: Any,
-    k_cache: Any,
-    v_cache: Any,
-    block_table: Any,
-    seq_lens: Any,
-    *,
-    k_scale: Any = None,
-    v_scale: Any = None,
-    causal: bool = False,
-    window: tuple[int, int] | None = None,
-) -> Any:
+def attention(q: Any, *cache: Any, **options: Any) -> Any:
     """Attention of each sequence over its own gathered tokens; arithmetic in f32, or f64 for f64 queries."""
     import torch
 
     wide = torch.promote_types(q.dtype, torch.float32)
-    out = q.new_zeros(*q.shape[:-1], v_cache.shape[-1])
-    for sequence, length in enumerate(seq_lens.tolist()):
-        k = _gathered(k_cache, block_table[sequence], length, k_scale, wide)
-        v = _gathered(v_cache, block_table[sequence], length, v_scale, wide)
-        if length:
-            out[sequence] = _dense(q[sequence].to(wide), k, v, causal, window).to(q.dtype)
-    return out
+    out = q.new_zeros(*q.shape[:-1], cache[1].shape[-1])
+    return attend_gathered(q, *cache, out=out, gather=partial(_gathered, dtype=wide), dense=_dense, **options)
 
 
-def append(
-    k: Any,
-    v: Any,
-    k_cache: Any,
-    v_cache: Any,
-    slots: Any,
-    *,
-    k_scale: Any = None,
-    v_scale: Any = None,
-    inplace: bool = False,
-    reciprocal: bool = False,
-) -> Any:
+def append(*tokens: Any, reciprocal: bool = False, **options: Any) -> Any:
     """Both caches with the tokens at their slots; negative slots are left out."""
-    import torch
-
-    places = slots[slots >= 0].long()
-    caches = []
-    for x, cache, scale in ((k, k_cache, k_scale), (v, v_cache, v_scale)):
-        codes = x if scale is None else _quantized(x, scale[:, None], cache.dtype, reciprocal)
-        new = cache if inplace else cache.clone()
-        # Bytes are stored as they are: PyTorch has no index_put_ of FP8.
-        raw, stored = (t.view(torch.uint8) if t.element_size() == 1 else t for t in (new, codes))
-        raw.index_put_((places // cache.shape[1], places % cache.shape[1]), stored[slots >= 0])
-        caches.append(new)
-    return None if inplace else tuple(caches)
+    store = partial(_store, reciprocal=reciprocal)
+    return append_tokens(*tokens, copy=lambda cache: cache.clone(), store=store, **options)
 
 
 def _gathered(cache: Any, pages: Any, length: int, scale: Any, dtype: Any) -> Any:
@@ -95,7 +58,7 @@ def _gathered(cache: Any, pages: Any, length: int, scale: Any, dtype: Any) -> An
 def _dense(q: Any, k: Any, v: Any, causal: bool, window: tuple[int, int] | None) -> Any:
     import torch
 
-    group = q.shape[0] // k.shape[0]
+    q, group = q.to(k.dtype), q.shape[0] // k.shape[0]
     k, v = k.repeat_interleave(group, 0), v.repeat_interleave(group, 0)
     logits = q @ k.mT * q.shape[-1] ** -0.5
     rows, keys = (torch.arange(n, device=q.device) for n in logits.shape[-2:])
@@ -107,6 +70,15 @@ def _dense(q: Any, k: Any, v: Any, causal: bool, window: tuple[int, int] | None)
         hidden = (ahead < -left) & (left >= 0) | (ahead > right) & (right >= 0)
         logits = logits.masked_fill(hidden, -torch.inf)
     return torch.softmax(logits, -1) @ v
+
+
+def _store(cache: Any, pages: Any, places: Any, x: Any, scale: Any, reciprocal: bool) -> None:
+    import torch
+
+    codes = x if scale is None else _quantized(x, scale, cache.dtype, reciprocal)
+    # Bytes are stored as they are: PyTorch has no index_put_ of FP8.
+    raw, stored = (t.view(torch.uint8) if t.element_size() == 1 else t for t in (cache, codes))
+    raw.index_put_((pages.long(), places.long()), stored)
 
 
 def _quantized(x: Any, scale: Any, dtype: Any, reciprocal: bool) -> Any:

@@ -1,0 +1,127 @@
+"""What a result is judged by: truth, budget and the counterfeits that it would accept; kept, cut, and applied."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lastbit.budget import Budget
+from lastbit.case import Trial
+from lastbit.contract import Contract
+from lastbit.harness import Obtained
+from lastbit.judge import judge, judge_exact
+from lastbit.references.formats import Format
+from lastbit.references.truth import Truth
+from lastbit.suites.trials import Given, noted, unless_vacuous
+from lastbit.vacuity import vacuity
+from lastbit.verdict import Verdict
+
+P = ParamSpec("P")
+R = TypeVar("R")
+#: Operand formats by name, hashable.
+Formats = tuple[tuple[str, str], ...]
+#: Why an exact result of zeros proves nothing.
+ZEROS = "the right answer is zero everywhere, whatever is done with the operands"
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a result is judged by: the truth, the budget, and the counterfeit that the budget would accept, if any."""
+
+    truth: Truth
+    budget: Budget
+    hole: str
+
+
+def kept(most: int) -> Callable[[Callable[Concatenate[Given, P], R]], Callable[Concatenate[Given, P], R]]:
+    """Keep the last `most` results of a function of a Given and hashable arguments, for the next kernel.
+
+    They are known by what drew the operands; for operands that nothing drew the function is called each time.
+    """
+
+    def decorate(function: Callable[Concatenate[Given, P], R]) -> Callable[Concatenate[Given, P], R]:
+        found: dict[Any, R] = {}
+
+        @wraps(function)
+        def known(given: Given, /, *args: P.args, **kwargs: P.kwargs) -> R:
+            if given.drawn is None:
+                return function(given, *args, **kwargs)
+            key = (given.drawn, tuple(given.options.items()), args, tuple(kwargs.items()))
+            result = found.pop(key) if key in found else function(given, *args, **kwargs)
+            found[key] = result  # the latest last
+            if len(found) > most:
+                del found[next(iter(found))]
+            return result
+
+        return known
+
+    return decorate
+
+
+def proved(truth: Truth, budget: Budget, formats: Mapping[str, str], contract: Contract) -> Proof:
+    """The proof of a result of formats["out"], its hole found."""
+    return Proof(truth, budget, vacuity(Format.of(formats["out"]), truth, budget, contract))
+
+
+def widened(proof: Proof, trial: Trial) -> Proof:
+    """The proof with the override of budgets.toml that applies to the trial, if one does."""
+    if "budget_factor" not in trial.settings:
+        return proof
+    return proved(proof.truth, widened_budget(proof.budget, trial), trial.formats, trial.contract)
+
+
+def widened_budget(budget: Budget, trial: Trial) -> Budget:
+    """The budget with the trial's override of budgets.toml."""
+    factor, why = trial.settings["budget_factor"], trial.settings["budget_why"]
+    return replace(budget, allowed=factor * budget.allowed, formula=f"{factor:g} * ({budget.formula}), since {why}")
+
+
+def part_of(whole: Proof, index: Any) -> Proof:
+    """The part of a proof that holds for the elements [index] of the result."""
+    shape = whole.truth.hi.shape
+    return replace(whole, truth=part_of_truth(whole.truth, index), budget=part_of_budget(whole.budget, shape, index))
+
+
+def part_of_truth(whole: Truth, index: Any) -> Truth:
+    """The truth of the elements [index]."""
+    hi, lo, radius, weight = (
+        _cut(array, whole.hi.shape, index) for array in (whole.hi, whole.lo, whole.radius, whole.weight)
+    )
+    return Truth(hi, lo, radius, weight, whole.rung)
+
+
+def part_of_budget(whole: Budget, shape: tuple[int, ...], index: Any) -> Budget:
+    """The budget of the elements [index] of a result of this shape."""
+    sigma, before, slack = (
+        None if array is None else _cut(array, shape, index)
+        for array in (whole.sigma, whole.before, whole.overflow_slack)
+    )
+    allowed = _cut(whole.allowed, shape, index)
+    return replace(whole, allowed=allowed, sigma=sigma, before=before, overflow_slack=slack)
+
+
+def judge_by(trial: Trial, proof: Proof, got: Obtained) -> Verdict:
+    """The verdict on a result that a derived bound holds; VACUOUS where the bound would also accept a wrong one."""
+    if got.fault is not None:
+        return got.fault
+    verdict = judge(got.codes, Format.of(trial.formats["out"]), proof.truth, proof.budget, trial.contract)
+    return unless_vacuous(noted(trial, verdict, got), proof.hole)
+
+
+def judge_exactly(trial: Trial, truth: Truth, got: Obtained) -> Verdict:
+    """The verdict on a result that needs no rounding before the output, so that one answer is right.
+
+    VACUOUS where that answer is zero everywhere although the operands are not, as a kernel that does nothing has it.
+    """
+    if got.fault is not None:
+        return got.fault
+    verdict = judge_exact(got.codes, Format.of(trial.formats["out"]), truth, trial.contract)
+    return unless_vacuous(noted(trial, verdict, got), ZEROS if truth.weight.any() and not truth.hi.any() else "")
+
+
+def _cut(array: NDArray[np.float64], shape: tuple[int, ...], index: Any) -> NDArray[np.float64]:
+    cut: NDArray[np.float64] = np.broadcast_to(array, shape)[index]
+    return cut
