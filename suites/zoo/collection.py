@@ -9,7 +9,7 @@ from lastbit.errors import UsageError
 from lastbit.suites.zoo.specimen import FaultClass, Faulty, Specimen, Variant
 
 #: Modules with FAULTY, a tuple of Faulty.
-FAULTY_MODULES = ("gemm_faults",)
+FAULTY_MODULES = ("gemm_faults", "gemm_index_faults", "gemm_cheats")
 #: Modules with VARIANTS, a tuple of Variant.
 VARIANT_MODULES = ("gemm_variants",)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from lastbit.contract import Contract
@@ -63,6 +64,47 @@ class Variant(Specimen):
     story: str = ""
 
 
+def faulty(
+    fault: str,
+    op: str,
+    make: Callable[[], Callable[..., Any]],
+    formats: Mapping[str, str],
+    contract: Contract,
+    checks: tuple[str, ...],
+    *,
+    name: str,
+    story: str,
+    **fields: Any,
+) -> Faulty:
+    """A Faulty of class `fault` whose every build runs a new `make()`, of which at least one of `checks` sees it."""
+    build = partial(_built, name, op, make, formats, contract, fields)
+    return Faulty(name, build, fault, story, frozenset(checks))
+
+
+def variant(
+    op: str,
+    make: Callable[[], Callable[..., Any]],
+    formats: Mapping[str, str],
+    contract: Contract,
+    *,
+    name: str,
+    story: str,
+    **fields: Any,
+) -> Variant:
+    """A Variant whose every build runs a new `make()`."""
+    return Variant(name, partial(_built, name, op, make, formats, contract, fields), story)
+
+
+def story_of(run: Callable[..., Any]) -> str:
+    """The first sentence of a kernel's docstring."""
+    return (run.__doc__ or "").strip().partition("\n")[0]
+
+
+def maker(run: Callable[..., Any]) -> Callable[[], Callable[..., Any]]:
+    """What makes `run` for a build: a class is a kernel with a memory, of which each build has its own."""
+    return run if isinstance(run, type) else lambda: run
+
+
 def kernel(
     name: str,
     op: str,
@@ -75,3 +117,13 @@ def kernel(
     given: dict[str, Any] = {"framework": "numpy", "devices": ("cpu",), **fields}
     return Kernel(f"{PROVIDER}/{name}", op, run, dict(formats), contract, **given)
 
+
+def _built(
+    name: str,
+    op: str,
+    make: Callable[[], Callable[..., Any]],
+    formats: Mapping[str, str],
+    contract: Contract,
+    fields: Mapping[str, Any],
+) -> Kernel:
+    return kernel(name, op, make(), formats, contract, **fields)
