@@ -270,7 +270,11 @@ FAULTY: tuple[Faulty, ...] = (
         for n in (2, 5, 13)
     ),
     *(wrong("F005", Wavers, formats, "repeat") for formats in (F32, BF16)),
-    *(wrong("F006", run, F32, "slices", contract=INVARIANT) for run in (backward_if_few, splits_by_rows)),
+    *(
+        wrong("F006", run, formats, "slices", contract=INVARIANT)
+        for run in (backward_if_few, splits_by_rows)
+        for formats in (F32, BF16)
+    ),
     *(wrong("F007", drops_last_k, formats, "exact", "tails") for formats in (F32, F16, BF16)),
     wrong("F007", drops_k_tail, F32, "exact", "tails"),
     *(wrong("F007", drops_half_tile, formats, "exact", "tails") for formats in (F32, F16, BF16)),
