@@ -9,9 +9,9 @@ from lastbit.errors import UsageError
 from lastbit.suites.zoo.specimen import FaultClass, Faulty, Specimen, Variant
 
 #: Modules with FAULTY, a tuple of Faulty.
-FAULTY_MODULES = ("gemm_faults", "gemm_index_faults", "gemm_cheats")
+FAULTY_MODULES = ("gemm_faults", "gemm_index_faults", "gemm_cheats", "softmax_faults", "softmax_cheats")
 #: Modules with VARIANTS, a tuple of Variant.
-VARIANT_MODULES = ("gemm_variants",)
+VARIANT_MODULES = ("gemm_variants", "softmax_variants")
 
 
 @cache

@@ -20,7 +20,7 @@ class Reuses:
 
     def __call__(self, a: Array, b: Array) -> Array:
         out = honest(a, b)
-        kept = self.buffers.setdefault((out.shape, out.dtype.str), out)
+        kept: Array = self.buffers.setdefault((out.shape, out.dtype.str), out)
         kept[...] = out
         return kept
 
@@ -113,12 +113,12 @@ class Tires:
         return honest(a, b) if self.left >= 0 else honest(a[..., :-1], b[..., :-1, :])
 
 
-class Lazy(np.ndarray):  # type: ignore[type-arg]
+class Lazy(np.ndarray):
     """An array that multiplies when it is looked at."""
 
     factors: Any = None
 
-    def __array__(self, *args: Any, **kwargs: Any) -> Array:  # type: ignore[override]
+    def __array__(self, *args: Any, **kwargs: Any) -> Array:
         """The product, now."""
         return honest(*self.factors)
 
