@@ -23,6 +23,8 @@ class Judged:
     seconds: float
     #: Data and shapes that it looked at, in words.
     data: str = ""
+    #: Where its rule is published.
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,5 +96,6 @@ def _rival(run: ZooRun, judged: Judged) -> dict[str, Any]:
         "correct": len({one.specimen for one in judged.sightings} & {one.name for one in run.variants}),
         "seconds": round(judged.seconds, 1),
         "data": judged.data,
+        "source": judged.source,
         "faults": {power.fault: power.answer for power in found},
     }

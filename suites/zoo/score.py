@@ -1,16 +1,19 @@
 """The suite run over the zoo: which check catches which kernel first, under each seed, in parallel."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
+from typing import TypeVar
 
 from lastbit import session
 from lastbit.choices import Options
 from lastbit.kernel import formats_text
 from lastbit.suites.zoo.specimen import Specimen
 
+T = TypeVar("T")
+R = TypeVar("R")
 #: Specimens of one op and formats that a worker judges together: they share data and truth.
 TOGETHER = 12
 
@@ -99,13 +102,22 @@ def score(
     start = time.perf_counter()
     todo = jobs(specimens, tier, seeds)
     found: list[Sighting] = []
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        running = [pool.submit(_by_name, job) for job in todo]
-        for done, ended in enumerate(as_completed(running), 1):
-            found += ended.result()
-            progress(done, len(todo), time.perf_counter() - start)
+    for done, ended in enumerate(each(_by_name, todo, workers), 1):
+        found += ended
+        progress(done, len(todo), time.perf_counter() - start)
     order = {specimen.name: place for place, specimen in enumerate(specimens)}
     return sorted(found, key=lambda one: (order[one.specimen], one.seed))
+
+
+def each(function: Callable[[T], R], todo: Sequence[T], workers: int) -> Iterator[R]:
+    """function(one) for each of `todo` as they end, in `workers` processes; one works here."""
+    if workers <= 1:
+        yield from map(function, todo)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        running = [pool.submit(function, one) for one in todo]
+        for ended in as_completed(running):
+            yield ended.result()
 
 
 def _by_name(job: Job) -> list[Sighting]:
