@@ -15,6 +15,7 @@ def text(run: Mapping[str, Any]) -> str:
     """The run, as outcome.as_json gives it, for a terminal."""
     lines = [verdict(run), "", tabulate(_matrix(run), _heads(run), tablefmt="simple"), LEGEND, ""]
     lines += [tabulate(_totals(run), TOTALS, tablefmt="simple"), ""]
+    lines += [tabulate(_ops(run), ("judge", *run["ops"]), tablefmt="simple"), PER_OP, ""]
     lines += _listed("Escaped", [_escape(one) for one in run["escaped"]])
     lines += _listed("Flagged though right", [_flag(one) for one in run["flagged"]])
     return "\n".join(lines)
@@ -23,7 +24,8 @@ def text(run: Mapping[str, Any]) -> str:
 def markdown(run: Mapping[str, Any]) -> str:
     """The run in GitHub's Markdown."""
     lines = ["# lastbit zoo", "", f"**{verdict(run)}**", "", "## Judges", ""]
-    lines += [tabulate(_totals(run), TOTALS, tablefmt="github"), "", "## Fault classes", ""]
+    lines += [tabulate(_totals(run), TOTALS, tablefmt="github"), "", "## Ops", ""]
+    lines += [tabulate(_ops(run), ("judge", *run["ops"]), tablefmt="github"), "", PER_OP, "", "## Fault classes", ""]
     lines += [tabulate(_matrix(run), _heads(run), tablefmt="github"), "", LEGEND, ""]
     for title, rows in (
         ("Escaped", [_escape(one) for one in run["escaped"]]),
@@ -38,24 +40,35 @@ LEGEND = "yes: every kernel of the class under every seed; some: not all; NO: no
 TOTALS = ("judge", "always", "some", "never", "false alarms", "seconds", "on")
 
 
+PER_OP = "faulty kernels caught under every seed, of those looked at"
+
+
 def verdict(run: Mapping[str, Any]) -> str:
     """The score in one sentence."""
-    seeds = len(run["seeds"])
+    seeds, right = len(run["seeds"]), len(run["right_seeds"])
     return (
         f"lastbit caught {run['caught']} of {run['classes']} fault classes always and flagged {run['false_alarms']} of "
-        f"{run['correct']} correct variants; tier {run['tier']}, {seeds} seed{'' if seeds == 1 else 's'}, "
+        f"{run['correct']} correct variants; tier {run['tier']}, {seeds} seed{'' if seeds == 1 else 's'} "
+        f"({right} of the variants), "
         f"{run['seconds']:g} s"
     )
 
 
 def _heads(run: Mapping[str, Any]) -> list[str]:
-    return ["class", "kernels", "lastbit", "first seen by", *run["rivals"]]
+    return ["class", "kernels", "lastbit", "first seen by", *_looked(run)]
+
+
+def _looked(run: Mapping[str, Any]) -> dict[str, Any]:
+    """The rivals that looked at a faulty kernel."""
+    return {name: rival for name, rival in run["rivals"].items() if rival["classes"]}
 
 
 def _matrix(run: Mapping[str, Any]) -> list[list[str]]:
     rows = []
     for power in run["faults"]:
-        answers = [MARKS[rival["faults"].get(power["fault"], "no kernel")] for rival in run["rivals"].values()]
+        if not power["tried"]:
+            continue
+        answers = [MARKS[rival["faults"].get(power["fault"], "no kernel")] for rival in _looked(run).values()]
         caught = MARKS[power["answer"]]
         if power["answer"] == "sometimes":
             caught = f"{power['caught']}/{power['tried']}"
@@ -68,12 +81,18 @@ def _totals(run: Mapping[str, Any]) -> list[list[str]]:
     ours = [str(answers.count(answer)) for answer in ("always", "sometimes", "never")]
     alarms = f"{run['false_alarms']} of {run['correct']}"
     rows = [["lastbit", *ours, alarms, f"{run['seconds']:g}", f"its law, tier {run['tier']}"]]
-    for name, rival in run["rivals"].items():
+    for name, rival in _looked(run).items():
         never = rival["classes"] - rival["caught"] - rival["sometimes"]
         counts = [str(count) for count in (rival["caught"], rival["sometimes"], never)]
         alarms = f"{rival['false_alarms']} of {rival['correct']}"
         rows.append([name, *counts, alarms, f"{rival['seconds']:g}", rival["data"]])
     return rows
+
+
+def _ops(run: Mapping[str, Any]) -> list[list[str]]:
+    judges = {"lastbit": run["ops"], **{name: rival["ops"] for name, rival in _looked(run).items()}}
+    pairs = {name: {op: "{} of {}".format(*pair) for op, pair in ops.items()} for name, ops in judges.items()}
+    return [[name, *(found.get(op, "-") for op in run["ops"])] for name, found in pairs.items()]
 
 
 def _escape(one: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lastbit import zoo_command
 from lastbit.errors import LastbitError, UsageError
 from lastbit.options import add_arguments
 
@@ -15,14 +16,14 @@ if TYPE_CHECKING:
 #: Exit statuses: conforms, does not, wrong usage or nothing judged.
 OK, FAILED, USAGE = 0, 1, 2
 #: Commands of the design that are not built.
-LATER = ("compare", "merge", "datasheet", "zoo", "sweep", "search")
+LATER = ("compare", "merge", "datasheet", "sweep", "search")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status; a user's mistake is one line on standard error, and 2."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given and given[0] in LATER:
-        print(f"lastbit: {given[0]} is not built yet; there are verify, kernels, golden, report", file=sys.stderr)
+        print(f"lastbit: {given[0]} is not built yet; there are verify, kernels, golden, report, zoo", file=sys.stderr)
         return USAGE
     parsed = _parser().parse_args(given)
     try:
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lastbit", description="Judge numerical kernels to the last bit.")
     parser.add_argument("--version", action="version", version=f"lastbit {_version()}")
-    commands = parser.add_subparsers(required=True, metavar="verify | kernels | golden | report")
+    commands = parser.add_subparsers(required=True, metavar="verify | kernels | golden | report | zoo")
     verify = commands.add_parser("verify", help="judge the kernels of a file, a module, or those of a name")
     verify.add_argument("target", metavar="FILE|MODULE|NAME", help="kernels.py, a module, or a name or glob: torch/mm")
     verify.add_argument("--json", metavar="FILE", help="write every record to FILE, or to standard output for -")
@@ -54,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="print and write the report of a stored run again")
     report.add_argument("run", metavar="RUN", help="folder of a run, or its run.jsonl")
     report.set_defaults(command=_report)
+    zoo_command.add(commands)
     return parser
 
 

@@ -36,7 +36,9 @@ class ZooRun:
     variants: tuple[Variant, ...]
     judges: tuple[Judged, ...]
     tier: str
+    #: Seeds of the faulty kernels, and of the correct variants.
     seeds: tuple[int, ...]
+    right_seeds: tuple[int, ...]
 
     def powers(self, judged: Judged) -> list[Power]:
         """The judge's power over each class."""
@@ -58,10 +60,12 @@ def as_json(run: ZooRun) -> dict[str, Any]:
     return {
         "tier": run.tier,
         "seeds": list(run.seeds),
+        "right_seeds": list(run.right_seeds),
         "classes": len(found),
         "caught": sum(power.answer == "always" for power in found),
         "correct": len(run.variants),
-        "false_alarms": len(alarms),
+        "false_alarms": len({one.specimen for one in alarms}),
+        "ops": {op: list(pair) for op, pair in by_op(run, ours).items()},
         "seconds": round(ours.seconds, 1),
         "faults": [{**asdict(power), "answer": power.answer} for power in run.powers(ours)],
         "escaped": [asdict(one) for one in escaped(run.faulty, ours.sightings)],
@@ -94,6 +98,7 @@ def _rival(run: ZooRun, judged: Judged) -> dict[str, Any]:
         "classes": len(found),
         "false_alarms": len({one.specimen for one in run.false_alarms(judged)}),
         "correct": len({one.specimen for one in judged.sightings} & {one.name for one in run.variants}),
+        "ops": {op: list(pair) for op, pair in by_op(run, judged).items()},
         "seconds": round(judged.seconds, 1),
         "data": judged.data,
         "source": judged.source,

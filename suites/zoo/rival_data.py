@@ -128,14 +128,9 @@ def attention(fill: Fill, b: int = 2, h: int = 2, l: int = 128, d: int = 32) -> 
     return draw
 
 
-def per_op(fill: Fill, **sizes: Mapping[str, int]) -> dict[str, Draw]:
-    """One way to fill, for every op; `sizes` are keywords of gemm, rows and attention."""
-    logits = rows(fill, **sizes.get("rows", {}))
-    return {
-        "gemm": gemm(fill, **sizes.get("gemm", {})),
-        "attention": attention(fill, **sizes.get("attention", {})),
-        **dict.fromkeys(SOFTMAXES, logits),
-    }
+def per_op(fill: Fill, m: int = 64, n: int = 128) -> dict[str, Draw]:
+    """One way to fill, for every op; softmax has m rows of n."""
+    return {"gemm": gemm(fill), "attention": attention(fill), **dict.fromkeys(SOFTMAXES, rows(fill, m, n))}
 
 
 def _attend(q: Array, k: Array, v: Array, causal: bool, step: Callable[[Array], Array]) -> Array:

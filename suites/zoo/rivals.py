@@ -137,8 +137,8 @@ RIVALS: tuple[Rival, ...] = (
     Rival(
         "KernelBench",
         rules.kernelbench,
-        _ops(per_op(unit, rows={"m": 2, "n": 24576})),
-        "U(0, 1), 5 trials; GEMM 64x64x128, softmax 2x24576, attention 2x2x128x32 causal",
+        _ops(per_op(unit, 2, 16384)),
+        "U(0, 1), 5 trials; GEMM 64x64x128, softmax 2x16384, attention 2x2x128x32 causal",
         "ScalingIntelligence/KernelBench:src/kernelbench/eval.py @423217d9",
         _FLOATS,
         trials=5,
