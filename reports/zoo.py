@@ -55,12 +55,17 @@ def verdict(run: Mapping[str, Any]) -> str:
 
 
 def _heads(run: Mapping[str, Any]) -> list[str]:
-    return ["class", "kernels", "lastbit", "first seen by", *_looked(run)]
+    return ["class", "kernels", "lastbit", "first seen by", *_asked(run)]
+
+
+def _asked(run: Mapping[str, Any]) -> dict[str, Any]:
+    """The rivals that looked at a faulty kernel."""
+    return {name: rival for name, rival in run["rivals"].items() if rival["classes"]}
 
 
 def _looked(run: Mapping[str, Any]) -> dict[str, Any]:
-    """The rivals that looked at a faulty kernel."""
-    return {name: rival for name, rival in run["rivals"].items() if rival["classes"]}
+    """The rivals that looked at a kernel at all."""
+    return {name: rival for name, rival in run["rivals"].items() if rival["classes"] or rival["correct"]}
 
 
 def _matrix(run: Mapping[str, Any]) -> list[list[str]]:
@@ -68,7 +73,7 @@ def _matrix(run: Mapping[str, Any]) -> list[list[str]]:
     for power in run["faults"]:
         if not power["tried"]:
             continue
-        answers = [MARKS[rival["faults"].get(power["fault"], "no kernel")] for rival in _looked(run).values()]
+        answers = [MARKS[rival["faults"].get(power["fault"], "no kernel")] for rival in _asked(run).values()]
         caught = MARKS[power["answer"]]
         if power["answer"] == "sometimes":
             caught = f"{power['caught']}/{power['tried']}"
@@ -90,8 +95,8 @@ def _totals(run: Mapping[str, Any]) -> list[list[str]]:
 
 
 def _ops(run: Mapping[str, Any]) -> list[list[str]]:
-    judges = {"lastbit": run["ops"], **{name: rival["ops"] for name, rival in _looked(run).items()}}
-    pairs = {name: {op: "{} of {}".format(*pair) for op, pair in ops.items()} for name, ops in judges.items()}
+    judges = {"lastbit": run["ops"], **{name: rival["ops"] for name, rival in _asked(run).items()}}
+    pairs = {name: {op: "{} of {}".format(*pair) for op, pair in ops.items()} for name, ops in judges.items() if ops}
     return [[name, *(found.get(op, "-") for op in run["ops"])] for name, found in pairs.items()]
 
 

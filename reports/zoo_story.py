@@ -32,7 +32,8 @@ def text(story: "Story") -> str:
 def _told(tale: "Tale") -> Iterator[str]:
     yield f"{tale.kernel.name}: {tale.kernel.story}"
     sees = [one for one in tale.checks if one.failed]
-    yield "  seen by " + (", ".join(f"{one.check} ({one.failed} of {one.judged} cases)" for one in sees) or "no check")
+    seen = ", ".join(f"{one.check} ({one.failed} of {one.judged} cases)" for one in sees)
+    yield from _wrapped(f"seen by {seen or 'no check'}", indent=2)
     for one in sees[:1]:
         yield from _wrapped(f"first in {one.case}: {' '.join(one.reason.split())[:REASON]}")
     blind = [one for one in tale.checks if not one.failed]

@@ -263,7 +263,7 @@ def test_sigma_depends_on_the_depth():
 @pytest.mark.parametrize("model", [model for model, fmt in MODELS if fmt == "bf16"], ids=name)
 @pytest.mark.parametrize("seed", range(3))
 def test_bound_holds_where_the_carried_sum_is_subnormal(model: Accumulator, seed: int) -> None:
-    """Later blocks are aligned to at least the smallest normal exponent then, which cuts them above the engine's floor."""
+    """Later blocks are then aligned to the smallest normal exponent, which cuts them above the engine's floor."""
     rng, fmt = np.random.default_rng(seed), Format.of("bf16")
     for k in (20, 40, 65):
         a = fmt.round(np.ldexp(rng.uniform(0.5, 1, (6, k)), -50))

@@ -11,7 +11,7 @@ from lastbit.suites.zoo.specimen import FaultClass, Faulty, Specimen, Variant
 #: Modules with FAULTY, a tuple of Faulty.
 FAULTY_MODULES = ("gemm_faults", "gemm_index_faults", "gemm_cheats", "softmax_faults", "softmax_cheats")
 #: Modules with VARIANTS, a tuple of Variant.
-VARIANT_MODULES = ("gemm_variants", "softmax_variants")
+VARIANT_MODULES = ("gemm_variants", "engine_variants", "softmax_variants")
 
 
 @cache

@@ -23,6 +23,7 @@ from lastbit.suites.zoo.gemm_parts import (
     INT8,
     INVARIANT,
     Array,
+    bf16,
     epilogue,
     f32,
     honest,
@@ -118,6 +119,34 @@ def bias_first(a: Array, b: Array, *, bias: Array = None, **others: Array) -> Ar
     return total.astype(a.dtype)
 
 
+def _words(x: Array, count: int) -> list[Array]:
+    words: list[Array] = []
+    with np.errstate(invalid="ignore"):
+        for _ in range(count):
+            words.append(bf16(f32(x) - sum(words, np.float32(0))))
+    return words
+
+
+def _of_words(a: Array, b: Array, count: int) -> Array:
+    left, right = _words(a, count), _words(b, count)
+    pairs = [(i, j) for i in range(count) for j in range(count) if 0 < i + j < count]
+    with np.errstate(all="ignore"):
+        first = honest(left[0], right[0])
+        low = sum((honest(left[i], right[j]) for i, j in pairs[::-1]), np.float32(0))
+        # Of an infinity the low words are NaN: it has none.
+        return np.where(np.isfinite(low), low + first, first).astype(a.dtype)
+
+
+def bf16x3(a: Array, b: Array) -> Array:
+    """f32 operands as two bf16 words each, of which three products are added."""
+    return _of_words(a, b, 2)
+
+
+def bf16x6(a: Array, b: Array) -> Array:
+    """f32 operands as three bf16 words each, of which six products are added."""
+    return _of_words(a, b, 3)
+
+
 def integers(a: Array, b: Array) -> Array:
     """Products and sums of 32-bit integers."""
     return np.matmul(a.astype(np.int32), b.astype(np.int32))
@@ -141,6 +170,8 @@ VARIANTS: tuple[Variant, ...] = (
     right(tf32_rounded, F32, contract=Contract(input_rounding="tf32")),
     right(bf16_operands, F32, contract=Contract(input_rounding="bf16")),
     right(f16_operands, F32, contract=Contract(input_rounding="f16")),
+    right(bf16x3, F32, contract=Contract(input_rounding="bf16x3")),
+    right(bf16x6, F32, contract=Contract(input_rounding="bf16x6")),
     right(f16_accumulator, F16, contract=Contract(accumulator="f16")),
     right(bf16_accumulator, BF16, contract=Contract(accumulator="bf16")),
     right(truncates_output, BF16, contract=Contract(output_rounding="toward-zero")),

@@ -15,7 +15,7 @@ from lastbit.suites.zoo.specimen import Specimen
 T = TypeVar("T")
 R = TypeVar("R")
 #: Specimens of one op and formats that a worker judges together: they share data and truth.
-TOGETHER = 12
+TOGETHER = 24
 
 
 @dataclass(frozen=True, slots=True)
