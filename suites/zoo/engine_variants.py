@@ -5,6 +5,7 @@ from functools import partial
 
 from lastbit.kernel import Kernel
 from lastbit.providers.simulated import kernels
+from lastbit.references.accumulators import Accumulator
 from lastbit.suites.zoo.gemm_parts import LIMIT
 from lastbit.suites.zoo.specimen import PROVIDER, Variant
 
@@ -21,5 +22,11 @@ def _variant(engine: Kernel) -> Variant:
     )
 
 
+def _is_device(engine: Kernel) -> bool:
+    """Whether it adds as a matrix engine does; plain sums are among gemm_variants."""
+    model = engine.contract.accumulator
+    return isinstance(model, Accumulator) and (model.engine in ("fused", "cdna3") or model.flush)
+
+
 #: Every simulated engine.
-VARIANTS: tuple[Variant, ...] = tuple(_variant(engine) for engine in kernels())
+VARIANTS: tuple[Variant, ...] = tuple(_variant(engine) for engine in kernels() if _is_device(engine))

@@ -12,7 +12,9 @@ from lastbit.suites.zoo.softmax_parts import (
     F16,
     F32,
     F64,
+    LOG,
     LOG2_E,
+    LSE,
     PLAIN,
     SOFTMAX,
     Array,
@@ -133,8 +135,10 @@ _WAYS = (
 )
 #: Every correct softmax, log_softmax and logsumexp.
 VARIANTS: tuple[Variant, ...] = (
-    *(one for run, name in _WAYS for formats in (F32, BF16) for one in right(run, ALL, formats, name=name)),
-    *(one for run, name in _WAYS for one in right(run, SOFTMAX, F16, name=name)),
+    # Every way in each op, and each format with every way.
+    *(one for run, name in _WAYS for formats in (F32, F16, BF16) for one in right(run, SOFTMAX, formats, name=name)),
+    *(one for run, name in _WAYS for one in right(run, LOG, F32, name=name)),
+    *(one for run, name in _WAYS for one in right(run, LSE, BF16, name=name)),
     *right(in_f64, ALL, F64),
     *right(bf16_sum, ALL, BF16, contract=replace(PLAIN, accumulator="bf16")),
     *right(flushes_tails, SOFTMAX, F32, contract=replace(PLAIN, subnormals="flush")),
