@@ -1,6 +1,7 @@
 # make conformance   judge the kernels of this machine
 # make test          lint, types and the project's own tests
 # make bench         what lastbit itself costs
+# make zoo           what lastbit, and others' rules, catch of known faults: ARGS='--tier standard'
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,7 +11,7 @@ RUN := $(VENV)/run.stamp
 DEV := $(VENV)/dev.stamp
 JOBS ?= 2
 
-.PHONY: conformance test lint types meta bench clean
+.PHONY: conformance test lint types meta bench zoo clean
 
 # Workers share the cores: a thread each, or they wait for one another. JOBS=0 is one process with all threads.
 conformance: $(RUN)
@@ -35,6 +36,9 @@ meta: $(DEV)
 
 bench: $(DEV)
 	$(BIN)/python -m bench
+
+zoo: $(RUN)
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/lastbit zoo --jobs $(JOBS) $(ARGS)
 
 $(VENV)/venv.stamp:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -177,6 +177,10 @@ def _engine_bound(model: "Accumulator", a: Array, b: Array, c: Array | None, wei
     absolute = blocks * 2.0**eta if low_a + low_b < eta else 0.0
     if low_a + low_b < model.floor - model.fraction_bits:
         absolute += (k + blocks) * 2.0 ** (model.floor - model.fraction_bits)
+    # So is that of a carried sum which is subnormal: what a later block adds is aligned to it.
+    beside = k if c is not None else max(0, k - model.terms)
+    if beside and low_a + low_b < model.emin - model.fraction_bits:
+        absolute += (beside + blocks) * 2.0 ** (model.emin - model.fraction_bits)
     # An exponent field of a subnormal operand is larger than its value.
     fields = (
         exponents(a, model.input_emin).max(-1, initial=0)[..., :, None]

@@ -107,6 +107,21 @@ def truncation(draw: Draw) -> tuple[Array, Array]:
     return a, b * signs(draw, (draw.n,), draw.b)
 
 
+def order(draw: Draw) -> tuple[Array, Array]:
+    """Two pairs of products that cancel, larger than the rest by what the accumulator holds more than the output.
+
+    What is added between the two of a pair loses low bits, so that a result of any format shows the order of summation.
+    """
+    a, b = normal(draw)
+    extra = max(2, draw.exact_bits - draw.out.precision - 3)
+    size = np.ldexp(1.0, np.clip(extra - np.linspace(0, 3, draw.m).round().astype(int), 0, draw.a.emax - 2))
+    places = draw.rng.permutation(draw.k)[: draw.k // 4 and 4]
+    for plus, minus in places.reshape(-1, 2):
+        a[..., plus], a[..., minus] = size, -size
+        b[..., plus, :] = b[..., minus, :] = 1.0
+    return _within(a, b, draw)
+
+
 def special(draw: Draw) -> tuple[Array, Array]:
     """N(0, 1) with NaN, infinities of both signs, zeros against infinities, and signed zeros in chosen places."""
     # No value is subnormal: where that counts as zero, it makes NaN of an infinity.
@@ -168,5 +183,6 @@ RECIPES = (
     Recipe("subnormals", "from subnormal to ordinary rows", subnormals, needs=_floats),
     Recipe("near_overflow", "sums around the largest output value", near_overflow, needs=_can_overflow),
     Recipe("truncation", "worst case of a truncating accumulator", truncation, needs=_floats),
+    Recipe("order", "two pairs that cancel: the order of summation shows in any format", order, needs=_floats),
     Recipe("special", "NaN, infinities, signed zeros", special, needs=_has_special),
 )

@@ -146,6 +146,20 @@ def masked(rows: Rows) -> Array:
     return _never_empty(x, rows)
 
 
+def log_probabilities(rows: Rows) -> Array:
+    """N(0, 1) less about its log-sum-exp, which is then around zero: there the last bits of the sum show in it.
+
+    In every other row one logit has most of the weight: a sum between 1 and 2, whose logarithm is finer than it.
+    """
+    largest, rest = -0.3125, 1.3125
+    x = rows.normal() - round(64 * (log(rows.shape[-1]) + 0.5)) / 64  # a normal weight has mean e^(1/2)
+    x[..., ::2, :] -= rest
+    x[..., np.arange(rows.shape[-2]), _places(rows)] = np.where(
+        np.arange(rows.shape[-2]) % 2, x[..., np.arange(rows.shape[-2]), _places(rows)], largest
+    )
+    return x
+
+
 def equal(rows: Rows) -> Array:
     """All logits of a row equal: 1/n, rounded once."""
     return np.broadcast_to(rows.by_row([0.0, 1.0, -3.5, 88.0, -1000.0, 12.0]), rows.shape).copy()
@@ -250,6 +264,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe("tails", "weights down to the smallest subnormal", tails),
         Recipe("near_overflow", "near the largest number, both signs", near_overflow),
         Recipe("masked", "-inf in part of the rows", masked, needs=_has_infinity),
+        Recipe("log_probabilities", "log-sum-exp around zero: the last bits of the sum show", log_probabilities),
         Recipe("shifted", "multiples of 1/4, to be shifted", shifted),
         Recipe("special", "NaN, +inf, rows of -inf", special, needs=_has_special),
     )

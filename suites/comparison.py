@@ -102,11 +102,24 @@ def second_call(
     """
     operands = [called(one.operands) for one in given]
     results = series(trial, operands, layouts=layouts(trial), scalars=given[0].options)
-    for name, one, got in zip(("first call", "second call, same addresses"), given, results, strict=True):
+    for turn, (one, got) in enumerate(zip(given, results, strict=True), 1):
         verdict = judge(trial, one, got)
+        name = f"call {turn}, same addresses" if turn > 1 else "first call"
         if verdict.outcome.failed:
             return replace(verdict, reason=f"{name}: {verdict.reason}")
     return verdict
+
+
+def last_changed(given: Given, name: str) -> Given:
+    """The same data, but that the first and the last element of the last row of operand `name` change places.
+
+    All that a kernel may remember data by is as before: addresses, shapes, first elements, sums.
+    """
+    operand = given.operands[name]
+    codes, values = operand.codes.copy(), operand.values.copy()
+    for array in (codes, values):
+        array[..., -1, [0, -1]] = array[..., -1, [-1, 0]]
+    return given.changed(**{name: Operand(operand.format, codes, values)})
 
 
 def broken_law(promised: bool, law: str, text: str, changed: NDArray[np.bool_], verdict: Verdict) -> Verdict:

@@ -124,10 +124,12 @@ SECOND_CALL = (Case("integers", PLAIN), Case("normal", _mnk(33, 20, 48), tier="s
 REPEAT = (
     Case("normal", _mnk(33, 40, "fair")),
     Case("normal", _mnk(4, 5, "long")),
+    Case("order", _mnk(33, 40, "fair")),
     Case("normal", _mnk(128, 130, 700), tier="standard"),
 )
 SLICES = (
     Case("normal", _mnk(33, 40, "fair")),
+    Case("order", _mnk(33, 40, "fair")),
     Case("normal", _mnk(129, 64, 512), tier="standard"),
     Case("normal", _mnk(300, 16, 64), tier="standard"),
 )

@@ -10,7 +10,8 @@ from lastbit.verdict import Verdict
 
 def second_call(trial: Trial) -> Verdict:
     """Other data at the same addresses and shapes gives another answer: nothing is remembered by pointer or shape."""
-    return comparison.second_call(trial, (inputs(trial), inputs(trial, shift=1)), judge_result)
+    second = inputs(trial, shift=1)
+    return comparison.second_call(trial, (inputs(trial), second, comparison.last_changed(second, "a")), judge_result)
 
 
 def has_output(trial: Trial) -> str:

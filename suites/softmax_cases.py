@@ -56,6 +56,7 @@ BOUND = (
     *(Case(recipe, FAIR) for recipe in BOUND_RECIPES),
     *(Case(recipe, _mn(12, 9)) for recipe in ("normal", "sharp", "increasing", "sink")),
     Case("normal", BATCHED),
+    Case("log_probabilities", _mn(33, "fair")),
     Case("sharp", _mn(2, "long")),
     Case("increasing", _mn(2, "long")),
     *(Case(recipe, _mn(33, 1000), tier="standard") for recipe in BOUND_RECIPES),
@@ -83,8 +84,16 @@ OUTPUTS = (
 )
 
 SECOND_CALL = (Case("low", PLAIN), Case("sharp", _mn(33, 48), tier="standard"))
-REPEAT = (Case("normal", _mn(33, "fair")), Case("increasing", _mn(33, 700), tier="standard"))
-SLICES = (Case("normal", _mn(33, "fair")), Case("sharp", _mn(129, 512), tier="standard"))
+REPEAT = (
+    Case("normal", _mn(33, "fair")),
+    Case("log_probabilities", _mn(33, "fair")),
+    Case("increasing", _mn(33, 700), tier="standard"),
+)
+SLICES = (
+    Case("normal", _mn(33, "fair")),
+    Case("log_probabilities", _mn(33, "fair")),
+    Case("sharp", _mn(129, 512), tier="standard"),
+)
 SHIFT = (Case("shifted", FAIR),)
 PERMUTATION = (Case("sharp", FAIR), Case("normal", _mn(5, 1000), tier="standard"))
 HUNT = (Case("normal", _mn(1, 1), tier="standard"),)

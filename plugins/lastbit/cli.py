@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lastbit import zoo_command
 from lastbit.errors import LastbitError, UsageError
 from lastbit.options import OPTIONS, add_arguments
 
@@ -15,16 +16,15 @@ if TYPE_CHECKING:
 #: Exit statuses: conforms, does not, wrong usage or nothing judged.
 OK, FAILED, USAGE = 0, 1, 2
 #: Commands of the design that are not built.
-LATER = ("compare", "merge", "datasheet", "zoo", "sweep", "search")
+LATER = ("compare", "merge", "datasheet", "sweep", "search")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status; a user's mistake is one line on standard error, and 2."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given and given[0] in LATER:
-        print(
-            f"lastbit: {given[0]} is not built yet; there are verify, kernels, golden, report, formats", file=sys.stderr
-        )
+        known = "verify, kernels, golden, report, formats, zoo"
+        print(f"lastbit: {given[0]} is not built yet; there are {known}", file=sys.stderr)
         return USAGE
     parsed = _parser().parse_args(given)
     try:
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lastbit", description="Judge numerical kernels to the last bit.")
     parser.add_argument("--version", action="version", version=f"lastbit {_version()}")
-    commands = parser.add_subparsers(required=True, metavar="verify | kernels | golden | report | formats")
+    commands = parser.add_subparsers(required=True, metavar="verify | kernels | golden | report | formats | zoo")
     verify = commands.add_parser("verify", help="judge the kernels of a file, a module, or those of a name")
     verify.add_argument("target", metavar="FILE|MODULE|NAME", help="kernels.py, a module, or a name or glob: torch/mm")
     verify.add_argument("--json", metavar="FILE", help="write every record to FILE, or to standard output for -")
@@ -57,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     formats = commands.add_parser("formats", help="what quantized formats lose on typical tensors, in decibels")
     add_arguments(formats, "seed")
     formats.set_defaults(command=_formats)
+    zoo_command.add(commands)
     return parser
 
 

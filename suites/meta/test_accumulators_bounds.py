@@ -258,3 +258,17 @@ def test_sigma_depends_on_the_depth():
     deep, flat = F32.sigma(a, b.T), replace(F32, order="pairwise").sigma(a, b.T)
     np.testing.assert_allclose(deep / flat, np.sqrt(1024 / (1 + ceil(log2(1024)))), rtol=1e-4)
     assert coefficient(F32, 1) == 2.0**-24
+
+
+@pytest.mark.parametrize("model", [model for model, fmt in MODELS if fmt == "bf16"], ids=name)
+@pytest.mark.parametrize("seed", range(3))
+def test_bound_holds_where_the_carried_sum_is_subnormal(model: Accumulator, seed: int) -> None:
+    """Later blocks are then aligned to the smallest normal exponent, which cuts them above the engine's floor."""
+    rng, fmt = np.random.default_rng(seed), Format.of("bf16")
+    for k in (20, 40, 65):
+        a = fmt.round(np.ldexp(rng.uniform(0.5, 1, (6, k)), -50))
+        b = fmt.round(np.ldexp(rng.uniform(0.5, 1, (k, 6)), -102 + seed))
+        bound, got = model.bound(a, b), model.matmul(a, b)
+        for i, j in np.ndindex(got.shape):
+            exact = sum((Fraction(x) * Fraction(y) for x, y in zip(a[i], b[:, j], strict=True)), Fraction(0))
+            assert abs(Fraction(got[i, j]) - exact) <= Fraction(bound[i, j])

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import faulty_gemms as zoo
 import numpy as np
 import pytest
 
@@ -17,17 +16,20 @@ from lastbit.references.formats import Format
 from lastbit.suites import gemm, gemm_hunt, gemm_large
 from lastbit.suites.gemm_proof import Given, inputs, proof, sizes
 from lastbit.suites.gemm_trial import judge_unique, obtain
+from lastbit.suites.zoo import gemm_faults
+from lastbit.suites.zoo import gemm_parts as parts
+from lastbit.suites.zoo.specimen import kernel
 from lastbit.verdict import Outcome
 from lastbit.verify import verify
 
 
-def trial(run: Callable[..., Any], case: str, formats: dict[str, str] = zoo.F32, **fields: Any) -> Trial:
+def trial(run: Callable[..., Any], case: str, formats: dict[str, str] = parts.F32, **fields: Any) -> Trial:
     kernel = Kernel("zoo/one", "gemm", run, formats, framework="numpy", devices=("cpu",))
     return Trial(kernel, formats, resolved(Contract(), formats), "cpu", Case.parse(case), **fields)
 
 
 def product(a: Any, b: Any) -> Any:
-    return np.matmul(zoo.f32(a), zoo.f32(b)).astype(a.dtype)
+    return np.matmul(parts.f32(a), parts.f32(b)).astype(a.dtype)
 
 
 @pytest.mark.parametrize("check", gemm.CHECKS, ids=lambda check: check.name)
@@ -68,7 +70,7 @@ def test_hunt_shrinks_a_fault_to_its_smallest_case_and_names_it() -> None:
     assert shrunk.layout == "contiguous"
     assert f"case {shrunk.id}" in verdict.reason
     report = verify(
-        Kernel("zoo/one", "gemm", faulty, zoo.F32, framework="numpy", devices=("cpu",)),
+        Kernel("zoo/one", "gemm", faulty, parts.F32, framework="numpy", devices=("cpu",)),
         seed=int(verdict.notes["shrunk seed"]),
         case=f"{verdict.notes['shrunk check']} {shrunk.id}",
     )
@@ -115,7 +117,7 @@ def nan_element(a: Any, b: Any) -> Any:
         (bad_tile, Outcome.OVER_BUDGET, "were proved"),
         (bad_element, Outcome.OVER_BUDGET, "checksum of 1 of 200 rows"),
         (nan_element, Outcome.WRONG_CLASS, "nan at (77, 91)"),
-        (zoo.f16_accumulator, Outcome.OVER_BUDGET, "were proved"),
+        (gemm_faults.f16_accumulator, Outcome.OVER_BUDGET, "were proved"),
     ],
     ids=["honest", "bad tile", "bad element", "nan element", "f16 accumulator"],
 )
@@ -142,11 +144,11 @@ def test_bands_cross_every_tile() -> None:
         assert (chosen < size).all()
 
 
-@pytest.mark.parametrize("formats", [zoo.F32, zoo.F16, zoo.BF16], ids=["f32", "f16", "bf16"])
+@pytest.mark.parametrize("formats", [parts.F32, parts.F16, parts.BF16], ids=["f32", "f16", "bf16"])
 @pytest.mark.parametrize("seed", range(3))
 def test_checksum_allows_at_least_what_the_budget_allows(formats: dict[str, str], seed: int) -> None:
     """The cheap bound has norms for |A||B|: it may be wider than the budget, never narrower than an honest error."""
-    one = trial(zoo.honest, "normal/m40-n50-k60", formats, seed=seed)
+    one = trial(parts.honest, "normal/m40-n50-k60", formats, seed=seed)
     given = inputs(one)
     got = obtain(one, given)
     a, b = given.operands["a"].values, given.operands["b"].values
@@ -172,11 +174,11 @@ def test_closed_form_is_the_truth_of_rank_one_data(seed: int, monkeypatch: pytes
     case = "rank_one/m70-n60-k50"
     for whole in (2**28, 0):
         monkeypatch.setattr(gemm_large, "WHOLE", whole)
-        assert gemm_large.large(trial(product, case, zoo.BF16, seed=seed)).outcome is Outcome.PASS
-        swapped = gemm_large.large(trial(lambda a, b: product(a, b)[::-1].copy(), case, zoo.BF16, seed=seed))
+        assert gemm_large.large(trial(product, case, parts.BF16, seed=seed)).outcome is Outcome.PASS
+        swapped = gemm_large.large(trial(lambda a, b: product(a, b)[::-1].copy(), case, parts.BF16, seed=seed))
         assert swapped.outcome is Outcome.OVER_BUDGET
 
 
 def test_case_of_a_recipe_that_is_none_is_refused_with_the_known_ones() -> None:
     with pytest.raises(UsageError, match="recipe is 'norml', expected one of integers, "):
-        verify(zoo.kernel("one", product, zoo.F32, Contract()), case="bound norml/m3-n4-k5")
+        verify(kernel("one", "gemm", product, parts.F32, Contract()), case="bound norml/m3-n4-k5")

@@ -1,28 +1,31 @@
-"""What the right and the wrong softmaxes of the tests are made of, on numpy arrays."""
+"""What the right and the wrong softmaxes of the zoo are made of, on NumPy arrays."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
 from lastbit.contract import Contract
-from lastbit.kernel import Kernel
+from lastbit.suites.zoo.specimen import Faulty, Variant, faulty, maker, story_of, variant
 
 Array = Any
+#: Block size that faults of tiles have.
 TILE = 32
+#: A function of the op and the logits (.., m, n).
 Run = Callable[[str, Array], Array]
-#: Name, function of op and x, ops, formats, contract; of a fault also the checks of which at least one must name it.
-Right = tuple[str, Run, tuple[str, ...], dict[str, str], Contract]
-Fault = tuple[str, Run, tuple[str, ...], dict[str, str], Contract, frozenset[str]]
+FEATURES = frozenset({"batch"})
 LOG2_E = np.float32(1.4426950408889634)
 
 
 def f32(x: Array) -> Array:
+    """The values as f32."""
     return np.asarray(x).astype(np.float32)
 
 
 def through(dtype: Any) -> Callable[[Array], Array]:
+    """Rounding to `dtype` and back to f32."""
     return lambda x: f32(np.asarray(x).astype(dtype))
 
 
@@ -30,6 +33,7 @@ bf16, f16 = through(ml_dtypes.bfloat16), through(np.float16)
 
 
 def top(x: Array) -> Array:
+    """The maximum of each row, (.., 1)."""
     return x.max(axis=-1, keepdims=True)
 
 
@@ -53,6 +57,8 @@ def honest(op: str, x: Array) -> Array:
 
 
 def with_sum(step: Callable[[Array], Array]) -> Run:
+    """A softmax whose partial sums of weights go through `step`."""
+
     def run(op: str, x: Array) -> Array:
         below = f32(x) - top(f32(x))
         weights = np.exp(below)
@@ -93,18 +99,66 @@ BOTH = SOFTMAX + LOG
 ALL = BOTH + LSE
 
 
-def kernel(name: str, op: str, run: Run, formats: dict[str, str], contract: Contract) -> Kernel:
+def wrong(
+    fault: str,
+    run: Callable[..., Any],
+    ops: tuple[str, ...],
+    formats: dict[str, str],
+    *checks: str,
+    contract: Contract = PLAIN,
+    name: str = "",
+    story: str = "",
+    make: Callable[[], Run] | None = None,
+) -> tuple[Faulty, ...]:
+    """`run` as a faulty kernel of each op; its name and story are the function's unless given."""
+    known, told = name or run.__name__.lower(), story or story_of(run)
+    return tuple(
+        faulty(
+            fault,
+            op,
+            partial(_bound, op, make or maker(run)),
+            formats,
+            contract,
+            checks,
+            name=f"{op}-{known}-{formats['x']}",
+            story=told,
+            features=FEATURES,
+        )
+        for op in ops
+    )
+
+
+def right(
+    run: Callable[..., Any],
+    ops: tuple[str, ...],
+    formats: dict[str, str],
+    *,
+    contract: Contract = PLAIN,
+    name: str = "",
+    story: str = "",
+) -> tuple[Variant, ...]:
+    """`run` as a kernel of each op that keeps its contract; the name says so where that is not the usual one."""
+    known, told = name or run.__name__.lower(), story or story_of(run)
+    declared = "" if contract == PLAIN else "-declared"
+    return tuple(
+        variant(
+            op,
+            partial(_bound, op, maker(run)),
+            formats,
+            contract,
+            name=f"{op}-{known}-{formats['x']}{declared}",
+            story=told,
+            features=FEATURES,
+        )
+        for op in ops
+    )
+
+
+def _bound(op: str, make: Callable[[], Run]) -> Callable[[Array], Array]:
+    run = make()
+
     def call(x: Array) -> Array:
         with np.errstate(all="ignore"):
             return run(op, x)
 
-    return Kernel(
-        name=f"zoo/{name}",
-        op=op,
-        run=call,
-        formats=formats,
-        contract=contract,
-        framework="numpy",
-        devices=("cpu",),
-        features=frozenset({"batch"}),
-    )
+    return call

@@ -1,14 +1,12 @@
-"""Softmaxes that are wrong in ways seen in the field, on numpy arrays.
-
-Each fault is a few lines on top of `honest`; ids are those of the fault classes they stand for.
-"""
+"""Softmaxes that are wrong in ways seen in the field; each is a few lines on top of `honest`."""
 
 from collections.abc import Callable
-from typing import Any
 
 import ml_dtypes
 import numpy as np
-from softmax_parts import (
+
+from lastbit.contract import Contract
+from lastbit.suites.zoo.softmax_parts import (
     ALL,
     BF16,
     BOTH,
@@ -18,12 +16,9 @@ from softmax_parts import (
     INVARIANT,
     LOG,
     LOG2_E,
-    PLAIN,
     SOFTMAX,
     TILE,
     Array,
-    Fault,
-    Run,
     bf16,
     f16,
     f32,
@@ -32,13 +27,13 @@ from softmax_parts import (
     online,
     top,
     with_sum,
+    wrong,
 )
-
-from lastbit.contract import Contract
+from lastbit.suites.zoo.specimen import Faulty
 
 
 def no_maximum(op: str, x: Array) -> Array:
-    """F029: exp(x) as it is."""
+    """Exp(x) as it is."""
     weights = np.exp(f32(x))
     total = weights.sum(axis=-1, keepdims=True)
     if op == "logsumexp":
@@ -54,7 +49,7 @@ def division_free(op: str, x: Array) -> Array:
 
 
 def maximum_from_zero(op: str, x: Array) -> Array:
-    """F030: the running maximum starts at 0, so that rows far below it vanish."""
+    """The running maximum starts at 0, so that rows far below it vanish."""
     high = np.maximum(top(f32(x)), 0)
     weights = np.exp(f32(x) - high)
     total = weights.sum(axis=-1, keepdims=True)
@@ -64,7 +59,7 @@ def maximum_from_zero(op: str, x: Array) -> Array:
 
 
 def maximum_of_all(op: str, x: Array) -> Array:
-    """F030: one maximum for the whole matrix."""
+    """One maximum for the whole matrix."""
     wide = f32(x)
     high = wide.max(axis=(-2, -1), keepdims=True) if wide.size else np.zeros(())
     weights = np.exp(wide - high)
@@ -81,17 +76,34 @@ def wrong_axis(op: str, x: Array) -> Array:
     return np.swapaxes(honest(op, np.swapaxes(x, -1, -2)), -1, -2) if x.size else honest(op, x)
 
 
-def with_exp(exp: Callable[[Array], Array]) -> Run:
-    def run(op: str, x: Array) -> Array:
-        below = f32(x) - top(f32(x))
-        weights = exp(below)
-        return finish(op, x, below, weights, weights.sum(axis=-1, keepdims=True))
-
-    return run
+def bf16_sum(op: str, x: Array) -> Array:
+    """The weights are summed in bf16."""
+    return with_sum(bf16)(op, x)
 
 
-def coarse_exp(x: Array) -> Array:
-    """F035: 2^x by a polynomial of degree 3 on [0, 1), about 13 bits; exp(0) is 1."""
+def f16_sum(op: str, x: Array) -> Array:
+    """The weights are summed in f16."""
+    return with_sum(f16)(op, x)
+
+
+def _with_exp(op: str, x: Array, exp: Callable[[Array], Array]) -> Array:
+    below = f32(x) - top(f32(x))
+    weights = exp(below)
+    return finish(op, x, below, weights, weights.sum(axis=-1, keepdims=True))
+
+
+def bf16_exp(op: str, x: Array) -> Array:
+    """Each weight is stored in bf16."""
+    return _with_exp(op, x, lambda below: bf16(np.exp(below)))
+
+
+def f16_exp(op: str, x: Array) -> Array:
+    """Each weight is stored in f16."""
+    return _with_exp(op, x, lambda below: f16(np.exp(below)))
+
+
+def _cubic(x: Array) -> Array:
+    """2^x by a polynomial of degree 3 on [0, 1), about 13 bits; exp(0) is 1."""
     y = np.maximum(x * LOG2_E, np.float32(-160))
     whole = np.floor(y)
     part = y - whole
@@ -99,8 +111,23 @@ def coarse_exp(x: Array) -> Array:
     return np.where(np.isnan(x), np.nan, np.ldexp(series, np.nan_to_num(whole).astype(np.int64))).astype(np.float32)
 
 
+def coarse_exp(op: str, x: Array) -> Array:
+    """2^x by a polynomial of degree 3, about 13 bits."""
+    return _with_exp(op, x, _cubic)
+
+
+def nan_masked_rows(op: str, x: Array) -> Array:
+    """A row of -inf gives NaN where zeros are promised."""
+    return honest(op, x)
+
+
+def f32_inside_f64(op: str, x: Array) -> Array:
+    """f64 logits are computed in f32."""
+    return honest(op, x)
+
+
 def drops_last(op: str, x: Array) -> Array:
-    """F034: the last column is not in the sum."""
+    """The last column is not in the sum."""
     below = f32(x) - top(f32(x))
     weights = np.exp(below)
     total = weights[..., :-1].sum(axis=-1, keepdims=True) if x.shape[-1] > 1 else weights
@@ -108,7 +135,7 @@ def drops_last(op: str, x: Array) -> Array:
 
 
 def counts_padding(op: str, x: Array) -> Array:
-    """F034: the columns that fill the last tile count as logits of 0."""
+    """The columns that fill the last tile count as logits of 0."""
     padding = -x.shape[-1] % TILE
     wide = np.concatenate([f32(x), np.zeros((*x.shape[:-1], padding), np.float32)], axis=-1)
     below = wide - top(wide)
@@ -118,17 +145,17 @@ def counts_padding(op: str, x: Array) -> Array:
 
 
 def skips_last_rescale(op: str, x: Array) -> Array:
-    """F049's kin: the last tile's rescaling is missing."""
+    """The last tile's rescaling is missing."""
     return online(op, x, skip="last")
 
 
 def skips_one_rescale(op: str, x: Array) -> Array:
-    """F049's kin: the second tile's rescaling is missing."""
+    """The second tile's rescaling is missing."""
     return online(op, x, skip="second")
 
 
 def forgets_masked_tile(op: str, x: Array) -> Array:
-    """F032: a tile that is all -inf before any other gives -inf - (-inf) = NaN."""
+    """A tile that is all -inf before any other gives -inf - (-inf) = NaN."""
     wide, n = f32(x), x.shape[-1]
     high = np.full((*x.shape[:-1], 1), -np.inf, np.float32)
     total = np.zeros((*x.shape[:-1], 1), np.float32)
@@ -142,12 +169,12 @@ def forgets_masked_tile(op: str, x: Array) -> Array:
 
 
 def swallows_nan(op: str, x: Array) -> Array:
-    """F033: NaN counts as -inf."""
+    """NaN counts as -inf."""
     return honest(op, np.where(np.isnan(f32(x)), -np.inf, f32(x)).astype(x.dtype))
 
 
 def swallows_infinity(op: str, x: Array) -> Array:
-    """F033: +inf counts as the largest number."""
+    """+inf counts as the largest number."""
     largest = float(ml_dtypes.finfo(x.dtype).max)
     return honest(op, np.where(np.isposinf(f32(x)), largest, f32(x)).astype(x.dtype))
 
@@ -185,23 +212,13 @@ def flushes_tails(op: str, x: Array) -> Array:
     return np.where(out < 2.0**-126, 0, out).astype(x.dtype)
 
 
-def no_work(op: str, x: Array) -> Array:
-    """F039: zeros."""
-    return np.zeros(x.shape[:-1] if op == "logsumexp" else x.shape, x.dtype)
-
-
-def uniform(op: str, x: Array) -> Array:
-    """F039: 1/n for every column."""
-    return np.full(x.shape, 1 / max(1, x.shape[-1]), np.float32).astype(x.dtype)
-
-
 def base_two(op: str, x: Array) -> Array:
     """2^x in place of e^x."""
     return honest(op, (f32(x) * np.float32(0.6931472)).astype(x.dtype))
 
 
 def temperature(op: str, x: Array) -> Array:
-    """F038's kin: the logits are scaled by 1.003."""
+    """The logits are scaled by 1.003."""
     return honest(op, (f32(x) * np.float32(1.003)).astype(x.dtype))
 
 
@@ -234,56 +251,34 @@ class Wavers:
         return finish(op, x, below, weights, total)
 
 
-class Remembers:
-    """F092: results are cached by address and shape."""
-
-    def __init__(self) -> None:
-        self.results: dict[Any, Array] = {}
-
-    def __call__(self, op: str, x: Array) -> Array:
-        key = (op, x.ctypes.data, x.shape)
-        if key not in self.results:
-            self.results[key] = honest(op, x)
-        return self.results[key].copy()
-
-
-FAULTS: tuple[Fault, ...] = (
-    ("no_maximum", no_maximum, ALL, F32, PLAIN, frozenset({"bound"})),
-    ("no_maximum_f16", no_maximum, ALL, F16, PLAIN, frozenset({"bound"})),
-    ("division_free", division_free, BOTH, F32, PLAIN, frozenset({"bound"})),
-    ("maximum_from_zero", maximum_from_zero, ALL, F32, PLAIN, frozenset({"bound", "tails"})),
-    ("maximum_of_all", maximum_of_all, ALL, F32, PLAIN, frozenset({"bound", "tails"})),
-    ("wrong_axis", wrong_axis, ALL, F32, PLAIN, frozenset({"exact", "tails", "bound"})),
-    ("bf16_sum", with_sum(bf16), ALL, BF16, PLAIN, frozenset({"exact", "bound"})),
-    ("bf16_sum_f32", with_sum(bf16), ALL, F32, PLAIN, frozenset({"exact", "bound"})),
-    ("f16_sum", with_sum(f16), ALL, F16, PLAIN, frozenset({"exact", "bound"})),
-    ("f16_sum_f32", with_sum(f16), ALL, F32, PLAIN, frozenset({"bound"})),
-    ("bf16_exp", with_exp(lambda x: bf16(np.exp(x))), ALL, F32, PLAIN, frozenset({"bound"})),
-    ("bf16_exp_bf16", with_exp(lambda x: bf16(np.exp(x))), ALL, BF16, PLAIN, frozenset({"bound"})),
-    ("f16_exp", with_exp(lambda x: f16(np.exp(x))), ALL, F32, PLAIN, frozenset({"bound"})),
-    ("coarse_exp", with_exp(coarse_exp), ALL, F32, PLAIN, frozenset({"bound"})),
-    ("drops_last", drops_last, ALL, F32, PLAIN, frozenset({"exact", "tails"})),
-    ("drops_last_bf16", drops_last, ALL, BF16, PLAIN, frozenset({"exact", "tails"})),
-    ("counts_padding", counts_padding, ALL, F32, PLAIN, frozenset({"exact", "tails"})),
-    ("counts_padding_bf16", counts_padding, ALL, BF16, PLAIN, frozenset({"exact", "tails"})),
-    ("skips_last_rescale", skips_last_rescale, ALL, F32, PLAIN, frozenset({"bound", "tails"})),
-    ("skips_one_rescale", skips_one_rescale, ALL, F32, PLAIN, frozenset({"bound"})),
-    ("forgets_masked_tile", forgets_masked_tile, ALL, F32, PLAIN, frozenset({"bound", "exact"})),
-    ("swallows_nan", swallows_nan, ALL, F32, PLAIN, frozenset({"special"})),
-    ("swallows_infinity", swallows_infinity, ALL, F32, PLAIN, frozenset({"special"})),
-    ("zeros_masked_rows", zeros_masked_rows, ALL, F32, PLAIN, frozenset({"special"})),
-    ("nan_masked_rows", honest, BOTH, F32, Contract(masked_row="zero", exp_ulp=4.0), frozenset({"special"})),
-    ("log_of_softmax", log_of_softmax, LOG, F32, PLAIN, frozenset({"bound"})),
-    ("truncates", truncates, ALL, BF16, PLAIN, frozenset({"bound"})),
-    ("rounded_sum", rounded_sum, LOG, BF16, PLAIN, frozenset({"bound"})),
-    ("flushes_tails", flushes_tails, SOFTMAX, F32, PLAIN, frozenset({"bound"})),
-    ("no_work", no_work, ALL, F32, PLAIN, frozenset({"exact", "bound"})),
-    ("uniform", uniform, SOFTMAX, F32, PLAIN, frozenset({"bound"})),
-    ("base_two", base_two, ALL, F32, PLAIN, frozenset({"bound"})),
-    ("temperature", temperature, ALL, F32, PLAIN, frozenset({"bound"})),
-    ("ignores_strides", ignores_strides, ALL, F32, PLAIN, frozenset({"layout"})),
-    ("f32_inside_f64", honest, ALL, F64, PLAIN, frozenset({"bound"})),
-    ("varies_with_batch", varies_with_batch, ALL, F32, INVARIANT, frozenset({"slices"})),
-    ("wavers", Wavers(), ALL, F32, PLAIN, frozenset({"repeat"})),
-    ("remembers", Remembers(), ALL, F32, PLAIN, frozenset({"second_call"})),
+ZERO_ROWS = Contract(masked_row="zero", exp_ulp=4.0)
+#: Every faulty softmax, log_softmax and logsumexp.
+FAULTY: tuple[Faulty, ...] = (
+    *(one for formats in (F32, F16) for one in wrong("F029", no_maximum, ALL, formats, "bound")),
+    *wrong("F029", division_free, BOTH, F32, "bound"),
+    *wrong("F029", log_of_softmax, LOG, F32, "bound"),
+    *wrong("F030", maximum_from_zero, ALL, F32, "bound", "tails"),
+    *wrong("F030", maximum_of_all, ALL, F32, "bound", "tails"),
+    *wrong("F030", wrong_axis, ALL, F32, "exact", "tails", "bound"),
+    *(one for formats in (F32, BF16) for one in wrong("F031", bf16_sum, ALL, formats, "exact", "bound")),
+    *(one for formats in (F32, F16) for one in wrong("F031", f16_sum, ALL, formats, "exact", "bound")),
+    *wrong("F031", rounded_sum, LOG, BF16, "bound"),
+    *wrong("F032", forgets_masked_tile, ALL, F32, "bound", "exact"),
+    *wrong("F032", nan_masked_rows, BOTH, F32, "special", contract=ZERO_ROWS),
+    *wrong("F033", swallows_nan, ALL, F32, "special"),
+    *wrong("F033", swallows_infinity, ALL, F32, "special"),
+    *(one for formats in (F32, BF16) for one in wrong("F034", drops_last, ALL, formats, "exact", "tails")),
+    *(one for formats in (F32, BF16) for one in wrong("F034", counts_padding, ALL, formats, "exact", "tails")),
+    *(one for formats in (F32, BF16) for one in wrong("F035", bf16_exp, ALL, formats, "bound")),
+    *(one for run in (f16_exp, coarse_exp) for one in wrong("F035", run, ALL, F32, "bound")),
+    *(one for run in (base_two, temperature) for one in wrong("F038", run, ALL, F32, "bound")),
+    *wrong("F049", skips_last_rescale, ALL, F32, "bound", "tails"),
+    *wrong("F049", skips_one_rescale, ALL, F32, "bound"),
+    *wrong("F047", zeros_masked_rows, ALL, F32, "special"),
+    *wrong("F064", truncates, ALL, BF16, "bound"),
+    *wrong("F028", flushes_tails, SOFTMAX, F32, "bound"),
+    *wrong("F023", ignores_strides, ALL, F32, "layout"),
+    *wrong("F013", f32_inside_f64, ALL, F64, "bound"),
+    *wrong("F006", varies_with_batch, ALL, F32, "slices", contract=INVARIANT),
+    *wrong("F005", Wavers, ALL, F32, "repeat"),
 )

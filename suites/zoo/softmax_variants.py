@@ -1,30 +1,32 @@
-"""Softmaxes that differ from one another and are all right, on numpy arrays."""
+"""Softmaxes that differ from one another and are all right under what they declare."""
+
+from dataclasses import replace
 
 import numpy as np
-from faulty_softmaxes import Wavers, flushes_tails, varies_with_batch, zeros_masked_rows
-from softmax_parts import (
+
+from lastbit.suites.zoo.softmax_faults import Wavers, bf16_sum, flushes_tails, varies_with_batch, zeros_masked_rows
+from lastbit.suites.zoo.softmax_parts import (
     ALL,
     BF16,
     BOTH,
     F16,
     F32,
     F64,
+    LOG,
     LOG2_E,
+    LSE,
     PLAIN,
     SOFTMAX,
     Array,
-    Right,
     Run,
-    bf16,
     f32,
     finish,
     honest,
     online,
+    right,
     top,
-    with_sum,
 )
-
-from lastbit.contract import Contract
+from lastbit.suites.zoo.specimen import Variant
 
 
 def in_f64(op: str, x: Array) -> Array:
@@ -58,6 +60,7 @@ def with_exp2(op: str, x: Array) -> Array:
 
 
 def with_reciprocal(op: str, x: Array) -> Array:
+    """Weights are multiplied by 1 / sum."""
     below = f32(x) - top(f32(x))
     weights = np.exp(below)
     total = weights.sum(axis=-1, keepdims=True)
@@ -102,40 +105,44 @@ def lanes(op: str, x: Array, count: int = 8) -> Array:
 
 
 def tiles(size: int) -> Run:
+    """Online, in tiles of this size."""
+
     def run(op: str, x: Array) -> Array:
+        """The maximum and the sum in one pass over tiles; the sum is rescaled when the maximum grows."""
         return online(op, x, tile=size)
 
     return run
 
 
 def backward(op: str, x: Array) -> Array:
+    """Weights are summed from the end of the row."""
     below = f32(x) - top(f32(x))
     weights = np.exp(below)
     return finish(op, x, below, weights, np.cumsum(weights[..., ::-1], axis=-1)[..., -1:])
 
 
-#: None may be flagged under any seed.
-CORRECT: tuple[Right, ...] = (
-    *(
-        (f"{name}-{formats['x']}", function, ALL, formats, PLAIN)
-        for name, function in (
-            ("honest", honest),
-            ("in_f64", in_f64),
-            ("exp2", with_exp2),
-            ("reciprocal", with_reciprocal),
-            ("online-1", tiles(1)),
-            ("online-7", tiles(7)),
-            ("online-64", tiles(64)),
-            ("rescaled_weights", rescaled_weights),
-            ("lanes", lanes),
-            ("backward", backward),
-        )
-        for formats in (F32, F16, BF16)
-    ),
-    ("in_f64-f64", in_f64, ALL, F64, PLAIN),
-    ("bf16_sum-declared", with_sum(bf16), ALL, BF16, Contract(accumulator="bf16", masked_row="nan", exp_ulp=4.0)),
-    ("flush-declared", flushes_tails, SOFTMAX, F32, Contract(subnormals="flush", masked_row="nan", exp_ulp=4.0)),
-    ("zeros_masked_rows-declared", zeros_masked_rows, BOTH, F32, Contract(masked_row="zero", exp_ulp=4.0)),
-    ("batch-variant-undeclared", varies_with_batch, ALL, F32, PLAIN),
-    ("wavers-declared", Wavers(), ALL, F32, Contract(deterministic=False, masked_row="nan", exp_ulp=4.0)),
+_WAYS = (
+    (honest, ""),
+    (in_f64, ""),
+    (with_exp2, ""),
+    (with_reciprocal, ""),
+    (rescaled_weights, ""),
+    (lanes, ""),
+    (backward, ""),
+    (tiles(2), "online_2"),
+    (tiles(7), "online_7"),
+    (tiles(64), "online_64"),
+)
+#: Every correct softmax, log_softmax and logsumexp.
+VARIANTS: tuple[Variant, ...] = (
+    # Every way in each op, and each format with every way.
+    *(one for run, name in _WAYS for formats in (F32, F16, BF16) for one in right(run, SOFTMAX, formats, name=name)),
+    *(one for run, name in _WAYS for one in right(run, LOG, F32, name=name)),
+    *(one for run, name in _WAYS for one in right(run, LSE, BF16, name=name)),
+    *right(in_f64, ALL, F64),
+    *right(bf16_sum, ALL, BF16, contract=replace(PLAIN, accumulator="bf16")),
+    *right(flushes_tails, SOFTMAX, F32, contract=replace(PLAIN, subnormals="flush")),
+    *right(zeros_masked_rows, BOTH, F32, contract=replace(PLAIN, masked_row="zero")),
+    *right(varies_with_batch, ALL, F32, name="batch_variant"),
+    *right(Wavers, ALL, F32, contract=replace(PLAIN, deterministic=False)),
 )

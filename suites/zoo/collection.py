@@ -1,0 +1,60 @@
+"""All that the zoo holds: the fault classes, the faulty kernels of each op, and the correct variants."""
+
+import tomllib
+from functools import cache
+from importlib import import_module
+from importlib.resources import files
+
+from lastbit.errors import UsageError
+from lastbit.suites.zoo.specimen import FaultClass, Faulty, Specimen, Variant
+
+#: Modules with FAULTY, a tuple of Faulty.
+FAULTY_MODULES = ("gemm_faults", "gemm_index_faults", "gemm_cheats", "softmax_faults", "softmax_cheats")
+#: Modules with VARIANTS, a tuple of Variant.
+VARIANT_MODULES = ("gemm_variants", "engine_variants", "softmax_variants")
+
+
+@cache
+def classes() -> tuple[FaultClass, ...]:
+    """Every fault class, of classes.toml."""
+    rows = tomllib.loads(files("lastbit.suites.zoo").joinpath("classes.toml").read_text(encoding="utf-8"))["class"]
+    return tuple(FaultClass(**row) for row in rows)
+
+
+@cache
+def faulty() -> tuple[Faulty, ...]:
+    """Every faulty kernel."""
+    return tuple(one for name in FAULTY_MODULES for one in import_module(f"lastbit.suites.zoo.{name}").FAULTY)
+
+
+@cache
+def variants() -> tuple[Variant, ...]:
+    """Every correct variant."""
+    return tuple(one for name in VARIANT_MODULES for one in import_module(f"lastbit.suites.zoo.{name}").VARIANTS)
+
+
+def specimen(name: str) -> Specimen:
+    """The specimen of this name.
+
+    Raises UsageError when the zoo holds none.
+    """
+    found = _by_name().get(name)
+    if found is None:
+        raise UsageError(f"the zoo holds no kernel {name!r}; lastbit zoo lists those that it does")
+    return found
+
+
+def fault_class(id: str) -> FaultClass:
+    """The fault class of this id.
+
+    Raises UsageError when there is none.
+    """
+    for one in classes():
+        if one.id == id.upper():
+            return one
+    raise UsageError(f"the zoo has no fault class {id!r}, expected {classes()[0].id} to {classes()[-1].id}")
+
+
+@cache
+def _by_name() -> dict[str, Specimen]:
+    return {one.name: one for one in (*faulty(), *variants())}

@@ -1,0 +1,126 @@
+"""The suite run over the zoo: which check catches which kernel first, under each seed, in parallel."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import TypeVar
+
+from lastbit import session
+from lastbit.choices import Options
+from lastbit.kernel import formats_text
+from lastbit.suites.zoo.specimen import Specimen
+
+T = TypeVar("T")
+R = TypeVar("R")
+#: Specimens of one op and formats that a worker judges together: they share data and truth.
+TOGETHER = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What the suite said of one specimen under one seed."""
+
+    specimen: str
+    seed: int
+    #: The check that failed first, its case and reason; "" where none did.
+    check: str = ""
+    case: str = ""
+    reason: str = ""
+    #: Trials that were judged until then.
+    judged: int = 0
+    #: Seconds of those trials; the data and truth that specimens share are counted where they were made.
+    seconds: float = 0.0
+
+    @property
+    def caught(self) -> bool:
+        """Whether a check failed."""
+        return bool(self.check)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Specimens that one worker judges under one seed."""
+
+    names: tuple[str, ...]
+    tier: str
+    seed: int
+
+
+def jobs(specimens: Iterable[Specimen], tier: str, seeds: Iterable[int]) -> list[Job]:
+    """The specimens in groups that share data, one group for each seed."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for specimen in specimens:
+        built = specimen.build()
+        key = (built.op, " ".join(formats_text(formats) for formats in built.format_sets))
+        groups.setdefault(key, []).append(specimen.name)
+    return [
+        Job(tuple(names[start : start + TOGETHER]), tier, seed)
+        for seed in seeds
+        for names in groups.values()
+        for start in range(0, len(names), TOGETHER)
+    ]
+
+
+def sightings(job: Job, specimens: Sequence[Specimen]) -> list[Sighting]:
+    """What the suite says of each specimen of the job: judged until the first failure, or to the end of the law."""
+    kernels = {specimen.kernel_name: specimen.build() for specimen in specimens}
+    options = Options(tier=job.tier, seed=job.seed)
+    plan = session.select(kernels.values(), options)
+    names = {specimen.kernel_name: specimen.name for specimen in specimens}
+    found: dict[str, Sighting] = {}
+    judged = dict.fromkeys(kernels, 0)
+    spent = dict.fromkeys(kernels, 0.0)
+    for check, trial in plan.choices:
+        name = trial.kernel.name
+        if name in found:
+            continue
+        record = session.judge(check, trial)
+        judged[name] += 1
+        spent[name] += record.seconds
+        if record.outcome.failed:
+            said = (check.name, trial.case.id, record.reason)
+            found[name] = Sighting(names[name], job.seed, *said, judged[name], spent[name])
+    for name in kernels.keys() - found.keys():
+        found[name] = Sighting(names[name], job.seed, judged=judged[name], seconds=spent[name])
+    return [found[name] for name in kernels]
+
+
+def score(
+    specimens: Sequence[Specimen],
+    tier: str,
+    seeds: Sequence[int],
+    *,
+    workers: int,
+    progress: Callable[[int, int, float], None] = lambda done, total, seconds: None,
+) -> list[Sighting]:
+    """Every specimen under every seed; `progress` hears (jobs done, jobs in all, seconds) as they end.
+
+    Raises what a worker raised: a judge that fails has no score.
+    """
+    start = time.perf_counter()
+    todo = jobs(specimens, tier, seeds)
+    found: list[Sighting] = []
+    for done, ended in enumerate(each(_by_name, todo, workers), 1):
+        found += ended
+        progress(done, len(todo), time.perf_counter() - start)
+    order = {specimen.name: place for place, specimen in enumerate(specimens)}
+    return sorted(found, key=lambda one: (order[one.specimen], one.seed))
+
+
+def each(function: Callable[[T], R], todo: Sequence[T], workers: int) -> Iterator[R]:
+    """function(one) for each of `todo` as they end, in `workers` processes; one works here."""
+    if workers <= 1:
+        yield from map(function, todo)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        running = [pool.submit(function, one) for one in todo]
+        for ended in as_completed(running):
+            yield ended.result()
+
+
+def _by_name(job: Job) -> list[Sighting]:
+    from lastbit.suites.zoo.collection import specimen
+
+    return sightings(job, [specimen(name) for name in job.names])
