@@ -1,15 +1,22 @@
 # make conformance   judge the kernels of this machine
 # make test          lint, types and the project's own tests
 # make bench         what lastbit itself costs
+# PROVIDERS=all      with any of them: the optional kernel libraries, too (about 1 GB)
 # make zoo           what lastbit, and others' rules, catch of known faults: ARGS='--tier standard'
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 # Each stamp is the installation that it names: newer than what it was made from, nothing is installed again.
-RUN := $(VENV)/run.stamp
-DEV := $(VENV)/dev.stamp
+RUN = $(VENV)/run$(CHOICE).stamp
+DEV = $(VENV)/dev$(CHOICE).stamp
 JOBS ?= 2
+LIBRARIES := torch,triton,parallel
+ifeq ($(PROVIDERS),all)
+LIBRARIES := $(LIBRARIES),transformers,torchao,bitsandbytes,onnx,gguf,jax
+endif
+# Each choice of libraries has a stamp of its own.
+CHOICE := $(if $(PROVIDERS),-$(PROVIDERS))
 
 .PHONY: conformance test lint types meta bench zoo clean
 
@@ -49,12 +56,12 @@ $(VENV)/venv.stamp:
 
 $(RUN): $(VENV)/venv.stamp pyproject.toml constraints.txt Makefile
 	@echo "installing pinned packages into $(VENV) (once)"
-	$(PIP) --editable '.[torch,triton,parallel]'
+	$(PIP) --editable '.[$(LIBRARIES)]'
 	@touch $@
 
 $(DEV): $(RUN)
 	@echo "installing the tools of the tests into $(VENV) (once)"
-	$(PIP) --editable '.[torch,triton,parallel,dev]'
+	$(PIP) --editable '.[$(LIBRARIES),dev]'
 	@touch $@
 
 clean:
