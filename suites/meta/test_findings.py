@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from fractions import Fraction
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,8 @@ def test_findings_program_prints_what_is_recorded(name, tmp_path):
             pytest.skip(f"{library} is not installed")
     if name in NEEDED and not has_instructions(NEEDED[name]):
         pytest.skip(f"seen on CPUs with {NEEDED[name]} only")
+    if name == "F26" and version("triton") < "3.8":
+        pytest.skip("the interpreter has tl.dot_scaled from Triton 3.8 on")
     # Triton reads the source of its kernels, so the program is a file.
     path = tmp_path / "program.py"
     path.write_text(program)

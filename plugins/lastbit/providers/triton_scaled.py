@@ -14,6 +14,14 @@ SUMS = Contract(scaled="sums", source=f"{SOURCE}: sums of codes, each scaled, ad
 #: Emulated, codes are scaled into bf16, which holds them exactly, and are multiplied then.
 PRODUCTS = Contract(source=f"{SOURCE}: tl.dot_scaled")
 
+#: Names, elements and scalings of the products by `tl.dot_scaled`.
+PRODUCT_ROWS = (
+    ("scaled-mxfp8", "e4m3fn", "mxfp8_e4m3"),
+    ("scaled-mxfp8-e5m2", "e5m2", "mxfp8_e5m2"),
+    ("scaled-mxfp4", "e2m1fn", "mxfp4"),
+    ("scaled-nvfp4", "e2m1fn", "nvfp4"),
+)
+
 TILE = {"m": 64, "n": 64, "k": 64}
 BLOCK = 32
 
@@ -24,16 +32,38 @@ def kernels() -> tuple[Kernel, ...]:
     Raises ImportError when PyTorch or Triton is not installed, LastbitError when Triton can run nothing here.
     """
     compiled = ready()
-    return (
+    sums = (
         _sums("scaled-fp8", "e4m3fn", "fp8_tensor", "fp8_tensor", compiled),
         _sums("scaled-fp8-rows", "e4m3fn", "fp8_row", "fp8_row", compiled),
         _sums("scaled-fp8-blocks", "e4m3fn", "fp8_group128", "fp8_block128", compiled),
         _sums("scaled-i8-rows", "i8", "i8_row", "i8_row", compiled),
-        _products("scaled-mxfp8", "e4m3fn", "mxfp8_e4m3", compiled),
-        _products("scaled-mxfp8-e5m2", "e5m2", "mxfp8_e5m2", compiled),
-        _products("scaled-mxfp4", "e2m1fn", "mxfp4", compiled),
-        _products("scaled-nvfp4", "e2m1fn", "nvfp4", compiled),
     )
+    if absent():
+        return sums
+    return sums + tuple(_products(name, element, scaling, compiled) for name, element, scaling in PRODUCT_ROWS)
+
+
+def absent() -> dict[str, str]:
+    """Why the kernels of `tl.dot_scaled` cannot run here, by name: an interpreter that cannot (Triton 3.7 and before).
+
+    Raises ImportError when PyTorch or Triton is not installed, LastbitError when Triton can run nothing here.
+    """
+    why = "" if ready() else _uninterpreted()
+    return {f"triton/{name}": why for name, _, _ in PRODUCT_ROWS} if why else {}
+
+
+@cache
+def _uninterpreted() -> str:
+    """What the interpreter says to a scaled product of one tile, or ""."""
+    import torch
+    import triton
+
+    ones, scale = torch.ones(16, 32).to(torch.float8_e4m3fn), torch.ones(16, 1).to(torch.float8_e8m0fnu)
+    try:
+        _run_products(Scaling.of("mxfp8_e4m3"))(ones, ones.t(), scale, scale)
+    except Exception as error:  # whatever an interpreter without the function raises
+        return f"Triton {triton.__version__}'s interpreter does not run tl.dot_scaled: {type(error).__name__}: {error}"
+    return ""
 
 
 def _sums(name: str, element: str, a: str, b: str, compiled: bool) -> Kernel:
