@@ -45,13 +45,14 @@ def verified(*names: str) -> dict:
 @pytest.fixture(scope="module")
 def answers() -> dict:
     pytest.importorskip("triton")
-    pytest.importorskip("jax")
     return verified(*CONFORMING, MISREADING)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CONFORMING)
 def test_kernel_conforms(answers: dict, name: str) -> None:
+    if name not in answers:
+        pytest.skip(f"{name} cannot run here: no JAX, or a Triton whose interpreter has no tl.dot_scaled")
     assert answers[name]["passed"], answers[name]
     assert answers[name]["records"] > 40
 
