@@ -121,7 +121,7 @@ def test_kernel_that_remembers_is_caught_at_its_second_call() -> None:
     two = (given(), given(X[::-1].copy()))
     verdict = comparison.second_call(trial(cached), two, judge)
     assert verdict.outcome is Outcome.OVER_BUDGET
-    assert verdict.reason.startswith("second call, same addresses: ")
+    assert verdict.reason.startswith("call 2, same addresses: ")
     assert comparison.second_call(trial(copied), two, judge).outcome is Outcome.PASS
 
 

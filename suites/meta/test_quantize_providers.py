@@ -148,7 +148,8 @@ def test_a_provider_that_is_absent_is_not_installed(provider: str, monkeypatch: 
     found = discovery.find(only=(f"{provider}/*", "numpy/quantize-i8-row"))
     assert [kernel.name for kernel in found.kernels] == ["numpy/quantize-i8-row"]
     assert found.absent[provider].startswith("not installed (")
-    assert provider in found.absent[provider]
+    # ONNX Runtime's nodes are built with onnx, which may be the one that is missing.
+    assert "No module named 'onnx" in found.absent[provider] or provider in found.absent[provider]
 
 
 def forget(provider: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,4 +103,6 @@ def test_triton_scaled_product_compiles_to_the_matrix_instruction(answers, targe
     answer = answers[target, case]
     assert "error" not in answer, answer
     assert answer["bytes"] > 1000
-    assert answer["matrix"] == [EXPECTED[target, case]]
+    # PTX calls it scale_vec::1X and ::4X, too, and so does Triton 3.7.
+    known = [one.replace("scale_vec::1X", "block32").replace("scale_vec::4X", "block16") for one in answer["matrix"]]
+    assert (known if "tcgen05" in EXPECTED[target, case] else answer["matrix"]) == [EXPECTED[target, case]]
