@@ -10,11 +10,14 @@ from numpy.typing import NDArray
 from lastbit.case import Trial
 from lastbit.harness import Obtained, series
 from lastbit.references.data import Operand
+from lastbit.references.formats import Format
 from lastbit.results import results
 from lastbit.suites.trials import Given, layouts
 from lastbit.verdict import Outcome, Verdict
 
 REPEATS = 3
+#: Name of the law of `scaling`, in notes and reasons.
+SCALING = "power-of-two scaling"
 
 Obtain = Callable[[Trial, Given], Obtained]
 Judge = Callable[[Trial, Given, Obtained], Verdict]
@@ -48,6 +51,23 @@ def repeat(trial: Trial, given: Given, obtain: Obtain, judge: Judge) -> Verdict:
         law="repeatability",
         promised=trial.contract.deterministic,
     )
+
+
+def scaling(trial: Trial, given: Given, name: str, shift: int, obtain: Obtain, judge: Judge) -> Verdict:
+    """2^shift times the operand `name` gives 2^shift times the result, exactly, away from the ends of the range."""
+    old, out = given.operands[name], Format.of(trial.formats["out"])
+    scaled = given.changed(**{name: Operand.of(np.ldexp(old.values, shift), old.format)})
+    plain, larger = obtain(trial, given), obtain(trial, scaled)
+    for got in (plain, larger):
+        if got.fault is not None:
+            return got.fault
+    base, result = out.decode(plain.codes), out.decode(larger.codes)
+    inside = (np.abs(base) >= out.min_normal) & (np.abs(base) <= np.ldexp(out.max, -shift - 1))
+    changed = inside & (result != np.ldexp(base, shift))
+    verdict = judge(trial, scaled, larger)
+    if verdict.outcome.failed or not changed.any():
+        return with_note(verdict, SCALING, f"2^{shift} in {name}, {int(inside.sum())} elements")
+    return broken_law(True, SCALING, f"{name} * 2^{shift} does not scale the result", changed, verdict)
 
 
 def compare(

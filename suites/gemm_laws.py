@@ -7,14 +7,12 @@ from lastbit.case import Trial
 from lastbit.references.data import Operand
 from lastbit.references.formats import Format
 from lastbit.suites import comparison
-from lastbit.suites.comparison import Part, broken_law, compare, with_note
+from lastbit.suites.comparison import Part, compare
 from lastbit.suites.gemm_proof import Given, inputs
 from lastbit.suites.gemm_trial import has_data, judge_part, judge_within, obtain
 from lastbit.verdict import Verdict
 
 SLICES = (1, 2, 3, 4, 7, 8, 16, 32, 64, 128, 256)
-#: The law's name in notes and reasons.
-SCALING = "power-of-two scaling"
 
 
 def repeat(trial: Trial) -> Verdict:
@@ -42,21 +40,7 @@ def permutation(trial: Trial) -> Verdict:
 
 def scaling(trial: Trial) -> Verdict:
     """Multiplying a by a power of two multiplies the result by it, exactly, away from the ends of the range."""
-    given = inputs(trial)
-    a, out = given.operands["a"], Format.of(trial.formats["out"])
-    shift = scaling_shift(trial)
-    scaled = given.changed(a=Operand.of(np.ldexp(a.values, shift), a.format))
-    plain, larger = obtain(trial, given), obtain(trial, scaled)
-    for got in (plain, larger):
-        if got.fault is not None:
-            return got.fault
-    base, result = out.decode(plain.codes), out.decode(larger.codes)
-    inside = (np.abs(base) >= out.min_normal) & (np.abs(base) <= np.ldexp(out.max, -shift - 1))
-    changed = inside & (result != np.ldexp(base, shift))
-    verdict = judge_within(trial, scaled, larger)
-    if verdict.outcome.failed or not changed.any():
-        return with_note(verdict, SCALING, f"2^{shift}, {int(inside.sum())} elements")
-    return broken_law(True, SCALING, f"a * 2^{shift} does not scale the result", changed, verdict)
+    return comparison.scaling(trial, inputs(trial), "a", scaling_shift(trial), obtain, judge_within)
 
 
 def scaling_shift(trial: Trial) -> int:

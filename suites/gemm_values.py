@@ -1,12 +1,9 @@
 """GEMM checks of single results: exact data, the derived bound, statistics, special values, and the epilogue."""
 
-from dataclasses import replace
-
 from lastbit.case import Trial
-from lastbit.references.formats import Format
-from lastbit.statistics import judge_statistics
 from lastbit.suites.gemm_proof import inputs, proof
 from lastbit.suites.gemm_trial import has_data, judge_result, judge_unique, judge_within, obtain
+from lastbit.suites.proofs import judge_by_statistics
 from lastbit.verdict import Verdict
 
 
@@ -26,12 +23,7 @@ def statistics(trial: Trial) -> Verdict:
     """Mean signed error and root mean square within what independent mean-zero roundings give."""
     given = inputs(trial)
     got = obtain(trial, given)
-    within = judge_within(trial, given, got)
-    if within.outcome.failed or got.fault is not None:
-        return within
-    proved = proof(trial, given)
-    verdict = judge_statistics(got.codes, Format.of(trial.formats["out"]), proved.truth, proved.budget)
-    return replace(verdict, stats=within.stats, digest=within.digest, proof=within.proof)
+    return judge_by_statistics(trial, proof(trial, given), judge_within(trial, given, got), got)
 
 
 def result(trial: Trial) -> Verdict:

@@ -15,6 +15,7 @@ from lastbit.harness import Obtained
 from lastbit.judge import judge, judge_exact
 from lastbit.references.formats import Format
 from lastbit.references.truth import Truth
+from lastbit.statistics import judge_statistics
 from lastbit.suites.trials import Given, noted, unless_vacuous
 from lastbit.vacuity import vacuity
 from lastbit.verdict import Verdict
@@ -125,3 +126,14 @@ def judge_exactly(trial: Trial, truth: Truth, got: Obtained) -> Verdict:
 def _cut(array: NDArray[np.float64], shape: tuple[int, ...], index: Any) -> NDArray[np.float64]:
     cut: NDArray[np.float64] = np.broadcast_to(array, shape)[index]
     return cut
+
+
+def judge_by_statistics(trial: Trial, proved: Proof, within: Verdict, got: Obtained) -> Verdict:
+    """Mean signed error and root mean square within what independent mean-zero roundings give.
+
+    `within` is the verdict by the derived bound, which comes first: it is returned where it fails.
+    """
+    if within.outcome.failed or got.fault is not None:
+        return within
+    verdict = judge_statistics(got.codes, Format.of(trial.formats["out"]), proved.truth, proved.budget)
+    return replace(verdict, stats=within.stats, digest=within.digest, proof=within.proof)

@@ -7,11 +7,10 @@ import numpy as np
 from lastbit.case import Trial
 from lastbit.references.data import Operand
 from lastbit.references.formats import Format
-from lastbit.statistics import judge_statistics
 from lastbit.suites import comparison
-from lastbit.suites.comparison import Part, broken_law, compare, with_note
-from lastbit.suites.gemm_laws import SCALING as LAW
+from lastbit.suites.comparison import Part, compare
 from lastbit.suites.gemm_laws import SLICES
+from lastbit.suites.proofs import judge_by_statistics
 from lastbit.suites.scaled_gemm_proof import Given, inputs, problem_of, proof, scalings
 from lastbit.suites.scaled_gemm_trial import has_data, judge_part, judge_result, judge_within, obtain
 from lastbit.verdict import Verdict
@@ -30,12 +29,7 @@ def statistics(trial: Trial) -> Verdict:
     """Mean signed error and root mean square within what independent mean-zero roundings give."""
     given = inputs(trial)
     got = obtain(trial, given)
-    within = judge_within(trial, given, got)
-    if within.outcome.failed or got.fault is not None:
-        return within
-    proved = proof(trial, given)
-    verdict = judge_statistics(got.codes, Format.of(trial.formats["out"]), proved.truth, proved.budget)
-    return replace(verdict, stats=within.stats, digest=within.digest, proof=within.proof)
+    return judge_by_statistics(trial, proof(trial, given), judge_within(trial, given, got), got)
 
 
 def second_call(trial: Trial) -> Verdict:
@@ -64,21 +58,7 @@ def row_slices(trial: Trial) -> Verdict:
 
 def scaling(trial: Trial) -> Verdict:
     """Multiplying the scales of one operand by a power of two multiplies the result by it, exactly."""
-    given = inputs(trial)
-    name, out = f"scale_{_scalable(trial)}", Format.of(trial.formats["out"])
-    old = given.operands[name]
-    scaled = given.changed(**{name: Operand.of(np.ldexp(old.values, SHIFT), old.format)})
-    plain, larger = obtain(trial, given), obtain(trial, scaled)
-    for got in (plain, larger):
-        if got.fault is not None:
-            return got.fault
-    base, found = out.decode(plain.codes), out.decode(larger.codes)
-    inside = (np.abs(base) >= out.min_normal) & (np.abs(base) <= np.ldexp(out.max, -SHIFT - 1))
-    changed = inside & (found != np.ldexp(base, SHIFT))
-    verdict = judge_within(trial, scaled, larger)
-    if verdict.outcome.failed or not changed.any():
-        return with_note(verdict, LAW, f"2^{SHIFT} in {name}, {int(inside.sum())} elements")
-    return broken_law(True, LAW, f"{name} * 2^{SHIFT} does not scale the result", changed, verdict)
+    return comparison.scaling(trial, inputs(trial), f"scale_{_scalable(trial)}", SHIFT, obtain, judge_within)
 
 
 def has_scaling(trial: Trial) -> str:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lastbit.attention_terms import Exponents, Working, exponents, lost_weights, working
 from lastbit.budget import Budget
-from lastbit.budget_output import ROUND_UP, overflow_window, round_output
+from lastbit.budget_output import ROUND_UP, overflow_window, round_output, settled
 from lastbit.budget_terms import Terms
 from lastbit.references.accumulators import Accumulator
 from lastbit.references.attention import AttentionTruth, Rows, blocks
@@ -193,16 +193,8 @@ def _out(
     slack = terms.error * ROUND_UP
     lost = parts.lost if parts.lost.any() else None
     window = overflow_window(parts.reach, slack, lost, work.accumulator, fmt, truth)
-    allowed, _, before = round_output(terms, slack, contract, Accumulator.of(work.name), fmt, truth)
-    return Budget(
-        allowed=allowed,
-        formula=" + ".join(terms.formulas),
-        source="; ".join(terms.sources),
-        unstatistical=terms.unstatistical,
-        before=before,
-        overflow_slack=window,
-        flush_below=fmt.min_normal if work.flush and fmt.kind == "float" and fmt.bits >= 16 else 0.0,
-    )
+    rounded = round_output(terms, slack, contract, Accumulator.of(work.name), fmt, truth)
+    return settled(terms, contract, fmt, rounded, window)
 
 
 def _lse(work: Working, contract: "Contract", formats: Mapping[str, str], truth: Truth, parts: Parts) -> Budget:
@@ -211,11 +203,5 @@ def _lse(work: Working, contract: "Contract", formats: Mapping[str, str], truth:
     terms.cite("sum_j P_j (E_j + exponents) + sum of the weights + log + u*|lse|, absolute", SOURCE)
     terms.no_statistics(SHARED)
     slack = terms.error * ROUND_UP
-    allowed, _, before = round_output(terms, slack, contract, Accumulator.of(work.name), fmt, truth)
-    return Budget(
-        allowed=allowed,
-        formula=" + ".join(terms.formulas),
-        source="; ".join(terms.sources),
-        unstatistical=terms.unstatistical,
-        before=before,
-    )
+    rounded = round_output(terms, slack, contract, Accumulator.of(work.name), fmt, truth)
+    return settled(terms, contract, fmt, rounded)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lastbit.attention_gradient_terms import Forward, Scores, scores
 from lastbit.attention_terms import Working, exponents, power, working
 from lastbit.budget import Budget
-from lastbit.budget_output import ROUND_UP, overflow_window, round_output
+from lastbit.budget_output import ROUND_UP, overflow_window, round_output, settled
 from lastbit.budget_terms import Terms
 from lastbit.references.accumulators import Accumulator
 from lastbit.references.attention import AttentionTruth, Rows, blocks
@@ -198,13 +198,5 @@ def _rounded(
     slack = terms.error * ROUND_UP
     lost = part.lost if part.lost.any() else None
     window = overflow_window(part.reach, slack, lost, work.accumulator, fmt, truth)
-    allowed, _, before = round_output(terms, slack, contract, Accumulator.of(work.name), fmt, truth)
-    return Budget(
-        allowed=allowed,
-        formula=" + ".join(terms.formulas),
-        source="; ".join(terms.sources),
-        unstatistical=terms.unstatistical,
-        before=before,
-        overflow_slack=window,
-        flush_below=fmt.min_normal if work.flush and fmt.kind == "float" and fmt.bits >= 16 else 0.0,
-    )
+    rounded = round_output(terms, slack, contract, Accumulator.of(work.name), fmt, truth)
+    return settled(terms, contract, fmt, rounded, window)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from lastbit.budget import Budget
 from lastbit.budget_terms import Terms
 from lastbit.references.accumulators import Accumulator
 from lastbit.references.formats import Format
@@ -48,6 +49,32 @@ def overflow_window(
     if lost is not None:
         window[np.broadcast_to(lost, window.shape)] = inf
     return window
+
+
+def settled(
+    terms: Terms,
+    contract: "Contract",
+    fmt: Format,
+    rounded: tuple[Floats, Floats | None, Floats | None],
+    window: Floats | None = None,
+) -> Budget:
+    """The budget that the terms come to, with what `round_output` and `overflow_window` say of the output."""
+    allowed, sigma, before = rounded
+    return Budget(
+        allowed=allowed,
+        formula=" + ".join(terms.formulas) or "exact",
+        source="; ".join(terms.sources) or "integers are exact",
+        sigma=sigma,
+        unstatistical=terms.unstatistical,
+        before=before,
+        overflow_slack=window,
+        flush_below=fmt.min_normal if contract.subnormals == "flush" and flushes(fmt) else 0.0,
+    )
+
+
+def flushes(fmt: Format) -> bool:
+    """Whether arithmetic that flushes does so in this format: hardware flushes at 16 bits and more, never narrower."""
+    return fmt.kind == "float" and fmt.bits >= 16
 
 
 def round_output(

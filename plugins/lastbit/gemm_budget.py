@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lastbit.budget import Budget
-from lastbit.budget_output import ROUND_UP, overflow_window, round_output
+from lastbit.budget_output import ROUND_UP, flushes, overflow_window, round_output, settled
 from lastbit.budget_terms import Terms, add_epilogue
 from lastbit.errors import LastbitError
 from lastbit.input_rounding import INPUT_ROUNDINGS
@@ -72,17 +72,7 @@ def budget(
         if not float(sigma.max(initial=0.0)) > 0:
             terms.no_statistics("every result is exact")
         sigma = np.maximum(sigma, TINY) if terms.sigma is not None else None
-    flush = contract.subnormals == "flush" and _flushes(fmt.name)
-    return Budget(
-        allowed=allowed,
-        formula=" + ".join(terms.formulas) or "exact",
-        source="; ".join(terms.sources) or "integers are exact",
-        sigma=sigma,
-        unstatistical=terms.unstatistical,
-        before=before,
-        overflow_slack=window,
-        flush_below=fmt.min_normal if flush else 0.0,
-    )
+    return settled(terms, contract, fmt, (allowed, sigma, before), window)
 
 
 def sum_terms(input_rounding: str | None, accumulator: Accumulator, a: Floats, b: Floats, weight: Floats) -> Terms:
@@ -179,7 +169,7 @@ def _add_flushing(
     lost = np.full((), 2 * k * least)
     for name, values, other in (("a", a, b), ("b", b, a)):
         small = np.where(np.abs(values) < Format.of(formats[name]).min_normal, values, 0.0)
-        if _flushes(formats[name]) and small.any():
+        if flushes(Format.of(formats[name])) and small.any():
             lost = lost + (_product(small, other) if name == "a" else _product(other, small))
     addends = sum(scale * Format.of(formats.get(name, formats["out"])).min_normal for name, scale in scales.items())
     through = 1 + accumulator.coefficient(k) + 8 * accumulator.unit  # what is lost is missing in every later rounding
@@ -189,8 +179,3 @@ def _add_flushing(
         "budgets.md 6",
     )
     terms.no_statistics("flushing to zero has one sign")
-
-
-def _flushes(name: str) -> bool:
-    """Whether arithmetic that flushes does so in this format: hardware flushes at 16 bits and more, never narrower."""
-    return Format.of(name).kind == "float" and Format.of(name).bits >= 16

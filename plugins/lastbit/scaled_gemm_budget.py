@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lastbit.budget import Budget
-from lastbit.budget_output import ROUND_UP, overflow_window, round_output
+from lastbit.budget_output import ROUND_UP, overflow_window, round_output, settled
 from lastbit.budget_terms import Terms
 from lastbit.gemm_budget import TINY, accumulator_of
 from lastbit.references.accumulators import Accumulator
@@ -69,17 +69,7 @@ def budget(
     if window is None and not fmt.signed:  # what is below zero is beyond the range, too
         window = np.broadcast_to(slack, truth.hi.shape)
     allowed, sigma, before = round_output(terms, slack, contract, working, fmt, truth)
-    flush = contract.subnormals == "flush" and fmt.kind == "float" and fmt.bits >= 16
-    return Budget(
-        allowed=allowed,
-        formula=" + ".join(terms.formulas) or "exact",
-        source="; ".join(terms.sources) or "integers are exact",
-        sigma=_scale(terms, sigma),
-        unstatistical=terms.unstatistical,
-        before=before,
-        overflow_slack=window,
-        flush_below=fmt.min_normal if flush else 0.0,
-    )
+    return settled(terms, contract, fmt, (allowed, _scale(terms, sigma), before), window)
 
 
 def _scale(terms: Terms, sigma: Floats | None) -> Floats | None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lastbit.budget import Budget
-from lastbit.budget_output import ROUND_UP, overflow_window, round_output
+from lastbit.budget_output import ROUND_UP, overflow_window, round_output, settled
 from lastbit.budget_terms import Terms
 from lastbit.errors import LastbitError
 from lastbit.gemm_budget import Values
@@ -84,17 +84,8 @@ def budget(
         terms.error = terms.error + truth.radius
     slack = terms.error * ROUND_UP
     window = overflow_window(terms.weight, slack, None, accumulator, fmt, truth)
-    allowed, _, before = round_output(terms, slack, contract, accumulator, fmt, truth)
-    flush = contract.subnormals == "flush" and fmt.kind == "float" and fmt.bits >= 16
-    return Budget(
-        allowed=allowed,
-        formula=" + ".join(terms.formulas),
-        source="; ".join(terms.sources),
-        unstatistical=terms.unstatistical,
-        before=before,
-        overflow_slack=window,
-        flush_below=fmt.min_normal if flush else 0.0,
-    )
+    rounded = round_output(terms, slack, contract, accumulator, fmt, truth)
+    return settled(terms, contract, fmt, rounded, window)
 
 
 def rescalings(x: Floats) -> NDArray[np.int64]:
