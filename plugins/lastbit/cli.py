@@ -1,6 +1,7 @@
 """The `lastbit` command: the same code as the pytest path, without pytest."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,9 +30,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = _parser().parse_args(given)
     try:
         status: int = parsed.command(parsed)
+        sys.stdout.flush()
     except LastbitError as error:
         print(f"lastbit: {error}", file=sys.stderr)
         return USAGE
+    except BrokenPipeError:  # the reader, `head` for one, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
     except OSError as error:
         print(f"lastbit: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
         return USAGE

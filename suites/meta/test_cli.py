@@ -71,6 +71,17 @@ def test_verify_finds_a_kernel_by_name(lastbit: Lastbit) -> None:
     assert "numpy/dot" not in done.stdout
 
 
+def test_reader_that_has_seen_enough_is_told_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as closed:
+        monkeypatch.setattr(sys, "stdout", closed)
+        assert main(["kernels", "--only", "numpy/dot"]) == 1
+    assert capsys.readouterr().err == ""
+
+
 def test_json_to_standard_output_is_json_alone(lastbit: Lastbit) -> None:
     done = lastbit("verify", str(EXAMPLE), "--only", "mine/gemm", *ONE_CASE, "--json", "-")
     assert json.loads(done.stdout)["passed"] is True
