@@ -62,7 +62,8 @@ def scaling(trial: Trial, given: Given, name: str, shift: int, obtain: Obtain, j
         if got.fault is not None:
             return got.fault
     base, result = out.decode(plain.codes), out.decode(larger.codes)
-    inside = (np.abs(base) >= out.min_normal) & (np.abs(base) <= np.ldexp(out.max, -shift - 1))
+    # The smallest normal number itself may have been rounded up from among the subnormal ones, which lie less close.
+    inside = (np.abs(base) > out.min_normal) & (np.abs(base) <= np.ldexp(out.max, -shift - 1))
     changed = inside & (result != np.ldexp(base, shift))
     verdict = judge(trial, scaled, larger)
     if verdict.outcome.failed or not changed.any():

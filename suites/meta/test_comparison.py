@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import count
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from lastbit.budget import Budget
@@ -67,6 +68,25 @@ def test_repeated_call_with_other_bits_breaks_the_law_only_where_it_is_promised(
     steady = comparison.repeat(trial(copied), given(), obtain, judge)
     assert steady.outcome is Outcome.PASS
     assert steady.notes["repeatability"] == "same bits for call 2, call 3"
+
+
+def test_power_of_two_scales_what_is_above_the_smallest_normal_number() -> None:
+    """Below 2^-6 numbers of e4m3fn are 2^-9 apart: 0.97 * 2^-6 becomes 2^-6, and 2^3 times it 0.9375 * 2^-3."""
+    formats = {"x": "f64", "out": "e4m3fn"}
+
+    def scaling(run: Callable[..., Any]) -> Verdict:
+        one = trial(run)
+        one = replace(one, kernel=replace(one.kernel, formats=formats), formats=formats)
+        x = Given({"x": Operand.of(np.array([[0.97, 1.25, 2.0], [0.97, 3.0, 5.5]]) * 2.0**-6, "f64")})
+        return comparison.scaling(one, x, "x", 3, obtain, judge)
+
+    def cast(x: Any) -> Any:
+        return x.astype(ml_dtypes.float8_e4m3fn)
+
+    assert scaling(cast).outcome is Outcome.PASS
+    broken = scaling(lambda x: cast(x + 2.0**-4 * (x > 0.1)))
+    assert broken.outcome is Outcome.LAW_BROKEN
+    assert "x * 2^3 does not scale the result" in broken.reason
 
 
 def test_repeated_call_that_is_wrong_fails_although_no_bits_are_promised() -> None:
