@@ -18,9 +18,20 @@ FAULTY_MODULES = (
     "cast_faults",
     "cast_random_faults",
     "cast_place_faults",
+    "quantize_faults",
+    "quantize_scale_faults",
+    "quantize_random_faults",
+    "dequantize_faults",
 )
 #: Modules with VARIANTS, a tuple of Variant.
-VARIANT_MODULES = ("gemm_variants", "engine_variants", "softmax_variants", "cast_variants")
+VARIANT_MODULES = (
+    "gemm_variants",
+    "engine_variants",
+    "softmax_variants",
+    "cast_variants",
+    "quantize_variants",
+    "dequantize_variants",
+)
 
 
 @cache
