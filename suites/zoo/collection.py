@@ -22,6 +22,8 @@ FAULTY_MODULES = (
     "quantize_scale_faults",
     "quantize_random_faults",
     "dequantize_faults",
+    "scaled_gemm_scale_faults",
+    "scaled_gemm_faults",
 )
 #: Modules with VARIANTS, a tuple of Variant.
 VARIANT_MODULES = (
@@ -31,6 +33,7 @@ VARIANT_MODULES = (
     "cast_variants",
     "quantize_variants",
     "dequantize_variants",
+    "scaled_gemm_variants",
 )
 
 
