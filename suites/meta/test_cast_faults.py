@@ -1,25 +1,25 @@
 """The law of casts has teeth: every planted fault is caught by the check that is meant for it."""
 
-from dataclasses import replace
-
-import cast_parts as parts
 import numpy as np
 import pytest
-from faulty_casts import FAULTS
 
+from lastbit.suites.zoo import cast_faults, cast_place_faults, cast_random_faults
+from lastbit.suites.zoo import cast_parts as parts
+from lastbit.suites.zoo.specimen import Faulty
 from lastbit.verdict import Outcome
 from lastbit.verify import verify
 
+FAULTY = (*cast_faults.FAULTY, *cast_place_faults.FAULTY, *cast_random_faults.FAULTY)
 
-@pytest.mark.parametrize("row", FAULTS, ids=[row[0] for row in FAULTS])
-def test_fault_is_caught_by_name(row: parts.Fault) -> None:
-    name, run, formats, contract, checks = row
-    report = verify(parts.kernel(name, run, formats, contract), tier="smoke", seed=11)
+
+@pytest.mark.parametrize("fault", FAULTY, ids=[fault.name for fault in FAULTY])
+def test_fault_is_caught_by_name(fault: Faulty) -> None:
+    report = verify(fault.build(), tier="smoke", seed=11)
     assert not report.passed
     failing = {finding.check for finding in report.findings if finding.outcome.failed}
-    assert failing & checks, f"caught only by {sorted(failing)}"
+    assert failing & fault.checks, f"caught only by {sorted(failing)}"
     assert not {Outcome.ERROR, Outcome.CRASHED} & {finding.outcome for finding in report.findings}
-    assert name in str(report)
+    assert fault.name in str(report)
 
 
 def test_output_that_ignores_its_strides_is_caught() -> None:
@@ -72,6 +72,6 @@ def test_codes_above_a_narrow_format_are_a_fault_of_structure() -> None:
     kernel = parts.kernel(
         "wide-code", lambda x: np.full(x.shape, 0x1F, np.uint8), parts.pair("f32", "nf4"), parts.ZEROING
     )
-    report = verify(replace(kernel, name="zoo/wide-code"), tier="smoke")
+    report = verify(kernel, tier="smoke")
     assert {finding.outcome for finding in report.findings} == {Outcome.WRONG_STRUCTURE}
     assert "bits above the 4 of nf4" in report.findings[0].reason

@@ -3,7 +3,6 @@
 from fractions import Fraction
 from math import comb
 
-import cast_parts as parts
 import ml_dtypes
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ from lastbit.references import cast_data, cast_points
 from lastbit.references.cast import Rule, beyond, expected, integers, right
 from lastbit.references.formats import Format, FormatError
 from lastbit.suites.cast_stochastic import binomial_tail
+from lastbit.suites.zoo import cast_parts as parts
 
 TARGETS = ("f16", "bf16", "e4m3fn", "e5m2", "e4m3fnuz", "e5m2fnuz", "e4m3b11fnuz", "e4m3", "e3m4", "e3m2fn", "e2m1fn")
 ROUNDINGS = ("nearest-even", "nearest-away", "toward-zero", "down", "up", "to-odd")

@@ -1,68 +1,54 @@
 """The law of dequantizers has teeth: planted faults are caught by name, right kernels are not flagged."""
 
-from typing import Any
-
-import faulty_dequantizers as zoo
-import numpy as np
 import pytest
-from quantize_parts import Array, Step, kernel
 
-from lastbit.contract import Contract
 from lastbit.suites import dequantize
+from lastbit.suites.zoo.dequantize_faults import FAULTY
+from lastbit.suites.zoo.dequantize_parts import mxfp8
+from lastbit.suites.zoo.dequantize_variants import VARIANTS
+from lastbit.suites.zoo.quantize_kernels import kernel
+from lastbit.suites.zoo.quantize_parts import Array
+from lastbit.suites.zoo.specimen import Faulty, Variant
 from lastbit.verdict import Outcome
 from lastbit.verify import verify
 
 SEEDS = 4
 
 
-def quiet(run: Step) -> Step:
-    def call(*arrays: Array) -> Array:
-        with np.errstate(all="ignore"):
-            return run(*arrays)
-
-    return call
-
-
-@pytest.mark.parametrize(
-    ("name", "run", "scaling", "out", "contract", "checks"), zoo.FAULTS, ids=[row[0] for row in zoo.FAULTS]
-)
-def test_fault_is_caught_by_name(
-    name: str, run: Step, scaling: Any, out: str, contract: Contract | None, checks: set[str]
-) -> None:
-    report = verify(kernel(name, quiet(run), scaling, out, contract, "dequantize"), tier="smoke", seed=0)
+@pytest.mark.parametrize("fault", FAULTY, ids=[fault.name for fault in FAULTY])
+def test_fault_is_caught_by_name(fault: Faulty) -> None:
+    report = verify(fault.build(), tier="smoke", seed=0)
     failing = {finding.check for finding in report.findings if finding.outcome.failed}
     assert not report.passed
-    assert failing & checks, f"caught only by {sorted(failing)}"
+    assert failing & fault.checks, f"caught only by {sorted(failing)}"
     assert not {Outcome.ERROR, Outcome.CRASHED} & {finding.outcome for finding in report.findings}
-    assert name in str(report)
+    assert fault.name in str(report)
 
 
-@pytest.mark.parametrize(
-    ("name", "run", "scaling", "out", "contract"), zoo.CORRECT, ids=[row[0] for row in zoo.CORRECT]
-)
-def test_correct_kernel_is_not_flagged(name: str, run: Step, scaling: Any, out: str, contract: Contract | None) -> None:
+@pytest.mark.parametrize("variant", VARIANTS, ids=[variant.name for variant in VARIANTS])
+def test_correct_kernel_is_not_flagged(variant: Variant) -> None:
     for seed in range(SEEDS):
-        report = verify(kernel(name, quiet(run), scaling, out, contract, "dequantize"), tier="smoke", seed=seed)
+        report = verify(variant.build(), tier="smoke", seed=seed)
         assert [finding for finding in report.findings if finding.outcome.failed] == []
         assert report.passed
 
 
 def fails_without_rows(codes: Array, scale: Array) -> Array:
-    return zoo.mxfp8(codes if codes.size else codes[0], scale)
+    return mxfp8(codes if codes.size else codes[0], scale)
 
 
 def test_every_check_can_fail() -> None:
     """A wrong exponent fails on all codes; rounding and zero points have faults of their own."""
-    known = {row[0]: row for row in zoo.FAULTS}
+    known = {fault.name: fault.build() for fault in FAULTY}
     faults = [
-        (known["F080-bias-off-by-one"], "standard"),
-        (known["F080-code-255-infinite"], "smoke"),
-        (known["double-rounding"], "smoke"),
-        (known["F086-sign"], "smoke"),
-        (("no-rows", fails_without_rows, "mxfp8_e4m3", "f32", None), "smoke"),
+        (known["dequantize-bias_off_by_one-mxfp8_e4m3-f32"], "standard"),
+        (known["dequantize-code_255_infinite-mxfp8_e4m3-f32"], "smoke"),
+        (known["dequantize-double_rounding-i8_row-bf16"], "smoke"),
+        (known["dequantize-sign-i4_group32_zp-f32"], "smoke"),
+        (kernel("no-rows", fails_without_rows, "mxfp8_e4m3", op="dequantize"), "smoke"),
     ]
     failing = set()
-    for row, tier in faults:
-        report = verify(kernel(row[0], quiet(row[1]), *row[2:5], "dequantize"), tier=tier, seed=0)
+    for one, tier in faults:
+        report = verify(one, tier=tier, seed=0)
         failing |= {finding.check for finding in report.findings if finding.outcome.failed}
     assert failing == {check.name for check in dequantize.CHECKS}

@@ -5,8 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import quantize_parts as parts
-from faulty_quantizers import STOCHASTIC, fair, stochastic
 
 from lastbit.case import Case, Trial
 from lastbit.contract import Contract, resolved
@@ -14,6 +12,9 @@ from lastbit.kernel import Kernel
 from lastbit.references.scaling import Scaling
 from lastbit.suites import dequantize, dequantize_trial, quantize, quantize_checks, quantize_trial
 from lastbit.suites.quantize_stochastic import frequencies
+from lastbit.suites.zoo import quantize_parts as parts
+from lastbit.suites.zoo.quantize_kernels import kernel
+from lastbit.suites.zoo.quantize_random_faults import STOCHASTIC, fair, stochastic
 from lastbit.verdict import Outcome
 from lastbit.verify import verify
 
@@ -29,9 +30,9 @@ def trial(
     contract: Contract | None = None,
     op: str = "quantize",
 ) -> Trial:
-    kernel = replace(parts.kernel("one", run, scaling, "f32", contract, op, features), tile=tile or {})
-    formats = kernel.format_sets[0]
-    return Trial(kernel, formats, resolved(kernel.contract, formats), "cpu", Case(recipe, sizes))
+    one = replace(kernel("one", run, scaling, "f32", contract, op, features), tile=tile or {})
+    formats = one.format_sets[0]
+    return Trial(one, formats, resolved(one.contract, formats), "cpu", Case(recipe, sizes))
 
 
 WHOLE = frozenset({"batch"})
@@ -123,7 +124,7 @@ def test_nothing_is_shown_where_everything_is_open() -> None:
 
 
 def test_scale_is_named_before_the_codes_that_it_spoils() -> None:
-    report = verify(parts.kernel("shifted", parts.but(parts.MXFP8, rule=parts.power(7)), "mxfp8_e4m3"), tier="smoke")
+    report = verify(kernel("shifted", parts.but(parts.MXFP8, rule=parts.power(7)), "mxfp8_e4m3"), tier="smoke")
     first = next(finding for finding in report.findings if finding.check == "exact")
     assert first.reason.startswith("wrong scale at (0, 0): got 0x")
     assert "51 of 51 elements wrong, none may be: mxfp8_e4m3, floor, exact, nearest-even" in first.reason
@@ -208,11 +209,11 @@ def test_subnormal_numbers_may_be_flushed_where_that_is_declared(subnormals: str
         return flushed(parts.f32(codes) * flushed(scale))
 
     for op, run, name in (("quantize", quantizes, "f32"), ("dequantize", worth, "f32")):
-        one = parts.kernel("flushes", run, "i8_row", name, Contract(subnormals=subnormals), op)
+        one = kernel("flushes", run, "i8_row", name, Contract(subnormals=subnormals), op)
         report = verify(one, tier="smoke")
         assert report.passed is passes, [finding.reason for finding in report.findings if finding.outcome.failed][:2]
     if passes:
-        wrong = parts.kernel(
+        wrong = kernel(
             "wrong", parts.but(parts.I8_ROW, rule=parts.over(126)), "i8_row", "f32", Contract(subnormals="flush")
         )
         assert not verify(wrong, tier="smoke").passed

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import Any
 
-import correct_scaled_gemms as right
 import numpy as np
 import pytest
 
@@ -18,6 +17,7 @@ from lastbit.references.scaling import Scaling
 from lastbit.suites import scaled_gemm, scaled_gemm_hunt
 from lastbit.suites.scaled_gemm_proof import inputs, problem_of, scalings, sizes
 from lastbit.suites.scaled_gemm_trial import has_data
+from lastbit.suites.zoo import scaled_gemm_parts as right
 from lastbit.verdict import Outcome
 from lastbit.verify import verify
 

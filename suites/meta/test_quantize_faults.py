@@ -1,47 +1,43 @@
 """The law of quantizers has teeth: planted faults are caught by the check that names them."""
 
-from typing import Any
-
-import faulty_quantizers as zoo
 import pytest
-import quantize_parts as parts
-from quantize_parts import Array, Step, kernel
 
-from lastbit.contract import Contract
 from lastbit.suites import quantize
+from lastbit.suites.zoo import quantize_faults, quantize_parts, quantize_random_faults, quantize_scale_faults
+from lastbit.suites.zoo.quantize_kernels import kernel
+from lastbit.suites.zoo.quantize_parts import Array
+from lastbit.suites.zoo.specimen import Faulty
 from lastbit.verdict import Outcome
 from lastbit.verify import verify
 
+FAULTY = (*quantize_faults.FAULTY, *quantize_scale_faults.FAULTY, *quantize_random_faults.FAULTY)
 
-@pytest.mark.parametrize(
-    ("name", "run", "scaling", "x", "contract", "checks"), zoo.FAULTS, ids=[row[0] for row in zoo.FAULTS]
-)
-def test_fault_is_caught_by_name(
-    name: str, run: Step, scaling: Any, x: str, contract: Contract | None, checks: set[str]
-) -> None:
-    report = verify(kernel(name, run, scaling, x, contract), tier="smoke", seed=0)
+
+@pytest.mark.parametrize("fault", FAULTY, ids=[fault.name for fault in FAULTY])
+def test_fault_is_caught_by_name(fault: Faulty) -> None:
+    report = verify(fault.build(), tier="smoke", seed=0)
     failing = {finding.check for finding in report.findings if finding.outcome.failed}
     assert not report.passed
-    assert failing & checks, f"caught only by {sorted(failing)}"
+    assert failing & fault.checks, f"caught only by {sorted(failing)}"
     assert not {Outcome.ERROR, Outcome.CRASHED} & {finding.outcome for finding in report.findings}
-    assert name in str(report)
+    assert fault.name in str(report)
 
 
 def fails_without_rows(x: Array) -> Array:
-    return parts.MXFP8(x if x.size else x[0])
+    return quantize_parts.MXFP8(x if x.size else x[0])
 
 
 def test_every_check_can_fail() -> None:
     """A wrong exponent fails wherever scales follow from the numbers; the others have faults of their own."""
-    known = {row[0]: row for row in zoo.FAULTS}
+    known = {fault.name: fault.build() for fault in FAULTY}
     faults = [
-        (known["F080-bias-off-by-one"], "standard"),
-        (known["wraps"], "smoke"),
-        (known["F087-stochastic-up"], "smoke"),
-        (("no-rows", fails_without_rows, "mxfp8_e4m3", "f32", None), "smoke"),
+        (known["quantize-bias_off_by_one-mxfp8_e4m3-f32"], "standard"),
+        (known["quantize-wraps-i8_static-f32"], "smoke"),
+        (known["quantize-stochastic_up-mxfp4-f32"], "smoke"),
+        (kernel("no-rows", fails_without_rows, "mxfp8_e4m3"), "smoke"),
     ]
     failing = set()
-    for row, tier in faults:
-        report = verify(kernel(*row[:5]), tier=tier, seed=0)
+    for one, tier in faults:
+        report = verify(one, tier=tier, seed=0)
         failing |= {finding.check for finding in report.findings if finding.outcome.failed}
     assert failing == {check.name for check in quantize.CHECKS}

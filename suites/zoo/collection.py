@@ -9,9 +9,32 @@ from lastbit.errors import UsageError
 from lastbit.suites.zoo.specimen import FaultClass, Faulty, Specimen, Variant
 
 #: Modules with FAULTY, a tuple of Faulty.
-FAULTY_MODULES = ("gemm_faults", "gemm_index_faults", "gemm_cheats", "softmax_faults", "softmax_cheats")
+FAULTY_MODULES = (
+    "gemm_faults",
+    "gemm_index_faults",
+    "gemm_cheats",
+    "softmax_faults",
+    "softmax_cheats",
+    "cast_faults",
+    "cast_random_faults",
+    "cast_place_faults",
+    "quantize_faults",
+    "quantize_scale_faults",
+    "quantize_random_faults",
+    "dequantize_faults",
+    "scaled_gemm_scale_faults",
+    "scaled_gemm_faults",
+)
 #: Modules with VARIANTS, a tuple of Variant.
-VARIANT_MODULES = ("gemm_variants", "engine_variants", "softmax_variants")
+VARIANT_MODULES = (
+    "gemm_variants",
+    "engine_variants",
+    "softmax_variants",
+    "cast_variants",
+    "quantize_variants",
+    "dequantize_variants",
+    "scaled_gemm_variants",
+)
 
 
 @cache

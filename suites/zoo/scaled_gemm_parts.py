@@ -1,21 +1,26 @@
-"""Scaled GEMMs that differ and are right, on numpy arrays: the parts that faults are made of, too."""
+"""What the right and the wrong scaled GEMMs of the zoo are made of, on NumPy arrays."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from lastbit.contract import Contract
 from lastbit.kernel import Kernel
+from lastbit.references.formats import Format
 from lastbit.references.groups import spread
 from lastbit.references.packing import unpack
 from lastbit.references.scaling import Scaling
+from lastbit.suites.zoo import specimen
+from lastbit.suites.zoo.specimen import Faulty, Variant, story_of
 
 Array = Any
 
 
 def f32(x: Array) -> Array:
+    """The values as f32."""
     return np.asarray(x).astype(np.float32)
 
 
@@ -64,8 +69,6 @@ class Side:
 
 def decoded(codes: Array, element: str, packing: str, k: int) -> Array:
     """f32 values of codes (rows, k)."""
-    from lastbit.references.formats import Format
-
     raw = np.ascontiguousarray(codes)
     if raw.dtype.kind == "V" or raw.dtype.name.startswith("float8"):
         return raw.astype(np.float32)
@@ -168,43 +171,15 @@ class Sum:
 
 
 def rounded(total: Array, out: str) -> Array:
-    import ml_dtypes
-
+    """The sum rounded to the output type."""
     types = {"f32": np.float32, "f16": np.float16, "bf16": ml_dtypes.bfloat16}
     with np.errstate(over="ignore"):
         return total.astype(types[out])
 
 
 def bf16(x: Array) -> Array:
-    import ml_dtypes
-
+    """Rounded to bf16."""
     return x.astype(ml_dtypes.bfloat16).astype(np.float32)
-
-
-class SplitK(Sum):
-    """Three contiguous sums of k, each scaled by itself, added in f32."""
-
-    def product(self, sides: list[Side], k: int) -> Array:
-        parts = np.array_split(np.arange(k), 3)
-        total = np.zeros((sides[0].codes.shape[0], sides[1].codes.shape[0]), np.float32)
-        for index in parts:
-            left, right = (one.codes[:, index] * one.scale[:, index] for one in sides)
-            total = total + np.matmul(left, right.T)
-        return f32(total)
-
-
-class ScaleByScale(Sum):
-    """(sum * scale_a) * scale_b instead of sum * (scale_a * scale_b)."""
-
-    def product(self, sides: list[Side], k: int) -> Array:
-        x, y = sides
-        total = np.zeros((x.codes.shape[0], y.codes.shape[0]), np.float32)
-        for start in range(0, max(k, 1), self.run()):
-            part = slice(start, min(start + self.run(), k))
-            partial = f32(self.accumulate(x.codes[:, part], y.codes[:, part]))
-            with np.errstate(all="ignore"):
-                total = total + (partial * x.scale[:, part.start, None]) * y.scale[None, :, part.start]
-        return total
 
 
 PLAIN = Contract()
@@ -212,32 +187,43 @@ INVARIANT = Contract(batch_invariant=True)
 
 
 def kernel(name: str, run: Callable[..., Any], scheme: Scheme, contract: Contract = PLAIN) -> Kernel:
-    return Kernel(
-        name=f"zoo/{name}",
-        op="scaled_gemm",
-        run=run,
-        formats=scheme.formats,
+    """A scaled GEMM of the zoo."""
+    return specimen.kernel(
+        name,
+        "scaled_gemm",
+        run,
+        scheme.formats,
+        contract,
         scaling=scheme.scaling,
-        contract=contract,
-        framework="numpy",
-        devices=("cpu",),
         features=frozenset({"bias"} if scheme.bias else ()),
         multiple={"k": 2} if scheme in (MXFP4, NVFP4) else {},
         limit=1_200_000 if scheme is FP8_BLOCK else 180_000,
     )
 
 
-def correct() -> Mapping[str, tuple[Callable[..., Any], Scheme, Contract]]:
-    """Every correct variant by name; none may be flagged under any seed."""
-    found: dict[str, tuple[Callable[..., Any], Scheme, Contract]] = {}
-    for scheme in SCHEMES:
-        found[f"sums-{scheme.name}"] = (Sum(scheme), scheme, INVARIANT)
-        found[f"backward-{scheme.name}"] = (Sum(scheme, order=-1), scheme, PLAIN)
-        found[f"scale-by-scale-{scheme.name}"] = (ScaleByScale(scheme), scheme, Contract(scaled="sums"))
-        if not scheme.a.endswith("8") or scheme.a == "f32":
-            found[f"operands-{scheme.name}"] = (Sum(scheme, dequantize_first=True), scheme, PLAIN)
-            found[f"split-k-{scheme.name}"] = (SplitK(scheme), scheme, Contract(scaled="operands"))
-    for scheme in (FP8_ROW, WEIGHT_ONLY):
-        declared = Contract(scaled="operands", input_rounding="bf16")
-        found[f"bf16-operands-{scheme.name}"] = (Sum(scheme, dequantize_first=True, rounding=bf16), scheme, declared)
-    return found
+def wrong(
+    fault: str,
+    make: Callable[[Scheme], Sum],
+    scheme: Scheme,
+    *checks: str,
+    contract: Contract = PLAIN,
+    name: str = "",
+    story: str = "",
+) -> Faulty:
+    """What `make` makes of the scheme as a faulty kernel; its name and story are those of `make` unless given."""
+    known = f"scaled_gemm-{name or make.__name__.lower()}-{scheme.name}"
+    return Faulty(
+        known,
+        lambda: kernel(known, make(scheme), scheme, contract),
+        fault,
+        story or story_of(make),
+        frozenset(checks),
+    )
+
+
+def right(
+    make: Callable[[Scheme], Sum], scheme: Scheme, *, name: str, story: str, contract: Contract = PLAIN
+) -> Variant:
+    """What `make` makes of the scheme as a kernel that keeps its contract."""
+    known = f"scaled_gemm-{name}-{scheme.name}"
+    return Variant(known, lambda: kernel(known, make(scheme), scheme, contract), story)

@@ -1,4 +1,4 @@
-"""What the right and the wrong quantizers and dequantizers of the tests are made of, on numpy arrays.
+"""What the right and the wrong quantizers and dequantizers of the zoo are made of, on numpy arrays.
 
 A quantizer is a scheme: how x is cut into groups, and one function for each step. A fault replaces a step.
 """
@@ -10,9 +10,6 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from lastbit.contract import Contract
-from lastbit.kernel import Kernel
-
 Array = Any
 Step = Callable[..., Array]
 E4M3, E5M2, E2M1 = ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e5m2, ml_dtypes.float4_e2m1fn
@@ -21,6 +18,7 @@ F32 = np.float32
 
 
 def f32(x: Array) -> Array:
+    """The values as f32."""
     return np.asarray(x).astype(np.float32)
 
 
@@ -28,14 +26,18 @@ def f32(x: Array) -> Array:
 
 
 def by_row(x: Array) -> Array:
+    """A group for each row."""
     return x[..., None, :]
 
 
 def by_tensor(x: Array) -> Array:
+    """One group."""
     return x.reshape(1, 1, -1)
 
 
 def by_group(size: int) -> Step:
+    """Groups of so many columns, zeros after the last."""
+
     def cut(x: Array) -> Array:
         short = -x.shape[-1] % size
         whole = np.concatenate([x, np.zeros((*x.shape[:-1], short), x.dtype)], axis=-1)
@@ -57,12 +59,15 @@ def by_block(rows: int, columns: int) -> Step:
 
 
 def uncut(groups: Array, shape: tuple[int, ...]) -> Array:
+    """The groups put together again."""
     if groups.shape[:2] == (1, 1) and groups.size == int(np.prod(shape)):
         return groups.reshape(shape)
     return groups.reshape(*groups.shape[:-2], groups.shape[-2] * groups.shape[-1])[..., : shape[-1]]
 
 
 def unblocked(rows: int, columns: int) -> Step:
+    """The blocks put together again."""
+
     def paste(groups: Array, shape: tuple[int, ...]) -> Array:
         tiles = groups.reshape(*groups.shape[:-1], rows, columns)
         whole = np.moveaxis(tiles, -2, -3)
@@ -76,6 +81,7 @@ def unblocked(rows: int, columns: int) -> Step:
 
 
 def largest(groups: Array) -> Array:
+    """The largest magnitude of each group."""
     return np.abs(groups).max(axis=-1, initial=0)
 
 
@@ -90,6 +96,7 @@ def over(most: float) -> Step:
 
 
 def exponent(amax: Array) -> Array:
+    """floor(log2(amax))."""
     return np.frexp(amax)[1] - 1
 
 
@@ -107,6 +114,7 @@ def power(emax: int, *, lift: Step = lambda amax: 0) -> Step:
 
 
 def divided(groups: Array, scale: Array) -> Array:
+    """The quotients in f32."""
     return (groups / f32(scale)[..., None]).astype(np.float32)
 
 
@@ -116,6 +124,7 @@ def exactly(groups: Array, scale: Array) -> Array:
 
 
 def reciprocal(groups: Array, scale: Array) -> Array:
+    """The products with the reciprocals in f32."""
     return (groups * (F32(1) / f32(scale))[..., None]).astype(np.float32)
 
 
@@ -123,6 +132,8 @@ def reciprocal(groups: Array, scale: Array) -> Array:
 
 
 def integers(low: int, high: int, how: Step = np.rint) -> Step:
+    """Rounded by `how` and saturated; NaN gives 0."""
+
     def code(quotient: Array) -> Array:
         whole = np.clip(how(quotient), low, high)
         return np.where(np.isnan(whole), 0, whole).astype(np.int8)
@@ -142,14 +153,17 @@ def floats(dtype: Any) -> Step:
 
 
 def codes_of(values: Array) -> Array:
+    """The codes."""
     return np.asarray(values).view(np.uint8)
 
 
 def plain(codes: Array) -> Array:
+    """As it is."""
     return codes
 
 
 def low_first(codes: Array) -> Array:
+    """Two codes a byte, the first in the lower half."""
     nibbles = codes_of(codes) & 15
     if nibbles.shape[-1] % 2:
         nibbles = np.concatenate([nibbles, np.zeros((*nibbles.shape[:-1], 1), np.uint8)], axis=-1)
@@ -157,6 +171,7 @@ def low_first(codes: Array) -> Array:
 
 
 def six_bits(codes: Array, turn: int = 1) -> Array:
+    """Four codes in three bytes."""
     bits = codes_of(codes) & 63
     short = -bits.shape[-1] % 4
     bits = np.concatenate([bits, np.zeros((*bits.shape[:-1], short), np.uint8)], axis=-1)
@@ -178,7 +193,7 @@ def swizzled(scale: Array) -> Array:
     return out.view(E8M0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Scheme:
     """The steps of a quantizer; the name of the scaling that they follow, or the Scaling."""
 
@@ -250,26 +265,3 @@ def affine(
         whole = np.clip(np.rint(groups * (F32(1) / scale)[..., None]) + zero[..., None], low, high)
         codes = uncut(np.nan_to_num(whole).astype(np.int8), x.shape)
         return low_first(codes), scale, np.nan_to_num(zero).astype(np.int8)
-
-
-def kernel(
-    name: str,
-    run: Step,
-    scaling: Any,
-    x: str = "f32",
-    contract: Contract | None = None,
-    op: str = "quantize",
-    features: frozenset[str] = frozenset({"batch", "tails"}),
-) -> Kernel:
-    """A quantizer of the zoo, or a dequantizer to the format `x`."""
-    return Kernel(
-        name=f"zoo/{name}",
-        op=op,
-        run=lambda *arrays: run(*arrays),
-        formats={"x" if op == "quantize" else "out": x},
-        contract=contract or Contract(),
-        framework="numpy",
-        devices=("cpu",),
-        features=features,
-        scaling=scaling,
-    )

@@ -4,21 +4,33 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-from cast_parts import PLAIN, SATURATING, STOCHASTIC, ZEROING, Array, Right, Run, codes, of_codes, pair, values
 
 from lastbit.contract import Contract
 from lastbit.references.formats import Format
+from lastbit.suites.zoo.cast_parts import (
+    SATURATING,
+    STOCHASTIC,
+    ZEROING,
+    Array,
+    Run,
+    codes,
+    drawing,
+    of_codes,
+    right,
+    values,
+)
+from lastbit.suites.zoo.specimen import Variant
 
-RNG = np.random.default_rng(6)
+Rng = np.random.Generator
 
 
-def f32_bits(x: Array) -> Array:
+def _f32_bits(x: Array) -> Array:
     return np.ascontiguousarray(x).view(np.uint32)
 
 
 def bf16_by_carry(x: Array) -> Array:
     """Half of the last bit less one, and the last bit, are added; NaN keeps its upper payload, made quiet."""
-    bits = f32_bits(x)
+    bits = _f32_bits(x)
     held = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
     return of_codes(np.where(np.isnan(x), (bits >> 16) | 0x40, held), "bf16")
 
@@ -49,7 +61,7 @@ def e4m3fn_by_search(x: Array) -> Array:
     return of_codes((code | (np.signbit(values(x)).reshape(-1) << 7)).reshape(x.shape), "e4m3fn")
 
 
-def by_ml_dtypes(kind: Any) -> Run:
+def _library(kind: Any) -> Run:
     return lambda x: x.astype(kind)
 
 
@@ -85,7 +97,7 @@ def e2m1_by_thresholds(x: Array) -> Array:
 
 def powers_by_bits(x: Array) -> Array:
     """The exponent field, one more if any bit of the significand is set; saturated."""
-    bits = f32_bits(x)
+    bits = _f32_bits(x)
     up = (bits >> 23) + ((bits & 0x7F_FFFF) != 0)
     small = bits & 0x7F_FFFF
     first = np.where((bits >> 23) == 0, np.where(small <= 0x40_0000, 0, 1), up)
@@ -100,68 +112,80 @@ def flushing(x: Array) -> Array:
 
 
 def flushing_operands(x: Array) -> Array:
+    """Subnormal operands become zero with their sign."""
     v = np.asarray(x).astype(np.float32)
     return np.where(np.abs(v) < 2.0**-126, np.copysign(np.float64(0), v), v.astype(np.float64))
 
 
 def wrapping(x: Array) -> Array:
+    """The low 8 bits."""
     return x.astype(np.int8)
 
 
-def bf16_stochastic(x: Array) -> Array:
+def bf16_stochastic(x: Array, rng: Rng) -> Array:
     """16 random bits are added below the last place, and cut off."""
-    bits = f32_bits(x)
-    held = (bits + RNG.integers(0, 1 << 16, bits.shape, np.uint32)) >> 16
+    bits = _f32_bits(x)
+    held = (bits + rng.integers(0, 1 << 16, bits.shape, np.uint32)) >> 16
     return of_codes(np.where(np.isnan(x), 0x7FC0, np.where(np.isinf(x), bits >> 16, held)), "bf16")
 
 
-def bf16_stochastic_coarse(x: Array) -> Array:
+def bf16_stochastic_coarse(x: Array, rng: Rng) -> Array:
     """As many as 8 random bits, the others ones: finite values above the largest go up less often than they should."""
-    bits = f32_bits(x)
-    held = ((bits & np.uint32(0xFFFF_FF00)) + (RNG.integers(0, 1 << 8, bits.shape, np.uint32) << 8)) >> 16
+    bits = _f32_bits(x)
+    held = ((bits & np.uint32(0xFFFF_FF00)) + (rng.integers(0, 1 << 8, bits.shape, np.uint32) << 8)) >> 16
     return of_codes(np.where(np.isnan(x), 0x7FC0, np.where(np.isinf(x), bits >> 16, held)), "bf16")
 
 
-def by_coin(x: Array) -> Array:
+def by_coin(x: Array, rng: Rng) -> Array:
     """A number between two integers goes up where a uniform one is below its fraction; saturated."""
     v = np.nan_to_num(np.clip(values(x), -128, 127), nan=0.0)
     low = np.floor(v)
-    return (low + (RNG.random(v.shape) < v - low)).astype(np.int8)
+    return (low + (rng.random(v.shape) < v - low)).astype(np.int8)
 
 
 def seeded(x: Array) -> Array:
     """The same draws for the same shape, independent of one another."""
-    bits = f32_bits(x)
+    bits = _f32_bits(x)
     random = np.random.default_rng(7).integers(0, 1 << 16, bits.shape, np.uint32)
     return of_codes(np.where(np.isnan(x), 0x7FC0, np.where(np.isinf(x), bits >> 16, (bits + random) >> 16)), "bf16")
 
 
 UP = Contract(output_rounding="up", overflow="saturate")
 FLUSHING = Contract(subnormals="flush")
+WRAPPING = Contract(overflow="wrap")
 SEEDED = Contract(output_rounding="stochastic")
 COIN = Contract(output_rounding="stochastic", deterministic=False, overflow="saturate", nan="zero")
 
-CORRECT: tuple[Right, ...] = (
-    ("bf16_by_carry", bf16_by_carry, pair("f32", "bf16"), PLAIN),
-    ("bf16_with_any_nan", bf16_with_any_nan, pair("f32", "bf16"), PLAIN),
-    ("e4m3fn_by_magic", e4m3fn_by_magic, pair("f32", "e4m3fn"), PLAIN),
-    ("e4m3fn_by_magic_bf16", e4m3fn_by_magic, pair("bf16", "e4m3fn"), PLAIN),
-    ("e4m3fn_by_search", e4m3fn_by_search, pair("f64", "e4m3fn"), PLAIN),
-    ("f16_by_numpy", by_ml_dtypes(np.float16), pair("f64", "f16"), PLAIN),
-    ("f16_by_bits", f16_by_bits, pair("f16", "f32"), PLAIN),
-    ("e5m2_by_ml_dtypes", by_ml_dtypes(ml_dtypes.float8_e5m2), pair("f16", "e5m2"), PLAIN),
-    ("e4m3fnuz_by_ml_dtypes", by_ml_dtypes(ml_dtypes.float8_e4m3fnuz), pair("f32", "e4m3fnuz"), PLAIN),
-    ("e3m2fn_by_ml_dtypes", by_ml_dtypes(ml_dtypes.float6_e3m2fn), pair("f32", "e3m2fn"), ZEROING),
-    ("saturated_by_clip", saturated_by_clip, pair("f32", "e5m2"), SATURATING),
-    ("i8_by_magic", i8_by_magic, pair("f32", "i8"), ZEROING),
-    ("e2m1_by_thresholds", e2m1_by_thresholds, pair("f32", "e2m1fn"), ZEROING),
-    ("powers_by_bits", powers_by_bits, pair("f32", "e8m0fnu"), UP),
-    ("flushing", flushing, pair("f32", "f16"), FLUSHING),
-    ("flushing_nothing", by_ml_dtypes(np.float16), pair("f32", "f16"), FLUSHING),
-    ("flushing_operands", flushing_operands, pair("f32", "f64"), FLUSHING),
-    ("wrapping", wrapping, pair("i32", "i8"), Contract(overflow="wrap")),
-    ("bf16_stochastic", bf16_stochastic, pair("f32", "bf16"), STOCHASTIC),
-    ("bf16_stochastic_coarse", bf16_stochastic_coarse, pair("f32", "bf16"), STOCHASTIC),
-    ("by_coin", by_coin, pair("f32", "i8"), COIN),
-    ("seeded", seeded, pair("f32", "bf16"), SEEDED),
+_LIBRARY = "The conversion of NumPy or ml_dtypes."
+#: Every correct cast.
+VARIANTS: tuple[Variant, ...] = (
+    right(bf16_by_carry, "f32", "bf16"),
+    right(bf16_with_any_nan, "f32", "bf16"),
+    right(e4m3fn_by_magic, "f32", "e4m3fn"),
+    right(e4m3fn_by_magic, "bf16", "e4m3fn"),
+    right(e4m3fn_by_search, "f64", "e4m3fn"),
+    right(_library(np.float16), "f64", "f16", name="library", story=_LIBRARY),
+    right(f16_by_bits, "f16", "f32"),
+    right(_library(ml_dtypes.float8_e5m2), "f16", "e5m2", name="library", story=_LIBRARY),
+    right(_library(ml_dtypes.float8_e4m3fnuz), "f32", "e4m3fnuz", name="library", story=_LIBRARY),
+    right(_library(ml_dtypes.float6_e3m2fn), "f32", "e3m2fn", contract=ZEROING, name="library", story=_LIBRARY),
+    right(saturated_by_clip, "f32", "e5m2", contract=SATURATING),
+    right(i8_by_magic, "f32", "i8", contract=ZEROING),
+    right(e2m1_by_thresholds, "f32", "e2m1fn", contract=ZEROING),
+    right(powers_by_bits, "f32", "e8m0fnu", contract=UP),
+    right(flushing, "f32", "f16", contract=FLUSHING),
+    right(
+        _library(np.float16),
+        "f32",
+        "f16",
+        contract=FLUSHING,
+        name="flushing_nothing",
+        story="Subnormal numbers are kept where flushing is allowed.",
+    ),
+    right(flushing_operands, "f32", "f64", contract=FLUSHING),
+    right(wrapping, "i32", "i8", contract=WRAPPING),
+    right(bf16_stochastic, "f32", "bf16", contract=STOCHASTIC, make=drawing(bf16_stochastic)),
+    right(bf16_stochastic_coarse, "f32", "bf16", contract=STOCHASTIC, make=drawing(bf16_stochastic_coarse)),
+    right(by_coin, "f32", "i8", contract=COIN, make=drawing(by_coin)),
+    right(seeded, "f32", "bf16", contract=SEEDED),
 )
