@@ -1,7 +1,6 @@
 """Quantizers and dequantizers of our own in Triton: compiled for a CUDA device, else interpreted."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -30,10 +29,31 @@ NAMES = (
 FORMATS = ("f32", "bf16", "f16")
 TAILS = frozenset({"batch", "tails"})
 F32_BIAS = 127
+#: Kernels that are judged in the smoke tier: one of each kind, the formats by turns.
+SMOKE = {
+    "quantize": {
+        "fp8_tensor": "f32",
+        "fp8_row": "bf16",
+        "fp8_group128": "f16",
+        "fp8_block128": "f32",
+        "i8_row": "f16",
+        "mxfp8_e4m3": "bf16",
+        "mxfp4": "f32",
+        "nvfp4": "f32",
+    },
+    "dequantize": {
+        "fp8_row": "bf16",
+        "fp8_block128": "f32",
+        "i8_row": "f32",
+        "mxfp8_e4m3": "f16",
+        "mxfp4": "f32",
+        "nvfp4": "f32",
+    },
+}
 #: Most numbers that are interpreted: a program of a tile takes some milliseconds.
 INTERPRETED_LIMIT = 1 << 17
-#: Rows and bytes of a program's tile, and numbers that share a program where they do not share a scale.
-ROWS, BYTES, RUN = 32, 128, 1024
+#: Bytes of codes in a row of a program's tile at most, and in all of it.
+BYTES, TILE = 128, 4096
 
 
 def kernels() -> tuple[Kernel, ...]:
@@ -42,44 +62,34 @@ def kernels() -> tuple[Kernel, ...]:
     Raises ImportError when PyTorch or Triton is not installed, LastbitError when Triton can run nothing here.
     """
     compiled = ready()
-    found = []
-    for scaling in map(Scaling.of, NAMES):
-        quantize = _kernel("quantize", scaling, _quantizer(scaling), compiled)
-        found.append(replace(quantize, formats=tuple({"x": fmt} for fmt in FORMATS)))
-        for out in FORMATS:
-            # The product of element and scale is one of f32, and so is that with the tensor's scale.
-            order = "once" if out == "f32" else "element_first"
-            kernel = _kernel("dequantize", scaling, _dequantizer(scaling, out), compiled)
-            suffix = "" if out == "f32" else f"-{out}"
-            found.append(
-                replace(
-                    kernel,
-                    name=f"{kernel.name}{suffix}",
-                    formats={"out": out},
-                    contract=Contract(scale_arithmetic=order, source=SOURCE),
-                    tier="standard" if suffix else "smoke",
-                )
-            )
-    return tuple(found)
+    return tuple(
+        _kernel(op, scaling, fmt, compiled) for op in NAMED for scaling in map(Scaling.of, NAMES) for fmt in FORMATS
+    )
 
 
-def _kernel(op: str, scaling: Scaling, run: Callable[..., Any], compiled: bool) -> Kernel:
+def _kernel(op: str, scaling: Scaling, fmt: str, compiled: bool) -> Kernel:
+    """A quantizer of numbers, or a dequantizer to numbers, of the format `fmt`."""
+    suffix = "" if fmt == "f32" else f"-{fmt}"
+    # Element times scale is rounded to f32, and so is that times the tensor's scale, before it is rounded to `fmt`.
+    order = "element_first" if op == "dequantize" and suffix else None
     return Kernel(
-        name=f"triton/{op}-{scaling.name}",
+        name=f"triton/{op}-{scaling.name}{suffix}",
         op=op,
-        run=run,
-        formats={NAMED[op]: "f32"},
-        contract=Contract(source=SOURCE),
+        run=_quantizer(scaling) if op == "quantize" else _dequantizer(scaling, fmt),
+        formats={NAMED[op]: fmt},
+        contract=Contract(scale_arithmetic=order, source=SOURCE),
         devices=("cuda",) if compiled else ("cpu",),
         features=TAILS,
         scaling=scaling,
         limit=None if compiled else INTERPRETED_LIMIT,
+        tier="smoke" if SMOKE[op].get(scaling.name) == fmt else "standard",
     )
 
 
 def quantizing(scaling: Scaling, source: str) -> dict[str, Any]:
     """The compile-time constants of the kernel `quantize` for numbers of the format `source`."""
     floor = scaling.rule == "floor"
+    width = (scaling.group or BYTES) // UNIT[scaling.packing]
     return {
         "SOURCE": source,
         "SCOPE": scaling.granularity if scaling.granularity in ("tensor", "block") else "run",
@@ -87,8 +97,8 @@ def quantizing(scaling: Scaling, source: str) -> dict[str, Any]:
         "LARGEST": Format.of(scaling.element).emax if floor else scaling.largest,
         "LEAST": Format.of(scaling.element).emin + F32_BIAS,
         **_element(scaling),
-        "BM": scaling.block[0] or ROWS,
-        "BN": min(scaling.group or BYTES, BYTES) // UNIT[scaling.packing],
+        "BM": scaling.block[0] or TILE // width,
+        "BN": width,
     }
 
 
@@ -99,7 +109,7 @@ def dequantizing(scaling: Scaling, out: str) -> dict[str, Any]:
         "BIAS": Format.of(scaling.element).bias,
         **_element(scaling),
         "OUT": out,
-        "BM": ROWS,
+        "BM": TILE // BYTES,
         "BN": BYTES,
     }
 
@@ -135,9 +145,12 @@ def _quantizer(scaling: Scaling) -> Callable[..., Any]:
             amax = _largest(numbers, source) if scaling.granularity == "tensor" or top else scale
             m, n = x.shape[-2:]
             numbers = numbers.reshape(-1, m, n)
-            run_length = scaling.group or scaling.block[1] or (n if scaling.granularity == "row" else RUN)
+            run_length = scaling.group or scaling.block[1] or (n if scaling.granularity == "row" else BYTES)
             options = quantizing(scaling, source)
-            grid = (-(-m // options["BM"]), -(-n // run_length), numbers.shape[0])
+            runs = -(-n // run_length)
+            grid = (-(-m // options["BM"]), runs, numbers.shape[0])
+            if options["SCOPE"] == "run":
+                grid = (-(-m * runs // options["BM"]), 1, numbers.shape[0])
             _jit("quantize")[grid](
                 numbers, amax, codes, scale, *(top or [scale]), m, n, run_length, *numbers.stride(), **options
             )
@@ -163,7 +176,7 @@ def _dequantizer(scaling: Scaling, out: str) -> Callable[..., Any]:
                 factor = factor.reshape(-1, *scale.shape[-2:])
             shared = factor.stride() or (0, 0, 0)
             options = dequantizing(scaling, out)
-            grid = (-(-m // ROWS), -(-columns // BYTES), data.shape[0])
+            grid = (-(-m // options["BM"]), -(-columns // BYTES), data.shape[0])
             held = result.view(torch.int16) if out == "bf16" else result
             _jit("dequantize")[grid](
                 data, factor, *(top or [factor]), held, m, n, group or n, scaling.block[0] or 1,
@@ -178,9 +191,9 @@ def _largest(x: Any, source: str) -> Any:
     """The bits of the largest magnitude of x in f32, an int32 of one number: in blocks, then in blocks of these."""
     import torch
 
-    blocks = -(-x.numel() // RUN)
+    blocks = -(-x.numel() // TILE)
     found = torch.empty((blocks,), dtype=torch.int32, device=x.device)
-    _jit("largest")[(blocks,)](x.contiguous(), found, x.numel(), SOURCE=source, BLOCK=RUN)
+    _jit("largest")[(blocks,)](x.contiguous(), found, x.numel(), SOURCE=source, BLOCK=TILE)
     return found if blocks == 1 else _largest(found.view(torch.float32), "f32")
 
 

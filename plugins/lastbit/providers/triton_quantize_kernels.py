@@ -45,6 +45,63 @@ def _decoded(code: tl.tensor, MANTISSA: tl.constexpr, BIAS: tl.constexpr, MOST: 
 widened, encoded, decoded = triton.jit(_widened), triton.jit(_encoded), triton.jit(_decoded)
 
 
+def _scaled(
+    bits: tl.tensor, amax: tl.tensor, RULE: tl.constexpr, LARGEST: tl.constexpr, BM: tl.constexpr
+) -> tuple[tl.tensor, tl.tensor, tl.tensor]:
+    """Of the bits of BM groups' largest magnitudes: scales as they are stored, what x is divided by (multiplied by,
+    unless RULE is "divide"), and the scale of the tensor, or what is no scale."""
+    size = bits.to(tl.float32, bitcast=True)
+    one = tl.full((BM,), 1.0, tl.float32)
+    whole = one
+    if RULE == "divide":
+        factor = tl.div_rn(size, one * LARGEST)
+        factor = tl.where((size == 0) | (factor == 0), 1.0, factor)
+        stored = factor
+    elif RULE == "floor":
+        power = tl.maximum((bits >> 23) - LARGEST, 0)
+        factor = ((254 - power) << 23).to(tl.float32, bitcast=True)
+        factor = tl.where(bits > 0x7F800000, float("nan"), factor)
+        stored = tl.where(bits > 0x7F800000, 255, power).to(tl.uint8)
+    else:
+        whole = tl.div_rn((tl.zeros((BM,), dtype=tl.int32) + tl.load(amax)).to(tl.float32, bitcast=True), one * 2688.0)
+        ratio = tl.div_rn(tl.div_rn(size, one * LARGEST), whole)
+        code = encoded(tl.where(ratio < 0.015625, 0.015625, ratio), 3, 121, 0x7E)
+        factor = tl.div_rn(tl.div_rn(one, whole), decoded(code, 3, 7, 0x7E))
+        stored = code.to(tl.uint8)
+    return stored, factor, whole
+
+
+def _code(
+    number: tl.tensor,
+    factor: tl.tensor,
+    RULE: tl.constexpr,
+    MANTISSA: tl.constexpr,
+    LEAST: tl.constexpr,
+    MOST: tl.constexpr,
+    PACK: tl.constexpr,
+) -> tl.tensor:
+    """Codes, in uint32, of numbers of f32 that are divided or multiplied by `factor`."""
+    if RULE == "divide":  # noqa: SIM108
+        quotient = tl.div_rn(number, factor)
+    else:
+        quotient = number * factor
+    if MANTISSA == 0:
+        # Where 2^23 + 2^22 is added, the last place is that of one, and the low bits are those of the integer.
+        near = tl.where(quotient > MOST, MOST, tl.where(quotient < -MOST, -MOST, quotient)) + 12582912.0
+        code = near.to(tl.uint32, bitcast=True) & 0xFF
+    else:
+        sign = (number.to(tl.uint32, bitcast=True) >> 31) << (8 // PACK - 1)
+        code = encoded(quotient, MANTISSA, LEAST, MOST)
+        if PACK == 2:
+            # There is no NaN: any code will do.
+            code = code & MOST
+        code = code | sign
+    return code
+
+
+scaled, coded = triton.jit(_scaled), triton.jit(_code)
+
+
 def largest(x: tl.tensor, out: tl.tensor, n: tl.tensor, SOURCE: tl.constexpr, BLOCK: tl.constexpr) -> None:
     """The largest magnitude of each block of n numbers, as the bits of f32, into the int32 `out`; NaN is the largest.
 
@@ -78,84 +135,61 @@ def quantize(
     BM: tl.constexpr,
     BN: tl.constexpr,
 ) -> None:
-    """Codes and scales of BM rows of x (batch, m, n), each `run` numbers of them; codes are packed PACK to a byte.
+    """Codes and scales of x (batch, m, n), `run` numbers of each of BM rows; codes are packed PACK to a byte.
 
-    Grid: (tiles of m, runs of n, batch). SCOPE: numbers that share a scale are a "run" of a row, a "block" (all of the
-    program's), or the "tensor", whose `amax` is given. RULE: "divide", amax / LARGEST and x / scale in f32, a zero
-    scale is 1; "floor", 2^(floor(log2 amax) - LARGEST) in e8m0; "nvfp4", e4m3 scales of at least 2^-6 under amax of the
-    tensor / 2688, and x times the reciprocal of both. MANTISSA 0: integers of 8 bits.
+    SCOPE: numbers that share a scale are a "run" of a row, grid (tiles of BM runs, 1, batch); a "block" (all of a
+    program's), or the "tensor", whose `amax` is given, grid (tiles of m, runs of n, batch). RULE: "divide",
+    amax / LARGEST and x / scale in f32, a zero scale is 1; "floor", 2^(floor(log2 amax) - LARGEST) in e8m0; "nvfp4",
+    e4m3 scales of at least 2^-6 under amax of the tensor / 2688, and x times the reciprocal of both. MANTISSA 0:
+    integers of 8 bits.
     """
-    rows = tl.program_id(0) * BM + tl.arange(0, BM)
+    slot = tl.program_id(0) * BM + tl.arange(0, BM)
     batch = tl.program_id(2).to(tl.int64)
-    start = tl.program_id(1) * run
+    if SCOPE == "run":
+        runs = tl.cdiv(n, run)
+        rows, start = slot // runs, slot % runs * run
+    else:
+        rows, start = slot, slot * 0 + tl.program_id(1) * run
     stop = tl.minimum(start + run, n)
-    x += batch * x_b + rows[:, None].to(tl.int64) * x_m
+    tall, wide = rows[:, None].to(tl.int64), start[:, None].to(tl.int64)
+    x += batch * x_b + tall * x_m
+    codes += (batch * m + tall) * tl.cdiv(n, PACK)
     bits = tl.zeros((BM,), dtype=tl.int32)
     if SCOPE == "tensor":
         bits += tl.load(amax)
     else:
-        for first in range(start, stop, BN * PACK):
+        for first in range(0, run, BN * PACK):
             for half in tl.static_range(PACK):
-                column = (first + tl.arange(0, BN) * PACK + half).to(tl.int64)
-                inside = (rows[:, None] < m) & (column[None, :] < stop)
-                number = widened(tl.load(x + column[None, :] * x_n, mask=inside, other=0), SOURCE)
+                column = wide + (first + tl.arange(0, BN) * PACK + half)[None, :]
+                inside = (tall < m) & (column < stop[:, None])
+                number = widened(tl.load(x + column * x_n, mask=inside, other=0), SOURCE)
                 bits = tl.maximum(bits, tl.max(number.to(tl.int32, bitcast=True) & 0x7FFFFFFF, axis=1))
     if SCOPE == "block":
         bits = tl.zeros((BM,), dtype=tl.int32) + tl.max(bits, axis=0)
 
-    size = bits.to(tl.float32, bitcast=True)
-    one = tl.full((BM,), 1.0, tl.float32)
-    if RULE == "divide":
-        factor = tl.div_rn(size, one * LARGEST)
-        factor = tl.where((size == 0) | (factor == 0), 1.0, factor)
-        stored = factor
-    elif RULE == "floor":
-        stored = tl.maximum((bits >> 23) - LARGEST, 0)
-        factor = ((254 - stored) << 23).to(tl.float32, bitcast=True)
-        factor = tl.where(bits > 0x7F800000, float("nan"), factor)
-        stored = tl.where(bits > 0x7F800000, 255, stored).to(tl.uint8)
-    else:
-        whole = tl.div_rn((tl.zeros((BM,), dtype=tl.int32) + tl.load(amax)).to(tl.float32, bitcast=True), one * 2688.0)
-        ratio = tl.div_rn(tl.div_rn(size, one * LARGEST), whole)
-        code = encoded(tl.where(ratio < 0.015625, 0.015625, ratio), 3, 121, 0x7E)
-        factor = tl.div_rn(tl.div_rn(one, whole), decoded(code, 3, 7, 0x7E))
-        stored = code.to(tl.uint8)
-        tl.store(top + tl.arange(0, BM), whole, mask=rows == 0)
-    place = batch * tl.num_programs(1)
+    stored, factor, whole = scaled(bits, amax, RULE, LARGEST, BM)
+    if RULE == "nvfp4":
+        tl.store(top + slot, whole, mask=slot == 0)
     if SCOPE == "run":
-        tl.store(scale + (place * m + rows * tl.num_programs(1)) + tl.program_id(1), stored, mask=rows < m)
+        tl.store(scale + batch * m * tl.cdiv(n, run) + slot, stored, mask=rows < m)
     elif SCOPE == "block":
-        place = (place * tl.num_programs(0) + tl.program_id(0) * tl.num_programs(1)) + tl.program_id(1)
+        place = (batch * tl.num_programs(0) + tl.program_id(0)) * tl.num_programs(1) + tl.program_id(1)
         tl.store(scale + place + tl.arange(0, BM), stored, mask=tl.arange(0, BM) == 0)
     else:
-        tl.store(scale + rows, stored, mask=rows + tl.program_id(2) == 0)
+        tl.store(scale + slot, stored, mask=slot + tl.program_id(2) == 0)
 
-    for first in range(start, stop, BN * PACK):
+    factors = factor[:, None] + tl.zeros((BM, BN), dtype=tl.float32)
+    for first in range(0, run, BN * PACK):
         packed = tl.zeros((BM, BN), dtype=tl.uint32)
         for half in tl.static_range(PACK):
-            column = (first + tl.arange(0, BN) * PACK + half).to(tl.int64)
-            inside = (rows[:, None] < m) & (column[None, :] < stop)
-            number = widened(tl.load(x + column[None, :] * x_n, mask=inside, other=0), SOURCE)
-            if RULE == "divide":
-                quotient = tl.div_rn(number, factor[:, None] + tl.zeros((BM, BN), dtype=tl.float32))
-            else:
-                quotient = number * factor[:, None]
-            if MANTISSA == 0:
-                # Where 2^23 + 2^22 is added, the last place is that of one, and the low bits are those of the integer.
-                near = tl.where(quotient > MOST, MOST, tl.where(quotient < -MOST, -MOST, quotient)) + 12582912.0
-                code = near.to(tl.uint32, bitcast=True) & 0xFF
-            else:
-                code = encoded(quotient, MANTISSA, LEAST, MOST)
-                if PACK == 2:
-                    # Without a NaN, its code is any.
-                    code = code & MOST
-                sign = number.to(tl.uint32, bitcast=True) >> 31
-                code = code | (sign << (8 // PACK - 1))
+            column = wide + (first + tl.arange(0, BN) * PACK + half)[None, :]
+            inside = (tall < m) & (column < stop[:, None])
+            number = widened(tl.load(x + column * x_n, mask=inside, other=0), SOURCE)
+            code = coded(number, factors, RULE, MANTISSA, LEAST, MOST, PACK)
             packed = packed | tl.where(inside, code, 0) << (4 * half)
-        column = (first // PACK + tl.arange(0, BN)).to(tl.int64)
-        inside = (rows[:, None] < m) & (column[None, :] < (stop + PACK - 1) // PACK)
-        held = codes + (batch * m + rows[:, None].to(tl.int64)) * ((n + PACK - 1) // PACK) + column[None, :]
-        tl.store(held, packed.to(tl.uint8), mask=inside)
+        column = wide // PACK + (first // PACK + tl.arange(0, BN))[None, :]
+        inside = (tall < m) & (column < tl.cdiv(stop, PACK)[:, None])
+        tl.store(codes + column, packed.to(tl.uint8), mask=inside)
 
 
 def dequantize(
