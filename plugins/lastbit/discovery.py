@@ -54,7 +54,15 @@ ROOMS = {
         "numpy_casts",
         "numpy_scaled",
     ),
-    "triton": ("triton", "triton_softmax", "triton_attention", "triton_paged", "triton_casts", "triton_scaled"),
+    "triton": (
+        "triton",
+        "triton_quantize",
+        "triton_softmax",
+        "triton_attention",
+        "triton_paged",
+        "triton_casts",
+        "triton_scaled",
+    ),
     "torchao": ("torchao_casts", "torchao_scaled", "torchao_quantize"),
     "simulated": ("simulated", "simulated_quantize", "simulated_casts", "simulated_scaled"),
 }
