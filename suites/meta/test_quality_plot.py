@@ -23,7 +23,7 @@ def test_plot_names_every_scaling_and_family(tmp_path: Path) -> None:
 
 def test_unknown_suffix_is_one_sentence(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
-    with pytest.raises(UsageError, match="a plot cannot be written to .*formats.xyz"):
+    with pytest.raises(UsageError, match=r"a plot cannot be written to .*formats\.xyz"):
         plot(ROWS, tmp_path / "formats.xyz")
 
 
