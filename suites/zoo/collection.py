@@ -27,6 +27,8 @@ FAULTY_MODULES = (
     "attention_faults",
     "gradient_faults",
     "packed_faults",
+    "paged_faults",
+    "kv_append_faults",
 )
 #: Modules with VARIANTS, a tuple of Variant.
 VARIANT_MODULES = (
@@ -40,6 +42,8 @@ VARIANT_MODULES = (
     "attention_variants",
     "gradient_variants",
     "packed_variants",
+    "paged_faults",
+    "kv_append_faults",
 )
 
 
