@@ -93,8 +93,8 @@ def attend(
                 )
                 dq[i, h] = found[0]
                 parts.setdefault(g, []).append(found[1:])
-            for g, found in parts.items():
-                dk[i, g], dv[i, g] = (knobs.heads([knobs.part(one[n]) for one in found]) for n in (0, 1))
+            for g, pairs in parts.items():
+                dk[i, g], dv[i, g] = (knobs.heads([knobs.part(one[n]) for one in pairs]) for n in (0, 1))
     results = out.astype(q.dtype), lse
     if grad_out is None:
         return results
