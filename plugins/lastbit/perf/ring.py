@@ -88,6 +88,12 @@ def same_data(one: Sequence[Call], other: Sequence[Call]) -> bool:
     return len(one) == len(other) and all(map(_same_call, one, other))
 
 
+def same_shapes(one: Call, other: Call) -> bool:
+    """Whether two calls have operands of the same shapes; formats may differ."""
+    shapes = ({name: operand.codes.shape for name, operand in call.operands.items()} for call in (one, other))
+    return next(shapes) == next(shapes)
+
+
 def copies_for(bytes_of_one: int, cache: int | None = None, *, cold: bool) -> int:
     """How many copies go round: warm a few, cold as many as no cache holds, within MOST_BYTES."""
     if not cold:

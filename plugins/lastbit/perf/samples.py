@@ -41,8 +41,8 @@ class Sample:
     trailing_ns: int = 0
     #: SM clock before and after, where NVML tells; 0: unknown.
     clocks_mhz: tuple[int, int] = (0, 0)
-    #: Why the GPU held its clock down, or "".
-    throttled: str = ""
+    #: What spoils a sample on a GPU, in words: its clock held down, another stream at work; or "".
+    spoilt: str = ""
 
     @property
     def ns_per_call(self) -> float:
@@ -70,8 +70,8 @@ def timed(run: Callable[[], object], calls: int, threads: int = 1) -> Sample:
 
 def dirt(sample: Sample, threads: int = 1) -> str:
     """What took time from the sample, or gave it some, in a few words; "" of a clean one."""
-    if sample.throttled:
-        return f"clock held down: {sample.throttled}"
+    if sample.spoilt:
+        return sample.spoilt
     if sample.switches:
         return "interrupted by another process"
     if sample.cpu_ns is None:
