@@ -7,24 +7,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lastbit import zoo_command
+from lastbit import compare_command, zoo_command
 from lastbit.errors import LastbitError, UsageError
 from lastbit.options import OPTIONS, add_arguments
 
 if TYPE_CHECKING:
     from lastbit.verdict import Record
 
-#: Exit statuses: conforms, does not, wrong usage or nothing judged.
+#: Exit statuses: conforms, does not, wrong usage or nothing judged; compare has 3, inconclusive, too.
 OK, FAILED, USAGE = 0, 1, 2
 #: Commands of the design that are not built.
-LATER = ("compare", "merge", "datasheet", "sweep", "search")
+LATER = ("merge", "datasheet", "sweep", "search")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status; a user's mistake is one line on standard error, and 2."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given and given[0] in LATER:
-        known = "verify, kernels, golden, report, formats, zoo"
+        known = "verify, kernels, golden, report, compare, formats, zoo"
         print(f"lastbit: {given[0]} is not built yet; there are {known}", file=sys.stderr)
         return USAGE
     parsed = _parser().parse_args(given)
@@ -46,7 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lastbit", description="Judge numerical kernels to the last bit.")
     parser.add_argument("--version", action="version", version=f"lastbit {_version()}")
-    commands = parser.add_subparsers(required=True, metavar="verify | kernels | golden | report | formats | zoo")
+    commands = parser.add_subparsers(
+        required=True, metavar="verify | kernels | golden | report | compare | formats | zoo"
+    )
     verify = commands.add_parser("verify", help="judge the kernels of a file, a module, or those of a name")
     verify.add_argument("target", metavar="FILE|MODULE|NAME", help="kernels.py, a module, or a name or glob: torch/mm")
     verify.add_argument("--json", metavar="FILE", help="write every record to FILE, or to standard output for -")
@@ -63,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     add_arguments(formats, "seed")
     formats.add_argument("--plot", metavar="FILE", help="draw them, too: FILE.svg, .png or .pdf")
     formats.set_defaults(command=_formats)
+    compare_command.add(commands)
     zoo_command.add(commands)
     return parser
 

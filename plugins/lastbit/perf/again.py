@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lastbit.errors import LastbitError
 from lastbit.isolate import hidden_main
 from lastbit.perf.comparison import Comparison
+from lastbit.perf.decide import percent
 from lastbit.perf.sides import Side, reached
 from lastbit.verdict import Outcome
 from lastbit.worker import Way
@@ -37,7 +38,7 @@ def confirmed(base: Side, head: Side, found: Comparison, terms: "Terms") -> Comp
             why = str(error)
             break
         verdicts.append(other.outcome)
-        text = f"{other.ratio - 1:+.1%} in a fresh process" if other.ratio else other.reason
+        text = f"{percent(other.ratio)} in a fresh process" if other.ratio else other.reason
         if other.outcome is Outcome.SLOW:
             return dataclasses.replace(found, reason=f"{found.reason}; {text}", confirmed=tuple(verdicts))
         why = f"{other.outcome.value} in a fresh process ({other.reason})"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from statistics import median
 
+from lastbit import policy
 from lastbit.case import Check, Trial
 from lastbit.choices import Options
 from lastbit.errors import UsageError
@@ -15,6 +16,7 @@ from lastbit.perf.comparison import Comparison
 from lastbit.perf.decide import MERGE, Limits, decide
 from lastbit.perf.devices import clock
 from lastbit.perf.evidence import Evidence, evidence
+from lastbit.perf.memory import keep_memory
 from lastbit.perf.pairs import Pairs, Stop, measure
 from lastbit.perf.ring import Ring, bytes_of, copies_for, same_data, same_shapes
 from lastbit.perf.samples import MOST_CALLS, Sample, Timer, calibrated, dirt_of_pair
@@ -82,14 +84,12 @@ def walk(
     old, new = (one if isinstance(one, Side) else side(one) for one in (base, head))
     if old.kernel.op != new.kernel.op:
         raise UsageError(f"{old.kernel.name} is {old.kernel.op} and {new.kernel.name} {new.kernel.op}: compare one op")
-    terms = terms or Terms()
+    terms, rules = terms or Terms(), rules or _overrides()
     asked = tuple(cases) or usual_cases(new.kernel.op)
     before = {_key(choice): choice for choice in _choices(old.kernel, asked, terms)}
     for check, trial in _choices(new.kernel, asked, terms):
         partner = before.get(_key((check, trial)))
-        start = Comparison(
-            **_named(check, trial), base=old.label, head=new.label, outcome=Outcome.NOT_TESTED, reason=""
-        )
+        start = _blank(check, trial, old.label, new.label)
         if partner is None:
             yield replace(start, reason=f"{old.label} has no such formats or case: nothing to compare with")
             continue
@@ -116,6 +116,7 @@ def compared(
     rules: Policy | None = None,
 ) -> Comparison:
     """One case, in this process alone: SLOW is what this process found, confirmed by nobody."""
+    keep_memory()
     begun = time.perf_counter()
     found = _compared(base, head, check, replace(start, threads=terms.threads, cold=terms.is_cold), terms, rules)
     trees.leave()
@@ -208,6 +209,12 @@ def _measured(start: Comparison, pairs: Pairs, terms: Terms) -> Comparison:
     )
 
 
+def _overrides() -> Policy:
+    """The budgets' overrides, as every run has them; golden baselines and known findings say nothing of speed."""
+    rows = policy.load(Options().policy)
+    return Policy(settings=lambda check, trial: policy.settings(rows.overrides, check.name, trial))
+
+
 def _choices(kernel: Kernel, cases: tuple[str, ...], terms: Terms) -> tuple[Choice, ...]:
     """The kernel's trials of the cases, on the device."""
     options = Options(case=cases, device=(terms.device,), seed=terms.seed, tier="full")
@@ -219,6 +226,9 @@ def _key(choice: Choice) -> tuple[str, str, str]:
     return check.name, trial.case.id, formats_text(trial.formats)
 
 
-def _named(check: Check, trial: Trial) -> dict[str, str]:
-    record = blank(check.name, trial)
-    return {name: getattr(record, name) for name in ("kernel", "op", "formats", "device", "check", "case")}
+def _blank(check: Check, trial: Trial, base: str, head: str) -> Comparison:
+    """The comparison of a trial before anything is measured."""
+    one = blank(check.name, trial)
+    return Comparison(
+        one.kernel, one.op, one.formats, one.device, one.check, one.case, base, head, Outcome.NOT_TESTED, ""
+    )

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from lastbit.perf.decide import percent
 from lastbit.verdict import Outcome
 
 #: Exit statuses of a comparison: head is as fast, or not, or nothing can be said.
@@ -69,7 +70,7 @@ def sentence(comparisons: Iterable[Comparison]) -> str:
     parts = []
     if slow:
         worst = max(slow, key=lambda one: one.ratio)
-        parts.append(f"{_cases(len(slow))} slower than {worst.base}, at worst {worst.kernel} by {worst.ratio - 1:.1%}")
+        parts.append(f"{_cases(len(slow))} slower than {worst.base}, at worst {worst.kernel} ({percent(worst.ratio)})")
     if wrong:
         parts.append(f"{_cases(len(wrong))} wrong, so without a speed")
     if unknown:

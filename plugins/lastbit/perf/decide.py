@@ -41,7 +41,7 @@ def decide(pairs: Pairs, limits: Limits = MERGE, stop: Stop | None = None) -> tu
     found = pairs.estimate
     if found is None or pairs.clean < least:
         return Outcome.INCONCLUSIVE, f"{_few(pairs)}, expected at least {least}: measure again when less else runs"
-    text = f"{_percent(found.ratio)} ({_percent(found.low)} to {_percent(found.high)}, {found.n} pairs)"
+    text = f"{percent(found.ratio)} ({percent(found.low)} to {percent(found.high)}, {found.n} pairs)"
     if found.high < 1 + limits.slower:
         return Outcome.PASS, text
     if found.ratio > 1 + limits.slower and found.low > 1 + limits.sure:
@@ -55,5 +55,6 @@ def _few(pairs: Pairs) -> str:
     return f"{pairs.clean} of {pairs.taken} pairs were clean in {pairs.seconds:.1f} s{why}"
 
 
-def _percent(ratio: float) -> str:
-    return f"{ratio - 1:+.1%}"
+def percent(ratio: float) -> str:
+    """A ratio of times in words: "+3.1%", or "2.98 times" from 2 on."""
+    return f"{ratio - 1:+.1%}" if ratio < 2 else f"{ratio:.2f} times"

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from importlib.util import find_spec
 from pathlib import Path
 
 from lastbit.discovery import find, from_source
@@ -80,14 +81,10 @@ def named(text: str, sources: Sequence[str] = (), folder: Path | None = None) ->
     elif sources and trees.is_commit(text, here):
         with trees.checked_out(text, here) as tree:
             yield _of_tree(tree / _place(here), sources, text)
-    elif text.replace(".", "").isidentifier():
+    elif text.replace(".", "").isidentifier() and find_spec(text.partition(".")[0]):
         yield tuple(side(kernel, f"{text}:{kernel.name}") for kernel in from_source(text))
     else:
-        try:
-            yield tuple(side(kernel) for kernel in find((), (text,)).kernels)
-        except UsageError as error:
-            kinds = "a file, ./folder, a module, a kernel's name, or a commit (with --kernels FILE_OR_MODULE)"
-            raise UsageError(f"{text} is none of {kinds}: {error}") from error
+        yield _by_name(text, here)
 
 
 def match(base: Sequence[Side], head: Sequence[Side], glob: str = "") -> Match:
@@ -119,6 +116,16 @@ def _of_tree(root: Path, sources: Sequence[str], label: str) -> tuple[Side, ...]
             Side(kernel, label, ((TREE, (str(tree.root), source, kernel.name)),), tree.enter) for kernel in tree.kernels
         ]
     return tuple(found)
+
+
+def _by_name(text: str, here: Path) -> tuple[Side, ...]:
+    try:
+        return tuple(side(kernel) for kernel in find((), (text,)).kernels)
+    except UsageError as error:
+        if trees.is_commit(text, here):
+            raise UsageError(f"{text} is a commit: name its kernels' file or module with --kernels") from error
+        kinds = "a file, a ./folder, a module, a commit, or the name of a kernel"
+        raise UsageError(f"{text} is none of {kinds} ({error})") from error
 
 
 def _needed(text: str, sources: Sequence[str]) -> Sequence[str]:

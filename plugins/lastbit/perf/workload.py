@@ -33,8 +33,9 @@ class FaultyError(LastbitError):
 class Clock(Protocol):
     """Takes a sample on a device."""
 
-    #: How long a sample should last.
-    target_ns: int
+    @property
+    def target_ns(self) -> int:
+        """How long a sample should last."""
 
     def timed(self, run: Callable[[], object], calls: int, freeze: Callable[[], object]) -> Sample:
         """The sample of `run`; `freeze` is called when the timed work is submitted, before anything waits."""
