@@ -86,8 +86,8 @@ def walk(
         raise UsageError(f"{old.kernel.name} is {old.kernel.op} and {new.kernel.name} {new.kernel.op}: compare one op")
     terms, rules = terms or Terms(), rules or _overrides()
     asked = tuple(cases) or usual_cases(new.kernel.op)
-    before = {_key(choice): choice for choice in _choices(old.kernel, asked, terms)}
-    for check, trial in _choices(new.kernel, asked, terms):
+    before = {_key(choice): choice for choice in choices(old.kernel, asked, terms)}
+    for check, trial in choices(new.kernel, asked, terms):
         partner = before.get(_key((check, trial)))
         start = _blank(check, trial, old.label, new.label)
         if partner is None:
@@ -215,7 +215,7 @@ def _overrides() -> Policy:
     return Policy(settings=lambda check, trial: policy.settings(rows.overrides, check.name, trial))
 
 
-def _choices(kernel: Kernel, cases: tuple[str, ...], terms: Terms) -> tuple[Choice, ...]:
+def choices(kernel: Kernel, cases: tuple[str, ...], terms: Terms) -> tuple[Choice, ...]:
     """The kernel's trials of the cases, on the device."""
     options = Options(case=cases, device=(terms.device,), seed=terms.seed, tier="full")
     return select([kernel], options, (), (terms.device,)).choices

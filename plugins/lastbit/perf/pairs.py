@@ -105,7 +105,6 @@ def _pair(base: Source, head: Source, random: Random) -> tuple[Sample, Sample]:
 def _no_collection() -> Iterator[None]:
     """No garbage collection meanwhile: it would fall on whichever side happens to allocate."""
     enabled = gc.isenabled()
-    gc.collect()
     gc.disable()
     try:
         yield

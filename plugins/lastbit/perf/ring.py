@@ -20,6 +20,8 @@ MOST_BYTES = 2**29
 USUAL_CACHE = 2**25
 #: Copies of a warm ring: enough that calls in a row do not share theirs, few enough to stay in a cache.
 WARM = 4
+#: Copies at most: of operands of a few bytes no number of copies fills a cache.
+MOST_COPIES = 4096
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 
 
@@ -99,7 +101,7 @@ def copies_for(bytes_of_one: int, cache: int | None = None, *, cold: bool) -> in
     if not cold:
         return WARM
     wanted = TIMES_CACHE * (last_cache() if cache is None else cache)
-    return max(2, min(wanted, MOST_BYTES) // max(bytes_of_one, 1))
+    return min(MOST_COPIES, max(2, min(wanted, MOST_BYTES) // max(bytes_of_one, 1)))
 
 
 def bytes_of(call: Call) -> int:

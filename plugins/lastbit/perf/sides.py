@@ -119,13 +119,11 @@ def _of_tree(root: Path, sources: Sequence[str], label: str) -> tuple[Side, ...]
 
 
 def _by_name(text: str, here: Path) -> tuple[Side, ...]:
-    try:
-        return tuple(side(kernel) for kernel in find((), (text,)).kernels)
-    except UsageError as error:
-        if trees.is_commit(text, here):
-            raise UsageError(f"{text} is a commit: name its kernels' file or module with --kernels") from error
-        kinds = "a file, a ./folder, a module, a commit, or the name of a kernel"
-        raise UsageError(f"{text} is none of {kinds} ({error})") from error
+    if trees.is_commit(text, here):
+        raise UsageError(f"{text} is a commit: name its kernels' file or module with --kernels FILE_OR_MODULE")
+    if "/" not in text:
+        raise UsageError(f"{text} is none of a file, a ./folder, a module, a commit, or provider/kernel")
+    return tuple(side(kernel) for kernel in find((), (text,)).kernels)
 
 
 def _needed(text: str, sources: Sequence[str]) -> Sequence[str]:
