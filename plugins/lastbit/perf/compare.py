@@ -30,6 +30,8 @@ from lastbit.verdict import Outcome
 MOST_RETURNED = 2**26
 
 Confirm = Callable[[Side, Side, "Comparison", "Terms"], Comparison]
+#: Hears every pair, dirty or not: base's sample and head's.
+Watch = Callable[[Sample, Sample], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ def walk(
     *,
     confirm: Confirm | None = None,
     rules: Policy | None = None,
+    watch: Watch | None = None,
 ) -> Iterator[Comparison]:
     """`compare_kernels`, one by one."""
     from lastbit.perf.again import confirmed
@@ -94,7 +97,7 @@ def walk(
             yield replace(start, reason=f"{old.label} has no such formats or case: nothing to compare with")
             continue
         with limited(terms.threads):
-            found = compared((old, partner[1]), (new, trial), check, start, terms, rules)
+            found = compared((old, partner[1]), (new, trial), check, start, terms, rules, watch)
         if found.outcome is Outcome.SLOW:
             found = (confirm or confirmed)(old, new, found, terms)
         yield found
@@ -114,11 +117,13 @@ def compared(
     start: Comparison,
     terms: Terms,
     rules: Policy | None = None,
+    watch: Watch | None = None,
 ) -> Comparison:
     """One case, in this process alone: SLOW is what this process found, confirmed by nobody."""
     keep_memory()
     begun = time.perf_counter()
-    found = _compared(base, head, check, replace(start, threads=terms.threads, cold=terms.is_cold), terms, rules)
+    start = replace(start, threads=terms.threads, cold=terms.is_cold)
+    found = _compared(base, head, check, start, terms, rules, watch)
     trees.leave()
     return replace(found, seconds=round(time.perf_counter() - begun, 3))
 
@@ -130,6 +135,7 @@ def _compared(
     start: Comparison,
     terms: Terms,
     rules: Policy | None,
+    watch: Watch | None,
 ) -> Comparison:
     judged: list[Evidence] = []
     for (one, trial), who in ((head, "head"), (base, "base")):
@@ -153,6 +159,11 @@ def _compared(
 
         return take
 
+    def dirty(one: Sample, other: Sample) -> str:
+        if watch is not None:
+            watch(one, other)
+        return dirt_of_pair(one, other, terms.threads)
+
     sources = source(base[0], works[0], "base"), source(head[0], works[1], "head")
     try:
         calls = calibrated(sources, works[0].clock.target_ns, most)
@@ -161,7 +172,7 @@ def _compared(
             lambda: sources[1](calls),
             Random(terms.seed),
             terms.stop,
-            dirty=lambda one, other: dirt_of_pair(one, other, terms.threads),
+            dirty=dirty,
         )
     except FaultyError as error:
         return _without_speed(start, error.verdict.outcome, error.verdict.reason, turn[0])
