@@ -78,7 +78,7 @@ def sentence(comparisons: Iterable[Comparison]) -> str:
     if timed and not slow:
         worst = max(timed, key=lambda one: one.ratio)
         parts.insert(
-            0, f"{_cases(len(timed))} as fast as {worst.base}, {worst.kernel} at {worst.ratio - 1:+.1%} the most"
+            0, f"{_cases(len(timed))} as fast as {worst.base}, at worst {worst.kernel} at {percent(worst.ratio)}"
         )
     return ("; ".join(parts) or "nothing was compared") + "."
 

@@ -18,8 +18,8 @@ TIMES_CACHE = 5
 #: Bytes of all copies, at most; and of the last cache where the machine does not tell.
 MOST_BYTES = 2**29
 USUAL_CACHE = 2**25
-#: Copies of a warm ring: enough that calls in a row do not share theirs, few enough to stay in a cache.
-WARM = 4
+#: Copies of a warm ring: calls in a row do not share theirs, and both stay in a cache.
+WARM = 2
 #: Copies at most: of operands of a few bytes no number of copies fills a cache.
 MOST_COPIES = 4096
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")

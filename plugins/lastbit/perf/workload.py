@@ -70,8 +70,10 @@ class Workload:
         self._expected = wanted(self.trial, shapes)
         self._names = operand_names(self.trial.kernel)
         self._spare: list[Guarded] = []
-        #: Results of the sample before, kept so that their memory is nobody else's.
-        self._kept: tuple[Any, ...] = ()
+        #: Results of the first sample and of the one before, kept so that their memory is nobody else's: a kernel that
+        #: takes some blocks in turn comes back to the first.
+        self._first: tuple[Any, ...] = ()
+        self._last: tuple[Any, ...] = ()
 
     @property
     def bytes_returned(self) -> int:
@@ -126,7 +128,8 @@ class Workload:
                 for one, tensor in zip(self._expected, parts, strict=True):
                     with contextlib.suppress(ValueError, RuntimeError):  # of a tensor that cannot be written
                         self._border.spoil(tensor, one.format)
-            self._kept = tuple(tensor for parts in found.tensors for tensor in parts)
+            self._last = tuple(tensor for parts in found.tensors for tensor in parts)
+            self._first = self._first or self._last
         for place in dict.fromkeys(places):
             self.ring.renew(place)
 
@@ -144,9 +147,11 @@ class Workload:
         self.accepted += 1
 
     def _taken(self, places: list[int]) -> list[Span]:
-        """Memory that no result may lie in: operands, and the results of the sample before."""
+        """Memory that no result may lie in: operands, and earlier results."""
         spans = [span for place in dict.fromkeys(places) for span in self.ring.spans(place)]
-        return spans + [self._border.span(tensor) for tensor in self._kept]
+        return spans + [
+            self._border.span(tensor) for tensor in {id(one): one for one in self._first + self._last}.values()
+        ]
 
     def _arguments(self, tensors: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         keywords = {**tensors, **self.ring.calls[0].scalars}
