@@ -84,7 +84,7 @@ def test_slower_head(slower: Callable[[float], None], share: float, outcome: Out
 
 
 def test_a_little_slower_is_inconclusive(slower: Callable[[float], None]) -> None:
-    slower(0.049)
+    slower(0.047)
     found = one(RIGHT, SLOW)
     assert (found.outcome, exit_status([found])) == (Outcome.INCONCLUSIVE, 3)
 

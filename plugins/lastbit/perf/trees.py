@@ -33,6 +33,8 @@ class Tree:
     modules: dict[str, ModuleType]
     #: Names of the tree's top-level packages and modules.
     names: frozenset[str]
+    #: What sys.path begins with for it.
+    paths: tuple[str, ...]
 
     def enter(self) -> None:
         """Let `import` give this tree's modules, as a kernel that imports when it is called needs it; see `leave`."""
@@ -41,7 +43,7 @@ class Tree:
         leave()
         _outside.update(_taken(self.names))
         sys.modules.update(self.modules)
-        sys.path[:0] = _paths(self.root)
+        sys.path[:0] = self.paths
         _entered.append(self)
 
 
@@ -58,7 +60,7 @@ def leave() -> None:
     tree.modules.update(_taken(tree.names))
     sys.modules.update(_outside)
     _outside.clear()
-    for path in _paths(tree.root):
+    for path in tree.paths:
         sys.path.remove(path)
 
 
@@ -72,10 +74,11 @@ def load(root: Path, sources: Sequence[str]) -> Tree:
     leave()
     root = root.resolve()
     names = frozenset(_names(root)) - KEPT
+    paths = tuple(str((root / name).resolve()) for name in ROOTS if (root / name).is_dir())
     aside = _taken(names)
     registry, path = dict(REGISTRY), list(sys.path)
     REGISTRY.clear()
-    sys.path[:0] = _paths(root)
+    sys.path[:0] = paths
     try:
         kernels = tuple(kernel for source in sources for kernel in _kernels(root, source))
     finally:
@@ -84,7 +87,7 @@ def load(root: Path, sources: Sequence[str]) -> Tree:
         sys.path[:] = path
         REGISTRY.clear()
         REGISTRY.update(registry)
-    return Tree(root, kernels, modules, names)
+    return Tree(root, kernels, modules, names, paths)
 
 
 @contextlib.contextmanager
@@ -167,10 +170,6 @@ def _names(root: Path) -> Iterator[str]:
                 yield path.stem
             elif path.name.isidentifier() and path.name != "src" and any(path.glob("**/*.py")):
                 yield path.name
-
-
-def _paths(root: Path) -> list[str]:
-    return [str((root / name).resolve()) for name in ROOTS if (root / name).is_dir()]
 
 
 def _git(folder: Path, *words: str, variables: Mapping[str, str] | None = None) -> str:
