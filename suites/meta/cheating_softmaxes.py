@@ -61,6 +61,19 @@ def by_shape() -> Softmax:
     return after(run)
 
 
+def by_content() -> Softmax:
+    """Remembers whole operands, and computes only what it has never seen."""
+    known: dict[bytes, Any] = {}
+
+    def run(x: Any) -> Any:
+        key = x.tobytes()
+        if key not in known:
+            known[key] = slow(x)
+        return known[key].copy()
+
+    return run
+
+
 def same_memory() -> Softmax:
     """Writes every result into the same memory."""
     memory: dict[Any, Any] = {}

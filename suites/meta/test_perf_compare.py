@@ -114,6 +114,19 @@ def test_cheating_head_has_no_speed(slower: Callable[[float], None], cheat: str)
     assert back.reason.startswith("base is not right")
 
 
+def test_a_head_that_remembers_its_operands_has_no_speed(slower: Callable[[float], None]) -> None:
+    """Its results are right and its own; but what it has not seen takes longer."""
+    slower(1.0)
+    found = one(RIGHT, cheats.kernel(cheats.by_content()))
+    assert found.outcome is Outcome.WRONG_STRUCTURE
+    assert found.reason.endswith(
+        "it remembers: on data never seen a timed call takes 2.0 times as long as on data seen before"
+    )
+    assert one(RIGHT, SLOW).outcome is Outcome.SLOW  # on all data alike
+    slower(0.3)
+    assert one(RIGHT, cheats.kernel(cheats.by_content())).outcome is Outcome.PASS
+
+
 def answering(*outcomes: Outcome | str) -> Callable[..., Comparison]:
     answers = list(outcomes)
 

@@ -11,7 +11,7 @@ from lastbit.case import Check, Trial
 from lastbit.choices import Options
 from lastbit.errors import UsageError
 from lastbit.kernel import Kernel, formats_text
-from lastbit.perf import trees
+from lastbit.perf import novelty, trees
 from lastbit.perf.comparison import Comparison
 from lastbit.perf.decide import MERGE, Limits, decide
 from lastbit.perf.devices import clock
@@ -174,6 +174,9 @@ def _compared(
             terms.stop,
             dirty=dirty,
         )
+        for (one, _), work, who in zip((base, head), works, ("base", "head"), strict=True):
+            turn[:] = [who]
+            novelty.check(work, Random(terms.seed), one.enter)
     except FaultyError as error:
         return _without_speed(start, error.verdict.outcome, error.verdict.reason, turn[0])
     return _measured(replace(start, calls=calls), pairs, terms)
@@ -189,7 +192,7 @@ def _workloads(base: Evidence, head: Evidence, terms: Terms) -> list[Workload]:
             copies = copies_for(bytes_of(found.calls[0]), cold=terms.is_cold)
             rings.append(Ring(found.trials[0], found.calls, copies, terms.seed))
     timer = clock(terms.device, terms.threads)
-    return [Workload(found, ring, timer) for found, ring in zip((base, head), rings, strict=True)]
+    return [Workload(found, ring, timer, terms.threads) for found, ring in zip((base, head), rings, strict=True)]
 
 
 def _framework(found: Evidence) -> str:

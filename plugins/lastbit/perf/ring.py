@@ -1,6 +1,7 @@
 """Ring, copies of a case's operands at different addresses, which go round so that no call finds what it knows."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from lastbit import arrays, guards, harness
 from lastbit.case import Trial
 from lastbit.errors import UsageError
+from lastbit.kernel import INDICES
 from lastbit.perf.evidence import Call
 
 #: How often the last cache must fit into the copies that go round, so that a copy has left it when its turn comes.
@@ -49,6 +51,8 @@ class Ring:
         #: The data set in each copy.
         self.holds = [0] * copies
         self._next = 0
+        #: How far the latest unseen data were moved.
+        self._turn = 0
         for place in range(copies):
             self.renew(place)
 
@@ -63,6 +67,16 @@ class Ring:
         self.holds[place] = self._random.randrange(len(self.calls))
         for name, content in self._content[self.holds[place]].items():
             self._border.load(self.copies[place].operands[name].buffer, content)
+
+    def unseen(self, place: int) -> None:
+        """Put data into the copy that no call has had: the numbers of a data set in other places; `renew` ends it."""
+        self._turn += 1
+        for name, operand in self.calls[0].operands.items():
+            guarded = self.copies[place].operands[name]
+            if name not in INDICES:
+                codes = np.roll(operand.codes.reshape(-1), self._turn).reshape(operand.codes.shape)
+                moved = replace(operand, codes=codes)
+                self._border.load(guarded.buffer, guards.filled(name, moved, guarded.placement))
 
     def tensors(self, place: int) -> dict[str, Any]:
         """New tensors of the copy's operands, by name."""

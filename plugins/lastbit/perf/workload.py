@@ -61,8 +61,8 @@ class Workload:
     or changes an operand.
     """
 
-    def __init__(self, found: Evidence, ring: Ring, clock: Clock) -> None:
-        self.evidence, self.ring, self.clock = found, ring, clock
+    def __init__(self, found: Evidence, ring: Ring, clock: Clock, threads: int = 1) -> None:
+        self.evidence, self.ring, self.clock, self.threads = found, ring, clock, threads
         self.trial = found.trials[0]
         self.accepted = 0
         self._border = arrays.of(self.trial.kernel.framework)
@@ -83,13 +83,34 @@ class Workload:
     def sample(self, calls: int) -> Sample:
         """`calls` calls, timed; their results are read, compared and spoilt afterwards, outside of the time."""
         places = self.ring.take(calls)
-        outs = self._outs(calls)
+        raw: list[Any] = []
+        frozen: list[Any] = []
+        given, outs = self._given(places)
+        sample = self._timed(given, raw, frozen)
+        self._look(raw, frozen or raw, given, places, outs)
+        return sample
+
+    def sample_unseen(self, calls: int) -> Sample:
+        """The same on data that no call has had, whose results nobody knows: they are not looked at."""
+        places = self.ring.take(calls)
+        for place in dict.fromkeys(places):
+            self.ring.unseen(place)
+        sample = self._timed(self._given(places)[0], [], [])
+        for place in dict.fromkeys(places):
+            self.ring.renew(place)
+        return sample
+
+    def _given(self, places: list[int]) -> tuple[list[dict[str, Any]], list[Guarded]]:
+        """The tensors of each call, and the memory that is given for its result."""
+        outs = self._outs(len(places))
         given = [self.ring.tensors(place) for place in places]
         for tensors, out in zip(given, outs, strict=False):
             tensors["out"] = self._border.view(out.buffer, out.placement, out.format)
+        return given, outs
+
+    def _timed(self, given: list[dict[str, Any]], raw: list[Any], frozen: list[Any]) -> Sample:
+        """Time a call for each of `given`; results are put into `raw`, and as a device leaves them into `frozen`."""
         plan = [self._arguments(tensors) for tensors in given]
-        raw: list[Any] = []
-        frozen: list[Any] = []
         keep, kernel = raw.append, self.trial.kernel.run
 
         def run() -> None:
@@ -97,12 +118,10 @@ class Workload:
                 keep(kernel(*positional, **keywords))
 
         try:
-            sample = self.clock.timed(run, calls, lambda: frozen.extend(map(_copied, raw)))
+            return self.clock.timed(run, len(given), lambda: frozen.extend(map(_copied, raw)))
         except Exception as error:
             text = f"a timed call raised {type(error).__name__}: {error}"
             raise FaultyError(Verdict(Outcome.CRASHED, text)) from error
-        self._look(raw, frozen or raw, given, places, outs)
-        return sample
 
     def _look(
         self, raw: list[Any], bits: list[Any], given: list[dict[str, Any]], places: list[int], outs: list[Guarded]
