@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from lastbit.perf.decide import MERGE, decide, golden_limits
+from lastbit.perf.decide import MERGE, decide, golden_limits, percent
 from lastbit.perf.estimate import Estimate
 from lastbit.perf.pairs import Pairs, Stop, measure
 from lastbit.perf.samples import GPU_TARGET_NS, Sample, calibrated, dirt, dirt_of_pair, timed
@@ -66,6 +66,19 @@ def test_dirty_samples_would_hide_a_slowdown_if_they_counted() -> None:
         assert decide(clean)[0] is Outcome.SLOW
         assert decide(every)[0] is not Outcome.SLOW
         assert abs(clean.estimate.ratio - 1.1) < 0.03 < abs(every.estimate.ratio - 1.1)
+
+
+def test_rests_after_a_dirty_pair_before_both_samples() -> None:
+    """Not only before the one that was dirty: the two would begin differently."""
+    heard: list[str] = []
+
+    def take() -> Sample:
+        heard.append("sample")
+        return replace(CLEAN, switches=1) if len([one for one in heard if one == "sample"]) == 4 else CLEAN
+
+    measure(take, take, Random(0), replace(STOP, most=40, least=40), rest=lambda: heard.append("rest"))
+    text = " ".join(heard)
+    assert text == " ".join(["sample"] * 4 + ["rest sample"] * 20 + ["sample"] * 2 * (40 - 1 - 10))
 
 
 def test_order_within_pairs_is_random_and_seeded() -> None:
@@ -138,7 +151,18 @@ def told(ratio: float, low: float, high: float) -> tuple[Outcome, str]:
 def test_verdict_by_ratio_and_interval(ratio: float, low: float, high: float, expected: Outcome) -> None:
     outcome, reason = told(ratio, low, high)
     assert outcome is expected
-    assert f"{ratio - 1:+.1%} ({low - 1:+.1%} to {high - 1:+.1%}, 100 pairs)" in reason
+    assert reason.startswith(f"{percent(ratio)} ({percent(low)} to {percent(high)}, 100 pairs)")
+
+
+def test_ratios_in_words() -> None:
+    assert [percent(ratio) for ratio in (0.9, 1.0, 1.0312, 1.999, 2.0, 9.467)] == [
+        "-10.0%",
+        "+0.0%",
+        "+3.1%",
+        "+99.9%",
+        "2.00 times",
+        "9.47 times",
+    ]
 
 
 def test_golden_limits_follow_the_spread_between_processes() -> None:

@@ -1,5 +1,6 @@
 """Two kernels on the same cases: judged first, then timed in interleaved pairs, and slow only if it is so twice."""
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -173,6 +174,7 @@ def _compared(
             Random(terms.seed),
             terms.stop,
             dirty=dirty,
+            rest=os.sched_yield if terms.device == "cpu" and hasattr(os, "sched_yield") else lambda: None,
         )
         for (one, _), work, who in zip((base, head), works, ("base", "head"), strict=True):
             turn[:] = [who]

@@ -14,6 +14,9 @@ from lastbit.perf.samples import Sample, dirt_of_pair
 #: Takes one sample.
 Source = Callable[[], Sample]
 Dirt = Callable[[Sample, Sample], str]
+#: Pairs after a dirty one whose samples begin with a rest. At a load of 9 on two cores, 70 % of samples of 0.4 ms were
+#: clean without a rest and 97 % with one, at the same time for a clean pair; of longer samples few were without.
+RESTED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,24 +66,27 @@ def measure(
     stop: Stop | None = None,
     *,
     dirty: Dirt = dirt_of_pair,
+    rest: Callable[[], object] = lambda: None,
     now: Callable[[], float] = time.monotonic,
 ) -> Pairs:
     """Pairs of samples of `base` and `head` until `stop` says enough; `random` draws which of the two goes first.
 
     A pair of which either sample is dirty is dropped whole: keeping its clean half would compare different moments.
+    Then, for a while, `rest` is called before each sample: it lets waiting processes run first (os.sched_yield).
     """
     stop = stop or Stop()
     times: tuple[list[float], list[float]] = ([], [])
     dropped: Counter[str] = Counter()
     found: Estimate | None = None
-    start, taken = now(), 0
+    start, taken, resting = now(), 0, 0
     with _no_collection():
         while len(times[0]) < stop.most and now() - start < stop.budget_s:
-            one, other = _pair(base, head, random)
-            taken += 1
+            one, other = _pair(base, head, random, rest if resting else lambda: None)
+            taken, resting = taken + 1, max(0, resting - 1)
             spoilt = dirty(one, other)
             if spoilt:
                 dropped[spoilt] += 1
+                resting = RESTED
                 continue
             times[0].append(one.ns_per_call)
             times[1].append(other.ns_per_call)
@@ -93,12 +99,14 @@ def measure(
     return Pairs(tuple(times[0]), tuple(times[1]), taken, dict(dropped), now() - start, found)
 
 
-def _pair(base: Source, head: Source, random: Random) -> tuple[Sample, Sample]:
-    if random.random() < 0.5:
-        one = base()
-        return one, head()
-    other = head()
-    return base(), other
+def _pair(base: Source, head: Source, random: Random, rest: Callable[[], object]) -> tuple[Sample, Sample]:
+    base_first = random.random() < 0.5
+    taken = []
+    for source in (base, head) if base_first else (head, base):
+        rest()
+        taken.append(source())
+    one, other = taken if base_first else reversed(taken)
+    return one, other
 
 
 @contextmanager
