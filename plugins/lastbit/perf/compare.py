@@ -15,7 +15,7 @@ from lastbit.kernel import Kernel, formats_text
 from lastbit.perf import novelty, trees
 from lastbit.perf.comparison import Comparison
 from lastbit.perf.decide import MERGE, Limits, decide
-from lastbit.perf.devices import clock
+from lastbit.perf.devices import clock, last_cache_of
 from lastbit.perf.evidence import Evidence, evidence
 from lastbit.perf.memory import keep_memory
 from lastbit.perf.pairs import Pairs, Stop, measure
@@ -191,7 +191,7 @@ def _workloads(base: Evidence, head: Evidence, terms: Terms) -> list[Workload]:
         if rings and same_data(base.calls, head.calls) and rings[0].trial.kernel.framework == _framework(found):
             rings.append(rings[0])
         else:
-            copies = copies_for(bytes_of(found.calls[0]), cold=terms.is_cold)
+            copies = copies_for(bytes_of(found.calls[0]), last_cache_of(terms.device), cold=terms.is_cold)
             rings.append(Ring(found.trials[0], found.calls, copies, terms.seed))
     timer = clock(terms.device, terms.threads)
     return [Workload(found, ring, timer, terms.threads) for found, ring in zip((base, head), rings, strict=True)]

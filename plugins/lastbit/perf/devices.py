@@ -6,11 +6,17 @@ from functools import cache
 from time import perf_counter_ns
 from typing import Any
 
+from lastbit.perf.ring import last_cache
 from lastbit.perf.samples import GPU_TARGET_NS, Sample
 from lastbit.perf.workload import Clock, CpuClock
 
 #: NVML's reasons for a lower clock that say nothing of the kernel: idle, an application's own setting, display.
 HARMLESS = 0x1 | 0x2 | 0x100
+#: Clock cycles that the timed stream is kept busy for before a sample, and for each call: about 100 us and 10 us, in
+#: which the host submits the calls, so that their launches are not timed.
+HEAD_START, HEAD_START_PER_CALL = 200_000, 20_000
+#: Every so many samples there is no head start, in which another stream could finish unseen: these are only looked at.
+LOOKED_AT = 16
 #: How long the device may go on after the timed stream is done: waiting for the whole device takes some of it.
 TRAILING_NS = 100_000
 
@@ -18,6 +24,15 @@ TRAILING_NS = 100_000
 def clock(device: str, threads: int = 1) -> Clock:
     """The clock of `device`: "cpu", "cuda", "cuda:1"."""
     return CpuClock(threads) if device == "cpu" else CudaClock(device)
+
+
+def last_cache_of(device: str) -> int:
+    """Bytes of the device's last cache: L2 of a GPU."""
+    if device == "cpu":
+        return last_cache()
+    import torch
+
+    return int(torch.cuda.get_device_properties(torch.device(device)).L2_cache_size)
 
 
 class CudaClock:
@@ -31,6 +46,7 @@ class CudaClock:
         self._torch: Any = torch
         self._device = torch.device(device)
         self._nvml = _nvml(self._device.index or 0)
+        self._turn = 0
 
     def timed(self, run: Callable[[], object], calls: int, freeze: Callable[[], object]) -> Sample:
         """The sample of `run`; `freeze` copies results on the timed stream, right after its last call."""
@@ -39,6 +55,10 @@ class CudaClock:
             start, end, frozen = (cuda.Event(enable_timing=True) for _ in range(3))
             cuda.synchronize()
             before = self._clock_mhz()
+            self._turn += 1
+            only_looked_at = self._turn % LOOKED_AT == 0
+            if not only_looked_at:
+                cuda._sleep(HEAD_START + HEAD_START_PER_CALL * calls)
             start.record()
             run()
             end.record()
@@ -50,7 +70,8 @@ class CudaClock:
             trailing = perf_counter_ns() - done
             after = self._clock_mhz()
         ns = max(1, round(start.elapsed_time(end) * 1e6))
-        return Sample(calls, ns, None, 0, trailing, (before, after), self._spoilt(trailing))
+        spoilt = self._spoilt(trailing) or ("looked at without a head start" if only_looked_at else "")
+        return Sample(calls, ns, None, 0, trailing, (before, after), spoilt)
 
     def _clock_mhz(self) -> int:
         if self._nvml is None:

@@ -110,11 +110,11 @@ def same_shapes(one: Call, other: Call) -> bool:
     return next(shapes) == next(shapes)
 
 
-def copies_for(bytes_of_one: int, cache: int | None = None, *, cold: bool) -> int:
+def copies_for(bytes_of_one: int, cache: int, *, cold: bool) -> int:
     """How many copies go round: warm a few, cold as many as no cache holds, within MOST_BYTES."""
     if not cold:
         return WARM
-    wanted = TIMES_CACHE * (last_cache() if cache is None else cache)
+    wanted = TIMES_CACHE * cache
     return min(MOST_COPIES, max(2, min(wanted, MOST_BYTES) // max(bytes_of_one, 1)))
 
 
