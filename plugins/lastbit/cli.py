@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lastbit import compare_command, zoo_command
+from lastbit import compare_command, speed_command, zoo_command
 from lastbit.errors import LastbitError, UsageError
 from lastbit.options import OPTIONS, add_arguments
 
@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_golden(commands: Any) -> None:
     golden = commands.add_parser("golden", help="compare with, adopt and check golden baselines")
-    parts = golden.add_subparsers(required=True, metavar="diff | accept | doctor")
+    parts = golden.add_subparsers(required=True, metavar="diff | accept | doctor | speed")
     diff = parts.add_parser("diff", help="what a run would change")
     diff.add_argument("run", metavar="RUN", help="folder of a run, or its run.jsonl")
     add_arguments(diff, "golden")
@@ -90,6 +90,7 @@ def _add_golden(commands: Any) -> None:
     doctor.add_argument("run", metavar="RUN", nargs="?", help="a run, to find missing and orphaned records")
     add_arguments(doctor, "golden")
     doctor.set_defaults(command=_golden_doctor)
+    speed_command.add(parts)
 
 
 def _verify(parsed: argparse.Namespace) -> int:
@@ -159,16 +160,13 @@ def _formats(parsed: argparse.Namespace) -> int:
 
 
 def _golden_diff(parsed: argparse.Namespace) -> int:
-    from lastbit.golden.adopt import diff
-
-    print("\n".join(diff(parsed.run, _golden(parsed))))
+    print("\n".join(speed_command.keeper(parsed.run).diff(parsed.run, _golden(parsed))))
     return OK
 
 
 def _golden_accept(parsed: argparse.Namespace) -> int:
-    from lastbit.golden.adopt import accept
-
     options = {"allow_worse": parsed.allow_worse, "all_keys": parsed.all, "prune": parsed.prune}
+    accept = speed_command.keeper(parsed.run).accept
     print("\n".join(accept(parsed.run, _golden(parsed), parsed.glob, parsed.reason, **options)))
     return OK
 
