@@ -2,6 +2,7 @@
 
 import gc
 import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from random import Random
@@ -232,3 +233,17 @@ def test_timed_counts_what_ran() -> None:
     assert sample.cpu_ns is not None
     assert sample.cpu_ns > 0
     assert sample.ns_per_call == sample.ns
+
+
+def test_a_kernel_that_patches_the_clocks_is_timed_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clocks are those that lastbit was imported with."""
+
+    def patch() -> None:
+        for name in ("perf_counter_ns", "process_time_ns", "perf_counter", "process_time", "time_ns"):
+            monkeypatch.setattr(time, name, lambda: 0)
+        sum(range(10_000))
+
+    sample = timed(patch, 1)
+    assert sample.ns > 1
+    assert sample.cpu_ns is not None
+    assert sample.cpu_ns > 0
