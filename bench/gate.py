@@ -26,6 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"fresh processes a condition ({ROUNDS})")
     parser.add_argument("--repeats", type=int, default=REPEATS, help=f"comparisons of each in one process ({REPEATS})")
     parser.add_argument("--condition", choices=CONDITIONS, action="append", help="only this one")
+    parser.add_argument("--keep", metavar="FILE", help="every comparison, without its samples, to FILE")
     parser.add_argument("--round", type=int, help=argparse.SUPPRESS)
     parsed = parser.parse_args(arguments)
     if importlib.util.find_spec("lastbit") is None:
@@ -39,8 +40,13 @@ def main(arguments: list[str] | None = None) -> int:
     from bench.gate_rows import rows
 
     found: list[dict[str, Any]] = []
+    kept: list[dict[str, Any]] = []
     for condition in parsed.condition or CONDITIONS:
-        found += rows(condition, _rounds(condition, parsed.rounds, parsed.repeats))
+        rounds = _rounds(condition, parsed.rounds, parsed.repeats)
+        found += rows(condition, rounds)
+        kept += [{"condition": condition, **one, "base": None, "head": None} for every in rounds for one in every]
+    if parsed.keep:
+        Path(parsed.keep).write_text("".join(json.dumps(one) + "\n" for one in kept), encoding="utf-8")
     OUT.parent.mkdir(parents=True, exist_ok=True)
     OUT.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     from tabulate import tabulate

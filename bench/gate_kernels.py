@@ -29,13 +29,16 @@ class Blocked:
     def __call__(self, x: Any, *others: Any, **scalars: Any) -> Any:
         import torch
 
-        blocks = x.chunk(BLOCKS)
-        parts = [self.run(block, *others, **scalars) for block in blocks]
-        for block in blocks[: self.again]:
-            self.run(block, *others, **scalars)
-        if isinstance(parts[0], tuple):
-            return tuple(torch.cat(part) for part in zip(*parts, strict=True))
-        return torch.cat(parts)
+        out: list[Any] = []
+        rows = x.shape[0] // BLOCKS
+        for block in [*range(BLOCKS), *range(self.again)]:
+            place = slice(block * rows, (block + 1) * rows)
+            given = self.run(x[place], *others, **scalars)
+            parts = given if isinstance(given, tuple) else (given,)
+            out = out or [torch.empty((x.shape[0], *part.shape[1:]), dtype=part.dtype) for part in parts]
+            for whole, part in zip(out, parts, strict=True):
+                whole[place] = part
+        return tuple(out) if len(out) > 1 else out[0]
 
 
 def kernel(name: str, again: int) -> Kernel:
