@@ -12,7 +12,7 @@ from typing import Any
 from lastbit.perf.limits import Figure
 from lastbit.perf.memory import keep_memory
 from lastbit.perf.ring import MOST_BYTES, TIMES_CACHE, last_cache
-from lastbit.perf.samples import Sample, Timer, calibrated, dirt
+from lastbit.perf.samples import MOST_CALLS, Sample, Timer, calibrated, dirt
 
 #: Samples of a figure, at most, and seconds for them. A limit is what is reached again and again, undisturbed: the
 #: lower quartile of the times. The minimum would be one lucky moment, the median has the neighbours' noise in it.
@@ -83,10 +83,14 @@ def figure(
     threads: int = 1,
     target_ns: int = GPU_SAMPLE_NS,
     *,
+    most: int = MOST_CALLS,
     now: Callable[[], float] = time.monotonic,
 ) -> Figure:
-    """The rate of what `timer` takes samples of, `amount` a call: the quartile of the clean samples' times."""
-    calls = calibrated([timer], target_ns)
+    """The rate of what `timer` takes samples of, `amount` a call: the quartile of the clean samples' times.
+
+    A sample has at most `most` calls.
+    """
+    calls = calibrated([timer], target_ns, most)
     clean: list[float] = []
     every: list[float] = []
     start = now()

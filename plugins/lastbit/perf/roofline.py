@@ -5,13 +5,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lastbit.kernel import formats_text
+from lastbit.kernel import REDUCTIONS, formats_text
 from lastbit.perf.cost import Cost, Given, cost
 from lastbit.perf.limits import Limits
 from lastbit.scaled_operands import product_scalings
 
 if TYPE_CHECKING:
     from lastbit.kernel import Kernel
+    from lastbit.references.formats import Format
 
 #: Operands of matrix products by op; the widest decides which units multiply them.
 MULTIPLIED = {
@@ -49,8 +50,11 @@ class Row:
     formats: str
     cost: Cost
     roofline: Roofline
-    #: Seconds at the limit of the formats that are used now / of these: what a change would buy, at most.
+    #: Seconds at the limit of the first row / of this one: what a change of formats would buy, of kernels at the limit.
     gain: float = 1.0
+    #: Seconds of a call as measured, and what the change bought; 0 where the kernel has not these formats.
+    measured_s: float = 0.0
+    measured_gain: float = 0.0
 
 
 def roofline(found: Cost, limits: Limits, fmt: str = OTHER, *, cold: bool = True, measured_s: float = 0.0) -> Roofline:
@@ -84,6 +88,23 @@ def multiplied(kernel: "Kernel", formats: Mapping[str, str]) -> str:
     return max(named, key=lambda fmt: (Format.of(fmt).bits, Format.of(fmt).kind == "float"), default=OTHER)
 
 
+def narrower(op: str, formats: Mapping[str, str]) -> tuple[dict[str, str], ...]:
+    """`formats` with floating-point operands that are wider than f32, bf16 or e4m3fn in that format, each in turn.
+
+    None of an op whose formats are its meaning: casts and quantized operands.
+    """
+    from lastbit.references.formats import Format
+
+    if op not in (*REDUCTIONS, "gemm", "attention", "paged_attention"):
+        return ()
+    found: list[dict[str, str]] = []
+    for fmt in ("f32", "bf16", "e4m3fn"):
+        changed = {name: fmt if _is_wider(Format.of(one), Format.of(fmt)) else one for name, one in formats.items()}
+        if changed != dict(formats) and changed not in found:
+            found.append(changed)
+    return tuple(found)
+
+
 def rows(
     kernel: "Kernel",
     formats: Mapping[str, str],
@@ -92,21 +113,22 @@ def rows(
     others: Iterable[Mapping[str, str]] = (),
     *,
     cold: bool = True,
-    measured_s: float = 0.0,
+    measured_s: Mapping[str, float] | None = None,
 ) -> tuple[Row, ...]:
-    """The cost model of a call in `formats`, then in each of `others`: what a change of format would buy.
+    """The cost model of a call in `formats`, then in each of `others`: what a change of formats would buy.
 
-    The gain is of the limits, not of a kernel: it is what two kernels would differ by that both reach theirs. Measure
-    it with: lastbit compare --perf.
+    `measured_s` has seconds by formats_text, of those that were measured. A predicted gain is of the limits: two
+    kernels differ by it that both reach theirs.
     """
-    now = cost(kernel, formats, call)
-    first = roofline(now, limits, multiplied(kernel, formats), cold=cold, measured_s=measured_s)
-    found = [Row(formats_text(formats), now, first)]
-    for one in others:
-        if formats_text(one) != formats_text(formats):
-            then = cost(kernel, one, call.of(one))
-            line = roofline(then, limits, multiplied(kernel, one), cold=cold)
-            found.append(Row(formats_text(one), then, line, first.seconds / line.seconds if line.seconds else 1.0))
+    known = measured_s or {}
+    found: list[Row] = []
+    for one in {formats_text(one): one for one in (formats, *others)}.values():
+        name, then = formats_text(one), cost(kernel, one, call.of(one))
+        seconds = known.get(name, 0.0)
+        line = roofline(then, limits, multiplied(kernel, one), cold=cold, measured_s=seconds)
+        first = found[0] if found else Row(name, then, line, measured_s=seconds)
+        gain = first.roofline.seconds / line.seconds if line.seconds else 1.0
+        found.append(Row(name, then, line, gain, seconds, first.measured_s / seconds if seconds else 0.0))
     return tuple(found)
 
 
@@ -114,19 +136,24 @@ def text(found: Iterable[Row]) -> str:
     """The rows as a table for a person."""
     from tabulate import tabulate
 
-    head = ("formats", "Mflop", "MB", "flop/byte", "bound", "limit us", "reached", "gain", "unsure")
+    head = ("formats", "Mflop", "MB", "flop/byte", "bound", "limit us", "measured us", "reached", "gain", "measured")
     lines = [
         (
             one.formats,
             f"{one.cost.operations / 1e6:.3g}",
             f"{one.cost.bytes / 1e6:.3g}",
             f"{one.cost.intensity:.3g}",
-            one.roofline.bound,
+            one.roofline.bound + ("?" if one.roofline.unsure else ""),
             f"{one.roofline.seconds * 1e6:.3g}",
+            f"{one.measured_s * 1e6:.3g}" if one.measured_s else "",
             f"{one.roofline.fraction:.0%}" if one.roofline.fraction else "",
-            f"{one.gain:.2f} x" if one.gain != 1 else "",
-            ", ".join(one.roofline.unsure),
+            f"{one.gain:.2f} x",
+            f"{one.measured_gain:.2f} x" if one.measured_gain else "",
         )
         for one in found
     ]
     return tabulate(lines, head, tablefmt="simple", disable_numparse=True)
+
+
+def _is_wider(one: "Format", other: "Format") -> bool:
+    return one.kind == "float" and one.bits > other.bits
