@@ -127,6 +127,21 @@ def test_a_head_that_remembers_its_operands_has_no_speed(slower: Callable[[float
     assert one(RIGHT, cheats.kernel(cheats.by_content())).outcome is Outcome.PASS
 
 
+def test_a_kernel_that_refuses_unseen_data_spoils_nothing_for_the_other(slower: Callable[[float], None]) -> None:
+    """Data in other places need not make sense to a kernel: it is not asked again, and the ring is as it was."""
+    slower(0.0)
+    known: set[bytes] = set()
+
+    def picky(x: Any) -> Any:
+        if len(known) == 2 and x.tobytes() not in known:
+            raise ValueError("these data make no sense")
+        known.add(x.tobytes())
+        return cheats.right(x)
+
+    found = one(cheats.kernel(picky, "mine/picky"), RIGHT)
+    assert found.outcome is Outcome.PASS, found.reason
+
+
 def answering(*outcomes: Outcome | str) -> Callable[..., Comparison]:
     answers = list(outcomes)
 

@@ -54,7 +54,7 @@ class Ring:
         #: How far the latest unseen data were moved.
         self._turn = 0
         for place in range(copies):
-            self.renew(place)
+            self.renew(place, changed=True)
 
     def take(self, count: int) -> list[int]:
         """The copies of the next `count` calls."""
@@ -62,10 +62,13 @@ class Ring:
         self._next = (self._next + count) % len(self.copies)
         return taken
 
-    def renew(self, place: int) -> None:
-        """Put a data set, drawn at random, into the copy."""
-        self.holds[place] = self._random.randrange(len(self.calls))
-        for name, content in self._content[self.holds[place]].items():
+    def renew(self, place: int, *, changed: bool = False) -> None:
+        """Let the copy hold a data set, drawn at random; `changed` says that it is not what it was."""
+        drawn = self._random.randrange(len(self.calls))
+        if drawn == self.holds[place] and not changed:
+            return
+        self.holds[place] = drawn
+        for name, content in self._content[drawn].items():
             self._border.load(self.copies[place].operands[name].buffer, content)
 
     def unseen(self, place: int) -> None:

@@ -95,10 +95,11 @@ class Workload:
         places = self.ring.take(calls)
         for place in dict.fromkeys(places):
             self.ring.unseen(place)
-        sample = self._timed(self._given(places)[0], [], [])
-        for place in dict.fromkeys(places):
-            self.ring.renew(place)
-        return sample
+        try:
+            return self._timed(self._given(places)[0], [], [])
+        finally:
+            for place in dict.fromkeys(places):
+                self.ring.renew(place, changed=True)
 
     def _given(self, places: list[int]) -> tuple[list[dict[str, Any]], list[Guarded]]:
         """The tensors of each call, and the memory that is given for its result."""
@@ -150,7 +151,7 @@ class Workload:
             self._last = tuple(tensor for parts in found.tensors for tensor in parts)
             self._first = self._first or self._last
         for place in dict.fromkeys(places):
-            self.ring.renew(place)
+            self.ring.renew(place, changed=bool(own))
 
     def _other_bits(self, turn: int, codes: Codes) -> None:
         """Ask the law about bits that it has not judged."""
