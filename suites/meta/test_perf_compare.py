@@ -182,7 +182,7 @@ def test_slow_needs_a_fresh_process(
 
 def test_fresh_process_finds_the_kernels_and_judges_them_itself() -> None:
     """A real one: it may find any speed, but it finds both kernels, and that a wrong one is wrong."""
-    start = compare._blank(*compare.choices(RIGHT, (CASE,), TERMS)[0], "one", "other")
+    start = replace(told(Outcome.NOT_TESTED), case="normal/m6-n40")
     from lastbit.perf.again import again
 
     terms = replace(TERMS, stop=Stop(most=20, budget_s=1.0))
@@ -212,6 +212,13 @@ def test_formats_and_ops_must_match(slower: Callable[[float], None]) -> None:
     assert "no such formats" in found[1].reason
     with pytest.raises(UsageError, match="compare one op"):
         compare_kernels(RIGHT, replace(RIGHT, name="mine/lse", op="logsumexp"))
+
+
+def test_a_case_that_head_is_not_asked_for_is_told(slower: Callable[[float], None]) -> None:
+    slower(0.0)
+    found = one(RIGHT, replace(RIGHT, limit=100))
+    assert (found.outcome, exit_status([found])) == (Outcome.NOT_TESTED, 3)
+    assert "240 products are more than the 100" in found.reason
 
 
 def test_sizes_that_differ_by_kernel_are_not_compared(slower: Callable[[float], None]) -> None:

@@ -24,8 +24,8 @@ from lastbit.perf.samples import MOST_CALLS, Sample, Timer, calibrated, dirt_of_
 from lastbit.perf.sides import Side, side
 from lastbit.perf.threads import limited
 from lastbit.perf.workload import FaultyError, Workload
-from lastbit.session import Choice, Policy, blank, select
-from lastbit.verdict import Outcome
+from lastbit.session import Choice, Plan, Policy, blank, select
+from lastbit.verdict import Outcome, Record
 
 #: Bytes of the results of one sample, at most.
 MOST_RETURNED = 2**26
@@ -91,9 +91,12 @@ def walk(
     terms, rules = terms or Terms(), rules or _overrides()
     asked = tuple(cases) or usual_cases(new.kernel.op)
     before = {_key(choice): choice for choice in choices(old.kernel, asked, terms)}
-    for check, trial in choices(new.kernel, asked, terms):
+    plan = _plan(new.kernel, asked, terms)
+    for record in plan.untested:
+        yield replace(_of_record(record, old.label, new.label), reason=record.reason)
+    for check, trial in plan.choices:
         partner = before.get(_key((check, trial)))
-        start = _blank(check, trial, old.label, new.label)
+        start = _of_record(blank(check.name, trial), old.label, new.label)
         if partner is None:
             yield replace(start, reason=f"{old.label} has no such formats or case: nothing to compare with")
             continue
@@ -233,8 +236,12 @@ def _overrides() -> Policy:
 
 def choices(kernel: Kernel, cases: tuple[str, ...], terms: Terms) -> tuple[Choice, ...]:
     """The kernel's trials of the cases, on the device."""
+    return _plan(kernel, cases, terms).choices
+
+
+def _plan(kernel: Kernel, cases: tuple[str, ...], terms: Terms) -> Plan:
     options = Options(case=cases, device=(terms.device,), seed=terms.seed, tier="full")
-    return select([kernel], options, (), (terms.device,)).choices
+    return select([kernel], options, (), (terms.device,))
 
 
 def _key(choice: Choice) -> tuple[str, str, str]:
@@ -242,9 +249,8 @@ def _key(choice: Choice) -> tuple[str, str, str]:
     return check.name, trial.case.id, formats_text(trial.formats)
 
 
-def _blank(check: Check, trial: Trial, base: str, head: str) -> Comparison:
-    """The comparison of a trial before anything is measured."""
-    one = blank(check.name, trial)
+def _of_record(one: Record, base: str, head: str) -> Comparison:
+    """The comparison that a record is of, before anything is measured."""
     return Comparison(
         one.kernel, one.op, one.formats, one.device, one.check, one.case, base, head, Outcome.NOT_TESTED, ""
     )
