@@ -11,10 +11,11 @@ from lastbit.errors import GoldenError
 from lastbit.golden import perf_store
 from lastbit.golden.adopt import check_request, listed
 from lastbit.golden.drift import STALE_DAYS
-from lastbit.golden.perf_drift import Speed, State, stand
+from lastbit.golden.perf_drift import State, stand
 from lastbit.golden.perf_run import PerfRun, read, software
 from lastbit.golden.perf_store import PerfGolden
 from lastbit.golden.store import rounded
+from lastbit.perf.speed import Speed
 from lastbit.verdict import Outcome
 
 

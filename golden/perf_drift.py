@@ -1,15 +1,14 @@
 """How a measured speed stands to its baseline: kept, drifted, better, stale or new; each another answer."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import StrEnum
-from statistics import median, stdev
 
 from lastbit.golden.drift import STALE_DAYS
-from lastbit.golden.perf_store import LEAST_RUNS, PerfGolden
+from lastbit.golden.perf_store import PerfGolden
 from lastbit.perf.decide import golden_limits, percent
+from lastbit.perf.speed import LEAST_RUNS, Speed
 from lastbit.verdict import Outcome
 
 
@@ -22,47 +21,6 @@ class State(StrEnum):
     BETTER = "better"  # faster by as much: adopt it, for a slowdown would hide behind the old one
     STALE = "stale"  # older than STALE_DAYS, or of another yardstick
     UNKNOWN = "unknown"  # the measurement says nothing
-
-
-@dataclass(frozen=True, slots=True)
-class Speed:
-    """One kernel's measured speed on one case: plain data, as a run stores it."""
-
-    kernel: str
-    op: str
-    formats: str
-    device: str
-    check: str
-    case: str
-    #: The kernel that it was timed beside; "" where there is none of its op and formats.
-    yard: str
-    #: Time of the kernel / time of the yardstick in each fresh process that could tell.
-    ratios: tuple[float, ...] = ()
-    #: Processes that were asked.
-    processes: int = 0
-    #: PASS, INCONCLUSIVE (why: `reason`), or the failure of a kernel that is not right and so has no speed.
-    outcome: Outcome = Outcome.INCONCLUSIVE
-    reason: str = ""
-    #: Smallest share of clean pairs of a process.
-    clean_share: float = 0.0
-    threads: int = 1
-    cold: bool = False
-
-    @property
-    def key(self) -> str:
-        """The golden key."""
-        way = f"threads{self.threads}-{'cold' if self.cold else 'warm'}"
-        return " ".join((self.kernel, self.formats.replace(" ", ","), self.check, self.case, way))
-
-    @property
-    def ratio(self) -> float:
-        """Median over processes; 0 where none could tell."""
-        return median(self.ratios) if self.ratios else 0.0
-
-    @property
-    def sd(self) -> float:
-        """Standard deviation of the logarithm between processes; 0 of fewer than two."""
-        return stdev(map(math.log, self.ratios)) if len(self.ratios) > 1 else 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import msgspec
 
 from lastbit.environment import Environment
 from lastbit.errors import RecordError
-from lastbit.golden.perf_drift import Speed
+from lastbit.perf.speed import Speed
 
 NAME = "speed.jsonl"
 VERSION = 1

@@ -13,13 +13,11 @@ import msgspec
 from lastbit.errors import GoldenError
 from lastbit.golden import store
 from lastbit.golden.store import REMEDY, hash_of, parsed, rounded, write
+from lastbit.perf.speed import LEAST_RUNS
 
 #: What stands in the place of an op in the name of a file, so that no numeric file is mistaken for one.
 NAME = "perf"
 VERSION = 1
-#: Fresh processes that a baseline is the median of, at least: memory lies elsewhere in each, which moves a ratio by 2
-#: to 4 %, however long one process measures.
-LEAST_RUNS = 3
 #: Words of a key: kernel, formats, check, case, and how it was timed.
 WORDS = 5
 

@@ -9,7 +9,8 @@ from lastbit.compare_command import _count, _seconds, _seed
 from lastbit.errors import UsageError
 
 if TYPE_CHECKING:
-    from lastbit.golden.perf_drift import Speed, Standing
+    from lastbit.golden.perf_drift import Standing
+    from lastbit.perf.speed import Speed
 
 #: Folder of a run, unless --report names one.
 FOLDER = "lastbit-report"

@@ -17,12 +17,13 @@ from lastbit.environment import Environment
 from lastbit.errors import GoldenError, LastbitError, RecordError, UsageError
 from lastbit.golden import adopt, perf_adopt, perf_run, perf_store, store
 from lastbit.golden.adopt import CI_VARIABLES
-from lastbit.golden.perf_drift import Speed, Standing, State, stand
+from lastbit.golden.perf_drift import Standing, State, stand
 from lastbit.golden.perf_store import PerfGolden, decode, encode
 from lastbit.kernel import OPS, Kernel
 from lastbit.perf.compare import Terms
 from lastbit.perf.comparison import Comparison
 from lastbit.perf.sides import Side, side
+from lastbit.perf.speed import Speed
 from lastbit.perf.speeds import LEAST_CLEAN, MOST_WIDE, speed
 from lastbit.perf.yardstick import PROVIDERS, YARDSTICKS, yardstick
 from lastbit.verdict import Outcome

@@ -25,6 +25,7 @@ from lastbit.perf.limits import STALE_DAYS, Figure, Limits, cache_folder, limits
 from lastbit.perf.reach import Reach, reach
 from lastbit.perf.roofline import multiplied, narrower, roofline, rows, text
 from lastbit.perf.samples import Sample
+from lastbit.references.formats import Format
 from lastbit.verdict import Outcome
 
 SLUG = "cpu-x86_64-avx2-amd_epyc-f25m1"
@@ -222,9 +223,41 @@ def test_bandwidth_is_that_of_the_next_smaller_round() -> None:
     assert KNOWN.bandwidth(100) == 100e9
 
 
-def test_peaks_are_known_by_format_or_by_one_of_the_same_units() -> None:
-    assert KNOWN.peak("u8") == KNOWN.peak("i8") == 800e9
-    assert KNOWN.peak("e2m1fn") is None
+@pytest.mark.parametrize(
+    ("fmt", "expected"),
+    [
+        ("f32", (100e9, "f32")),
+        ("bf16", (400e9, "bf16")),
+        ("f16", (100e9, "f32")),
+        ("e4m3fn", (400e9, "bf16")),
+        ("e2m1fn", (400e9, "bf16")),
+        ("nf4", (100e9, "f32")),
+        ("u8", (800e9, "i8")),
+        ("i4", (800e9, "i8")),
+        ("f64", (0.0, "")),
+    ],
+)
+def test_a_peak_is_that_of_the_fastest_format_that_holds_every_number(fmt: str, expected: tuple[float, str]) -> None:
+    """On a CPU without fast f16, widening to f32 is the limit, not the slow product."""
+    slow = replace(KNOWN, gemm={**KNOWN.gemm, "f16": Figure(1e9, 1.0, 0.0)})
+    assert slow.peak(fmt) == expected
+
+
+SMALL = ("f16", "bf16", "e4m3fn", "e4m3fnuz", "e5m2", "e3m4", "e2m1fn", "e3m2fn", "i8", "u8", "i4", "u4")
+
+
+@pytest.mark.parametrize("wide", SMALL)
+def test_holding_is_having_every_number(wide: str) -> None:
+    """Enumerated: every finite value of one, in the other; but for formats whose units are the same."""
+    for fmt in SMALL:
+        if module.SAME_RATE.get(fmt) != wide:
+            assert module.holds(wide, fmt) == (_finite(fmt) <= _finite(wide)), fmt
+
+
+def _finite(name: str) -> set[float]:
+    found = Format.of(name)
+    values = found.decode(np.arange(2**found.bits, dtype=found.code_dtype))
+    return set(values[np.isfinite(values)].tolist())
 
 
 def test_roofline_by_hand() -> None:
@@ -250,8 +283,8 @@ def test_data_in_a_cache_have_its_bandwidth() -> None:
 
 
 def test_what_is_not_known_is_said() -> None:
-    found = roofline(Cost(100, 10, 10, 100), KNOWN, "e2m1fn")
-    assert (found.bound, found.unsure) == ("memory", ("no peak of e2m1fn",))
+    found = roofline(Cost(100, 10, 10, 100), KNOWN, "f64")
+    assert (found.bound, found.unsure) == ("memory", ("no peak of f64",))
     busy = replace(KNOWN, gemm={**KNOWN.gemm, "bf16": Figure(1e9, 0.1, 0.0), "i8": Figure(1e9, 0.1, 0.0)})
     assert roofline(Cost(100, 10, 10, 100), busy, "bf16").unsure == ("gemm bf16",)
 

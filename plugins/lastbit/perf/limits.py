@@ -78,14 +78,37 @@ class Limits:
         fits = [one.per_s for known, one in self.copy.items() if known <= size]
         return min(fits) if fits else max(one.per_s for one in self.copy.values())
 
-    def peak(self, fmt: str) -> float | None:
-        """Operations a second of matrix products of operands in `fmt`, or None where it was not measured."""
-        found = self.gemm.get(fmt) or self.gemm.get(SAME_RATE.get(fmt, ""))
-        return found.per_s if found else None
+    def peak(self, fmt: str) -> tuple[float, str]:
+        """Operations a second of matrix products of operands in `fmt`, and the format that it was measured in.
+
+        A kernel may widen its operands first: the fastest of all formats that hold each number of `fmt` is the limit.
+        (0, "") where none was measured.
+        """
+        found = {name: one.per_s for name, one in self.gemm.items() if holds(name, fmt)}
+        best = max(found, key=lambda name: found[name], default="")
+        return found.get(best, 0.0), best
 
 
 #: Formats that the same units multiply at the same rate as another.
 SAME_RATE = {"e5m2": "e4m3fn", "e4m3fnuz": "e4m3fn", "e5m2fnuz": "e4m3fn", "u8": "i8"}
+
+
+def holds(wide: str, fmt: str) -> bool:
+    """Whether products of `fmt` can be made in `wide`: it has every number, or the same units multiply both."""
+    from lastbit.references.formats import Format
+
+    one, other = Format.of(fmt), Format.of(wide)
+    if wide in (fmt, SAME_RATE.get(fmt)):
+        return True
+    if one.kind == "table":  # values of f32
+        return other.kind == "float" and other.precision >= Format.of("f32").precision
+    if other.kind == "integer":
+        return one.kind == "integer" and other.lowest <= one.lowest and one.max <= other.max
+    finest = one.emin - one.precision + 1 if one.kind == "float" else 0
+    needed = one.precision - (one.kind == "integer" and one.signed)  # the most negative integer is a power of two
+    return other.precision >= needed and other.max >= one.max and other.emin - other.precision + 1 <= finest
+
+
 _FIELDS = tuple(item.name for item in fields(Limits))
 
 Measure = Callable[[str, int], tuple[Mapping[int, Figure], Mapping[str, Figure]]]

@@ -64,12 +64,16 @@ def roofline(found: Cost, limits: Limits, fmt: str = OTHER, *, cold: bool = True
     Not `cold`: the operands are in a cache that holds all bytes of a call, and so is its bandwidth the limit.
     Source: Williams, Waterman and Patterson, CACM 52 (2009).
     """
-    unsure = [name for name in limits.busy if name.startswith("copy") or name in (f"gemm {fmt}", f"gemm {OTHER}")]
+    unsure = [name for name in limits.busy if name.startswith("copy")]
     compute = 0.0
     for operations, kind in ((found.matrix, fmt), (found.operations - found.matrix, OTHER)):
-        peak = limits.peak(kind)
-        if operations and peak is None:
+        if not operations:
+            continue
+        peak, measured = limits.peak(kind)
+        if not measured:
             unsure.append(f"no peak of {kind}")
+        names = dict.fromkeys((f"gemm {kind}", f"gemm {measured}"))
+        unsure += [name for name in names if name in limits.busy]
         compute = max(compute, operations / peak if peak else 0.0)
     memory = found.bytes / limits.bandwidth(math.inf if cold else found.bytes)
     seconds = max(compute, memory)

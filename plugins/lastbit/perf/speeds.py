@@ -7,12 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lastbit.errors import LastbitError
-from lastbit.golden.perf_drift import Speed
-from lastbit.golden.perf_store import LEAST_RUNS
 from lastbit.kernel import Kernel, formats_text
 from lastbit.perf.comparison import Comparison
 from lastbit.perf.decide import LEAST_GOLDEN
 from lastbit.perf.sides import Side, side
+from lastbit.perf.speed import LEAST_RUNS, Speed
 from lastbit.perf.yardstick import yardstick
 from lastbit.verdict import Outcome
 
