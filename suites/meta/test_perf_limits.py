@@ -18,7 +18,7 @@ from lastbit.errors import RecordError
 from lastbit.kernel import Kernel
 from lastbit.perf import limits as module
 from lastbit.perf import reach as module_reach
-from lastbit.perf.calibrate import NumpyJobs, figure, rounds, surest
+from lastbit.perf.calibrate import NumpyJobs, best_of, figure, repeated, rounds
 from lastbit.perf.compare import Terms
 from lastbit.perf.cost import Cost, Given, Stored
 from lastbit.perf.limits import STALE_DAYS, Figure, Limits, cache_folder, limits, path_of, read, save
@@ -81,12 +81,31 @@ def test_figures_of_an_idle_machine_repeat() -> None:
     assert max(rates) / min(rates) < 1.05
 
 
-def test_an_uncertain_figure_is_taken_again() -> None:
-    busy, worse = Figure(1.0, 1.0, 0.2), Figure(2.0, 1.0, 0.5)
-    turns = iter([busy, SURE])
-    assert surest(lambda: next(turns)) is SURE
-    turns = iter([worse, busy, worse])
-    assert surest(lambda: next(turns)) is busy
+def _rounds(*rates: float, share: float = 1.0) -> tuple[Figure, int]:
+    """The figure that these rounds give, and how many were taken."""
+    turns = iter(rates)
+    taken: list[float] = []
+
+    def take() -> Figure:
+        taken.append(next(turns))
+        return Figure(taken[-1], share, 0.0)
+
+    return repeated({"gemm": take})["gemm"], len(taken)
+
+
+def test_a_limit_is_what_two_rounds_agree_on() -> None:
+    """Three rounds always, the best of them; more until the two best are within 5 %; six at most, and then flagged."""
+    assert _rounds(90.0, 60.0, 89.0) == (Figure(90.0, 1.0, 0.0112), 3)
+    assert _rounds(90.0, 60.0, 80.0, 91.0) == (Figure(91.0, 1.0, 0.0111), 4)
+    found, taken = _rounds(90.0, 60.0, 70.0, 50.0, 40.0, 30.0)
+    assert (found.per_s, found.busy, taken) == (90.0, True, 6)
+    found, taken = _rounds(*[90.0] * 6, share=0.1)
+    assert (found.busy, taken) == (True, 6)
+
+
+def test_a_round_without_clean_samples_does_not_count() -> None:
+    dirty, clean = Figure(200.0, 0.1, 0.0), [Figure(99.0, 0.9, 0.0), Figure(100.0, 0.8, 0.0)]
+    assert best_of([dirty, *clean]) == Figure(100.0, 0.8, 0.0101)
 
 
 def test_rounds_reach_beyond_the_last_cache() -> None:

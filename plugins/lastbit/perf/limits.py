@@ -20,8 +20,8 @@ from lastbit.perf.threads import limited
 VERSION = 1
 #: Days after which limits are measured again: firmware, and what else changes without a version, get older.
 STALE_DAYS = 180
-#: A figure is uncertain where fewer of its samples were clean, or where its two halves differ by more: the machine was
-#: busy, or its clock moved. Halves of an idle machine differ by less than 5 %.
+#: A figure is uncertain where fewer of its samples were clean, or where it does not repeat: the machine was busy, or
+#: its clock moved.
 LEAST_CLEAN = 0.5
 MOST_APART = 0.05
 
@@ -34,7 +34,7 @@ class Figure:
     per_s: float
     #: Share of the samples that were clean.
     clean_share: float
-    #: Relative difference of the rates of the first half of the samples and of the second.
+    #: How far it is from repeating, relative: between the two best rounds of a limit, two halves of one round.
     apart: float
 
     @property
