@@ -129,6 +129,20 @@ def test_a_kernel_is_judged_and_timed_in_one_run(monkeypatch: pytest.MonkeyPatch
     assert len(asked) == 1
 
 
+@pytest.mark.parametrize(
+    ("found", "known"),
+    [(Figure(1e4, 0.3, 0.01), True), (Figure(1e4, 0.0, 0.0), False), (Figure(1e4, 0.9, 0.06), False)],
+)
+def test_a_time_that_does_not_repeat_is_none(monkeypatch: pytest.MonkeyPatch, found: Figure, known: bool) -> None:
+    """No clean samples, or halves that differ; few clean samples alone are those of a long call."""
+    monkeypatch.setattr(module_reach, "figure", lambda *_, **__: found)
+    monkeypatch.setattr(module_reach.novelty, "check", lambda *_: None)
+    kernel = Kernel("test/softmax", "softmax", _product, {"x": "f64", "out": "f64"}, framework="numpy")
+    (one,) = reach([kernel], KNOWN, Terms(), ["bound normal/m4-n64"])
+    assert (one.rows[0].measured_s > 0) == known
+    assert bool(one.without) == (not known)
+
+
 def test_products_are_made_in_the_widest_format() -> None:
     formats = {"a": "bf16", "b": "i4", "out": "bf16"}
     plain = Kernel("test/mm", "gemm", lambda a, b: a, {"a": "f16", "b": "f32", "out": "f32"}, framework="numpy")

@@ -14,7 +14,7 @@ from lastbit.perf.compare import MOST_RETURNED, choices, usual_cases
 from lastbit.perf.cost import Given, given
 from lastbit.perf.devices import clock, last_cache_of
 from lastbit.perf.evidence import Evidence, evidence
-from lastbit.perf.limits import Limits
+from lastbit.perf.limits import MOST_APART, Limits
 from lastbit.perf.memory import keep_memory
 from lastbit.perf.ring import Ring, bytes_of, copies_for
 from lastbit.perf.roofline import Row, narrower, rows
@@ -99,7 +99,7 @@ def _timed(check: Check, trial: Trial, terms: "Terms") -> _Timed:
             novelty.check(work, Random(terms.seed))
         except FaultyError as error:
             return _Timed(Given({}), 0.0, error.verdict.outcome, error.verdict.reason)
-    if rate.busy:
+    if not rate.clean_share or rate.apart > MOST_APART:  # calls of over a millisecond are rarely clean, and yet known
         text = f"{rate.clean_share:.0%} of its samples were clean, its halves are {rate.apart:.1%} apart"
         return _Timed(call, 0.0, Outcome.INCONCLUSIVE, f"the machine was busy: {text}")
     return _Timed(call, 1.0 / rate.per_s)
