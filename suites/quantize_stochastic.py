@@ -21,8 +21,10 @@ Array = NDArray[np.float64]
 #: What is counted, the probability of each, and whether it happened.
 Claim = tuple[str, Array, NDArray[np.bool_]]
 
-#: Distances of the numbers whose draws are compared: a random number shared by a vector or a block shows.
-STRIDES = (1, 2, 4, 8, 16, 32)
+#: Distances of the numbers whose draws are compared: a random number shared by a vector, a block or a row shows.
+STRIDES = (*range(1, 17), 32, 48, 64, 128)
+#: Fewest draws that are counted.
+FEWEST = 100
 #: What the promised arithmetic may move a share by, and the 2^-12 that a generator of few bits may.
 SHARE_ERROR = 2.0**-12
 
@@ -48,7 +50,15 @@ def frequencies(trial: Trial) -> Verdict:
     share = _shares(x.values, chosen, known, lower, upper)
     between = (lower < upper) & np.isfinite(share)
     went_up = _values(found.codes, chosen) == upper
-    claims = _claims(x.values, share, went_up, between)
+    claims = [*_claims(x.values, share, went_up, between), *_rows(share, went_up, between)]
+    if claims and not trial.contract.deterministic:
+        again = obtain(trial, given)
+        verdict = judge(trial, given, again)
+        second = None if verdict.outcome.failed else quantized(trial, given, again)[0]
+        if second is None:
+            return replace(verdict, reason=f"second call: {verdict.reason}")
+        other = _values(second.codes, chosen) == upper
+        claims.append(_alike("draws of two calls", share[between], share[between], went_up[between], other[between]))
     if not claims:
         return Verdict(Outcome.VACUOUS, "no number lies between two elements", notes=verdict.notes)
     used = 0.0
@@ -68,29 +78,53 @@ def _claims(x: Array, share: Array, went_up: NDArray[np.bool_], between: NDArray
     pools: dict[str, list[tuple[Array, NDArray[np.bool_]]]] = {}
     for number, row in enumerate(np.ndindex(between.shape[:-1])):
         inside = between[row]
-        if int(inside.sum()) <= max(STRIDES):
+        if int(inside.sum()) < FEWEST:
             continue
         shares, ups = share[row][inside], went_up[row][inside]
         found += [(f"row {number}: {what}", expected, seen) for what, expected, seen in _tests(shares, ups)]
         sign = "negative" if x[row][inside][0] < 0 else "positive"
-        for pool in (f"{sign} numbers", "all numbers"):
+        for pool in (f"{sign} numbers: rounded up", "all numbers: rounded up"):
             pools.setdefault(pool, []).append((shares, ups))
+        for what, expected, seen in _distances(shares, ups, fewest=1):
+            pools.setdefault(f"all rows: {what}", []).append((expected, seen))
     for pool, parts in pools.items():
         whole = np.concatenate([part for part, _ in parts]), np.concatenate([part for _, part in parts])
-        found.append((f"{pool}: rounded up", *whole))
+        found.append((pool, *whole))
     return found
 
 
 def _tests(shares: Array, ups: NDArray[np.bool_]) -> list[Claim]:
     """What is counted in a row."""
-    found: list[Claim] = [("rounded up", shares, ups)]
+    return [("rounded up", shares, ups), *_distances(shares, ups, FEWEST)]
+
+
+def _distances(shares: Array, ups: NDArray[np.bool_], fewest: int) -> list[Claim]:
+    """Of the distances that leave so many pairs, which draws that far apart round alike."""
+    found: list[Claim] = []
     for stride in STRIDES:
         # Pairs that share no number, so that what is counted is independent.
-        first = np.flatnonzero(np.arange(ups.size - stride) % (2 * stride) < stride)
-        one, other = shares[first], shares[first + stride]
-        alike = one * other + (1 - one) * (1 - other)
-        found.append((f"numbers {stride} apart rounded alike", alike, ups[first] == ups[first + stride]))
+        first = np.flatnonzero(np.arange(max(0, ups.size - stride)) % (2 * stride) < stride)
+        if first.size >= fewest:
+            then = first + stride
+            found.append(_alike(f"numbers {stride} apart", shares[first], shares[then], ups[first], ups[then]))
     return found
+
+
+def _rows(share: Array, went_up: NDArray[np.bool_], between: NDArray[np.bool_]) -> list[Claim]:
+    """What is counted of numbers of one column in neighbouring rows, for draws that rows share; every pair apart."""
+    shares, ups, inside = (part.reshape(-1, part.shape[-1]) for part in (share, went_up, between))
+    found = []
+    for row in range(len(shares) - 1):
+        both = inside[row] & inside[row + 1]
+        if int(both.sum()) >= FEWEST:
+            what = f"rows {row} and {row + 1}: numbers of a column"
+            found.append(_alike(what, shares[row][both], shares[row + 1][both], ups[row][both], ups[row + 1][both]))
+    return found
+
+
+def _alike(what: str, one: Array, other: Array, ups: NDArray[np.bool_], others: NDArray[np.bool_]) -> Claim:
+    """Independent draws with these shares round alike with probability one * other + (1 - one) * (1 - other)."""
+    return f"{what} rounded alike", one * other + (1 - one) * (1 - other), ups == others
 
 
 def _shares(x: Array, chosen: Scaling, known: Scales, lower: Array, upper: Array) -> Array:
