@@ -1,6 +1,7 @@
 """Scaling, how a tensor becomes codes and scales: what is scaled together, by what, and in which arithmetic."""
 
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import Any
 
 from lastbit.references.formats import Format
@@ -51,6 +52,8 @@ class Scaling:
     axis: int = -1
     #: Format that scales are stored in; None: there is no scale.
     scale_format: str | None = "f32"
+    #: Whether no scale but NaN has a sign, so that a kernel may read the codes of a signed format without it (ue4m3).
+    unsigned_scales: bool = False
     #: Format of a scale of the whole tensor on top, or None.
     global_scale: str | None = None
     #: How a scale is got: one of RULES.
@@ -144,14 +147,16 @@ class Scaling:
     def of(name: "str | Scaling") -> "Scaling":
         """The preset called `name`; a Scaling is returned unchanged.
 
-        Raises ScalingError, listing the known names, when there is none.
+        Raises ScalingError, with the names nearest to it, when there is none.
         """
         if isinstance(name, Scaling):
             return name
         from lastbit.references.scaling_presets import PRESETS
 
         if name not in PRESETS:
-            raise ScalingError(f"there is no scaling {name!r}; known: {', '.join(PRESETS)}")
+            near = get_close_matches(str(name).lower(), PRESETS, n=3, cutoff=0.4)
+            hint = f"did you mean {' or '.join(near)}? " if near else ""
+            raise ScalingError(f"there is no scaling {name!r}; {hint}Scaling.names() has all {len(PRESETS)}")
         return PRESETS[name]
 
     @staticmethod

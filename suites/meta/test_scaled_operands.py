@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -113,7 +114,11 @@ def test_contract_takes_the_place_of_the_scaling() -> None:
 
 def test_scaled_gemm_names_a_scaling_for_each_operand() -> None:
     both = Kernel(
-        "mine/two", "gemm", print, {"a": "e4m3fn", "b": "i8", "out": "f32"}, scaling={"a": "fp8_row", "b": "i8_row"}
+        "mine/two",
+        "scaled_gemm",
+        print,
+        {"a": "e4m3fn", "b": "i8", "out": "f32"},
+        scaling={"a": "fp8_row", "b": "i8_row"},
     )
     assert [scaling_of(both, operand=name).name for name in "ab"] == ["fp8_row", "i8_row"]
     with pytest.raises(KernelError, match="scaling of c is None"):
@@ -121,11 +126,32 @@ def test_scaled_gemm_names_a_scaling_for_each_operand() -> None:
 
 
 @pytest.mark.parametrize(
+    ("op", "fields", "message"),
+    [
+        ("gemm", {"scaling": "fp8_row"}, "scaling is 'fp8_row', but gemm has none"),
+        ("softmax", {"scaling": 3}, "scaling is 3, but softmax has none"),
+        ("cast", {"scaling": "nonsense"}, "scaling is 'nonsense', but cast has none"),
+        ("scaled_gemm", {"scaling": {"a": "fp8_row", "c": "zzz"}}, "scaling names 'a', 'c', expected 'a' and 'b'"),
+        ("gemm", {"contract": Contract(scale_rule="ceil")}, "scale_rule 'ceil' .*, but gemm makes no scales"),
+        (
+            "quantize",
+            {"scaling": "mxfp4", "contract": Contract(output_rounding="to-odd")},
+            "output_rounding is 'to-odd', which no quantizer is judged by",
+        ),
+    ],
+)
+def test_field_that_an_op_does_not_have_is_refused(op: str, fields: dict[str, Any], message: str) -> None:
+    formats = {"a": "f32", "b": "f32", "x": "f32", "out": "f32"}
+    with pytest.raises(KernelError, match=message):
+        Kernel("mine/odd", op, print, formats, **fields)
+
+
+@pytest.mark.parametrize(
     ("scaling", "formats", "message"),
     [
         (None, {"x": "f32"}, "quantize needs a scaling"),
-        ("mxfp5", {"x": "f32"}, "there is no scaling 'mxfp5'; known: mxfp8_e4m3"),
-        (17, {"x": "f32"}, "scaling is 17, expected a Scaling or one of"),
+        ("mxfp5", {"x": "f32"}, "there is no scaling 'mxfp5'; did you mean "),
+        (17, {"x": "f32"}, "scaling is 17, expected a Scaling or the name of one"),
         ("mxfp4", {"x": "f32", "out": "i8"}, "formats say that out is i8, but scaling mxfp4 has e2m1fn"),
         ("mxfp4", {"y": "f32"}, "lack x"),
     ],
