@@ -17,18 +17,22 @@ from lastbit.references.packing import UNIT
 from lastbit.references.quantize import Quantized, Scales
 from lastbit.references.quantize import given as given_scales
 from lastbit.references.quantize_data import applicable, operands
+from lastbit.references.quantize_recipes import RECIPES
 from lastbit.references.scaling import Scaling
-from lastbit.scaled_operands import parts, scaling_of
+from lastbit.scaled_operands import operand_names, parts, scaling_of
 from lastbit.scaled_storage import held_scale, narrowed, read
-from lastbit.suites.trials import Given, lacking, noted, seed_of, unless_vacuous, unplaceable
+from lastbit.suites.trials import Given, check_recipe, lacking, layouts, noted, seed_of, unless_vacuous, unplaceable
 from lastbit.verdict import Outcome, Verdict
 
 #: Operands kept for the next kernel that is judged on the same case.
 KEPT = 48
 #: Numbers in a row of scalings that do not divide rows into groups, in place of a group.
 GROUP = 32
-#: Groups in a row by size word; "overtile" and "undertile" have one number more or less than "tile".
-GROUPS = {"fair": 1, "tile": 3, "overtile": 3, "undertile": 3, "long": 9}
+#: Groups in a row by size word; "overtile" and "undertile" have one number more or less than "tile", "halftile" half a
+#: group more.
+GROUPS = {"fair": 1, "tile": 3, "overtile": 3, "undertile": 3, "halftile": 3, "long": 9}
+#: Numbers in a row by size word, at least, of sizes that common tiles and vectors divide.
+WHOLE = {"even": 128, "wide": 1024}
 #: Bit patterns of 16 bits.
 PATTERNS = 1 << 16
 
@@ -47,7 +51,9 @@ def sizes(trial: Trial) -> dict[str, int]:
         if size == "all":
             found[name] = -(-PATTERNS // (found["n"] * unit)) * unit
         elif isinstance(size, str):
-            found[name] = GROUPS[size] * _group(trial, name) + {"overtile": 1, "undertile": -1}.get(size, 0)
+            group = _group(trial, name)
+            more = {"overtile": 1, "undertile": -1, "halftile": group // 2}.get(size, 0)
+            found[name] = lcm(WHOLE[size], group) if size in WHOLE else GROUPS[size] * group + more
         else:
             found[name] = size if "tails" in trial.kernel.features else -(-size // unit) * unit
     return {name: found[name] for name, _ in trial.case.sizes}
@@ -115,8 +121,12 @@ def format_error(x: NDArray[np.float64], found: Quantized, chosen: Scaling) -> s
 def has_data(trial: Trial) -> str:
     """ "" if the case's recipe and layout suit this kernel, else why they do not."""
     case, chosen = trial.case, scaling(trial)
+    check_recipe(trial, RECIPES)
     if not applicable(case.recipe, trial.formats["x"], chosen):
         return f"the scaling has no {case.recipe} data"
+    absent = layouts(trial).keys() - set(operand_names(trial.kernel))
+    if absent:
+        return f"the kernel takes no {', '.join(sorted(absent))}"
     return lacking(trial, {"batch"} & dict(case.sizes).keys()) or unplaceable(trial)
 
 
