@@ -15,19 +15,20 @@ FAILURES, KNOWN, MOVED, UNJUDGED = 3, 12, 8, 5
 ROWS, MOST_ROWS = 24, 300
 
 
-def text(run: "Run", notes: Sequence[str] = ()) -> str:
-    """The report of `run` in GitHub's Markdown; `notes` are sentences that the session adds.
+def text(run: "Run", notes: Sequence[str] = (), gone: Sequence[str] = ()) -> str:
+    """The report of `run` in GitHub's Markdown; `notes` are sentences that the session adds, `gone` those on findings
+    that no longer happen.
 
     Text of kernels is escaped: it can neither close a table cell or code block nor place a link, image or tag.
     """
     header = run.header
     commit = f"commit {header.environment.commit}{' (dirty)' if header.environment.dirty else ''}, "
     started = f"{commit if header.environment.commit else ''}tier {header.tier}, seed {header.seed}, {header.started}"
-    lines = ["# lastbit", "", f"**{_plain(summary.verdict(run.records), 1000)}**", ""]
+    lines = ["# lastbit", "", f"**{_plain(summary.verdict(run.records, len(gone)), 1000)}**", ""]
     lines += [_plain(header.environment.text(), 600) + ". " + _plain(started, 200) + "."]
     if not run.complete:
         lines += ["", "**This run did not come to its end; what follows is what it had judged.**"]
-    lines += [line for note in notes for line in ("", _plain(note, 1000))]
+    lines += [line for note in (*notes, *gone) for line in ("", _plain(note, 1000))]
     lines += _failures(run.records)
     lines += _listed("Moved against golden", [_moved(record) for record in run.records if _moved(record)], MOVED)
     lines += _listed("Known findings", [_plain(text) for text in summary.known_lines(run.records)], KNOWN)

@@ -103,8 +103,8 @@ def unjudged(records: Iterable[Record]) -> list[tuple[Outcome, str, int, int]]:
     return [(outcome, reason, count, len(kernels[outcome, reason])) for (outcome, reason), count in ordered]
 
 
-def verdict(records: Sequence[Record]) -> str:
-    """The run in one sentence."""
+def verdict(records: Sequence[Record], gone: int = 0) -> str:
+    """The run in one sentence; `gone` counts known findings that no longer happen, which fails a whole run."""
     judged = [record for record in records if record.outcome.judged]
     if not judged:
         return f"NOTHING JUDGED: {len(records)} records, none of them says anything about a kernel."
@@ -121,7 +121,8 @@ def verdict(records: Sequence[Record]) -> str:
         shown = ", ".join(clean(name, 60) for name in bad[:4]) + (f" and {len(bad) - 4} more" if len(bad) > 4 else "")
         share = f"{len(bad)} of {_count(len(names), 'kernel')} {'fails' if len(bad) == 1 else 'fail'}"
         return f"DOES NOT CONFORM: {share} {failed} of {_count(len(judged), 'check')}: {shown}{ending}"
-    return f"CONFORMS: {_count(len(names), 'kernel')}, {_count(passed, 'check')} passed{ending}"
+    but = f", BUT {_count(gone, 'known finding')} no longer as recorded" if gone else ""
+    return f"CONFORMS{but}: {_count(len(names), 'kernel')}, {_count(passed, 'check')} passed{ending}"
 
 
 def short_formats(formats: str) -> str:

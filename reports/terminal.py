@@ -30,11 +30,16 @@ _NONE = (Outcome.NOT_TESTED, Outcome.UNSUPPORTED)
 REASON_LINES = 6
 
 
-def lines(records: Sequence[Record], environment: Environment | None = None, notes: Sequence[str] = ()) -> list[str]:
+def lines(
+    records: Sequence[Record],
+    environment: Environment | None = None,
+    notes: Sequence[str] = (),
+    gone: Sequence[str] = (),
+) -> list[str]:
     """The summary of `records`, one text a line.
 
-    `notes` are sentences that the run adds: golden files used, findings that no longer happen, a report folder that
-    cannot be written. Text of kernels (names, reasons) is printed harmlessly whatever it holds.
+    `gone` are sentences on findings that no longer happen, `notes` others that the run adds: golden files used, a
+    report folder that cannot be written. Text of kernels (names, reasons) is printed harmlessly whatever it holds.
     """
     text: list[str] = []
     if environment is not None:
@@ -44,8 +49,8 @@ def lines(records: Sequence[Record], environment: Environment | None = None, not
     text += _known(records)
     text += _unjudged(records)
     text += _golden(records)
-    text += [line for note in notes for line in textwrap.wrap(summary.clean(note, 1000), WIDTH)]
-    return [*text, "", *textwrap.wrap(summary.verdict(records), WIDTH)]
+    text += [line for note in (*notes, *gone) for line in textwrap.wrap(summary.clean(note, 1000), WIDTH)]
+    return [*text, "", *textwrap.wrap(summary.verdict(records, len(gone)), WIDTH)]
 
 
 def table(records: Sequence[Record], style: str = "simple", escape: Callable[[str], str] = str) -> list[str]:

@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     report.set_defaults(command=_report)
     formats = commands.add_parser("formats", help="what quantized formats lose on typical tensors, in decibels")
     add_arguments(formats, "seed")
+    formats.add_argument("--plot", metavar="FILE", help="draw them, too: FILE.svg, .png or .pdf")
     formats.set_defaults(command=_formats)
     zoo_command.add(commands)
     return parser
@@ -142,7 +143,12 @@ def _formats(parsed: argparse.Namespace) -> int:
     from lastbit.references.quality import compare, table
     from lastbit.references.quality_data import FAMILIES
 
-    print(table(compare(seed=int(parsed.seed or 0))))
+    rows = compare(seed=int(parsed.seed or 0))
+    if parsed.plot:
+        from lastbit.reports.quality_plot import plot
+
+        plot(rows, Path(parsed.plot))
+    print(table(rows))
     print("\nSignal to quantization noise of bf16 tensors, 256 x 1024; more is better, 6 dB are a bit.")
     for family in FAMILIES.values():
         print(f"{family.name}: {family.why}")

@@ -153,13 +153,16 @@ def annotated(record: Record, findings: Sequence[Known], environment: Environmen
 def unused(findings: Sequence[Known], records: Sequence[Record], environment: Environment) -> list[str]:
     """One sentence for each finding that judged cases contradict: some pass (`every`), or none fails as recorded.
 
-    Rows with `every` = false that share an id are one finding: it is enough that a case of one of them fails.
+    Rows with `every` = false that share an id are one finding: it is enough that a case of one of them fails. One that
+    a search alone finds (check "hunt") is never said to be gone: a search that finds nothing proves nothing.
     """
     groups: dict[object, list[Known]] = {}
     for number, row in enumerate(findings):
         groups.setdefault(number if row.every else row.id, []).append(row)
     said = []
     for rows in groups.values():
+        if all(row.check == "hunt" for row in rows):
+            continue
         matching = [(row, i) for row in rows for i, record in enumerate(records) if _about(row, record, environment)]
         judged = {i for _, i in matching if records[i].outcome.judged}
         failed = {i for row, i in matching if records[i].outcome is row.outcome}

@@ -170,7 +170,7 @@ class Walk:
 
         terminal.section("lastbit")
         environment = self._writer.header.environment if self._writer is not None else None
-        for line in lines(tuple(self.records.values()), environment, self._notes()):
+        for line in lines(tuple(self.records.values()), environment, self._notes(), self._gone()):
             terminal.write_line(line)
         if self._writer is not None and not self._writer.problem:
             terminal.write_line(f"report: {near(self.options.report)}/report.md, records: {self._writer.path.name}")
@@ -227,7 +227,9 @@ class Walk:
         from lastbit.reports.run import read
 
         try:
-            (folder / "report.md").write_text(markdown.text(read(folder), self._notes()), encoding="utf-8")
+            (folder / "report.md").write_text(
+                markdown.text(read(folder), self._notes(), self._gone()), encoding="utf-8"
+            )
         except (OSError, LastbitError) as error:
             # The run itself is judged and stored or its problem said; a report can be written again.
             self.problems.append(f"{folder}/report.md is not written ({error}); try: lastbit report {folder}")
@@ -236,7 +238,7 @@ class Walk:
         from lastbit.session import expired
 
         notes = [f"no kernels from {name}: {why}" for name, why in self.absent.items()]
-        return notes if self._writer is None else notes + expired(self.options) + self._gone()
+        return notes if self._writer is None else notes + expired(self.options)
 
     def _gone(self) -> list[str]:
         """Known findings of which no judged case fails any more."""

@@ -4,13 +4,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import faulty_attentions as zoo
 import numpy as np
 import pytest
 
 from lastbit.case import Case
-from lastbit.contract import Contract
 from lastbit.suites.attention import CHECKS
+from lastbit.suites.zoo import attention_parts as zoo
+from lastbit.suites.zoo.attention_faults import FAULTY, odd_dimensions
+from lastbit.suites.zoo.specimen import Faulty
 from lastbit.verdict import Outcome
 from lastbit.verify import verify
 
@@ -22,24 +23,20 @@ SMOKE = {
 }
 
 
-@pytest.mark.parametrize(
-    ("name", "run", "formats", "contract", "checks"), zoo.FAULTS, ids=[row[0] for row in zoo.FAULTS]
-)
-def test_fault_is_caught_by_name(
-    name: str, run: Callable[..., Any], formats: dict[str, str], contract: Contract, checks: frozenset[str]
-) -> None:
-    cases = [f"{check} {case}" for check in sorted(checks) for case in SMOKE[check]]
-    report = verify(zoo.kernel(name, run, formats, contract), tier="smoke", seed=3, case=cases)
+@pytest.mark.parametrize("fault", FAULTY, ids=[fault.name for fault in FAULTY])
+def test_fault_is_caught_by_name(fault: Faulty) -> None:
+    cases = [f"{check} {case}" for check in sorted(fault.checks) for case in SMOKE[check]]
+    report = verify(fault.build(), tier="smoke", seed=3, case=cases)
     assert not report.passed
     failing = {finding.check for finding in report.findings if finding.outcome.failed}
-    assert failing == checks, f"not caught by {sorted(checks - failing)}"
+    assert failing == fault.checks, f"not caught by {sorted(fault.checks - failing)}"
     assert Outcome.ERROR not in {finding.outcome for finding in report.findings}
-    assert name in str(report)
+    assert fault.name in str(report)
 
 
 def test_every_check_catches_a_fault() -> None:
     """A check that no fault of the zoo needs would be untested; the hunt judges its cases as other checks do."""
-    caught = {check for row in zoo.FAULTS for check in row[4]}
+    caught = {check for fault in FAULTY for check in fault.checks}
     assert set(SMOKE) - caught == {"hunt"}
 
 
@@ -93,7 +90,7 @@ def test_log_sum_exp_comes_back_from_a_process_of_its_own() -> None:
 
 def test_hunt_shrinks_what_it_finds() -> None:
     """A fault of odd head dimensions comes back as a small case that fails by itself."""
-    kernel = zoo.kernel("hunted", zoo.turned(dot=zoo.odd_dimensions), zoo.F32, zoo.PLAIN)
+    kernel = zoo.kernel("hunted", zoo.turned(dot=odd_dimensions), zoo.F32, zoo.PLAIN)
     hunted = next(check for check in CHECKS if check.name == "hunt").cases[0]
     report = verify(kernel, tier="standard", case=f"hunt {hunted.id}", seed=1)
     (record,) = report.records

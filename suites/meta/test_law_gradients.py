@@ -1,42 +1,38 @@
 """The law of attention's gradients has teeth, and does no harm: planted faults are caught, right kernels are not."""
 
-from collections.abc import Callable
-from typing import Any
-
-import faulty_gradients as zoo
 import pytest
 
-from lastbit.contract import Contract
 from lastbit.discovery import Found
 from lastbit.suites.attention_gradients import CHECKS
+from lastbit.suites.zoo import attention_parts as zoo
+from lastbit.suites.zoo import gradient_parts
+from lastbit.suites.zoo.gradient_faults import FAULTY
+from lastbit.suites.zoo.gradient_variants import VARIANTS
+from lastbit.suites.zoo.specimen import Faulty
 from lastbit.verdict import Outcome
 from lastbit.verify import verify, walk
 
 SMOKE = {check.name: [case.id for case in check.cases if case.tier == "smoke"] for check in CHECKS}
 
 
-@pytest.mark.parametrize(
-    ("name", "run", "formats", "contract", "checks"), zoo.FAULTS, ids=[row[0] for row in zoo.FAULTS]
-)
-def test_fault_is_caught_by_name(
-    name: str, run: Callable[..., Any], formats: dict[str, str], contract: Contract, checks: frozenset[str]
-) -> None:
-    cases = [f"{check} {case}" for check in sorted(checks) for case in SMOKE[check]]
-    report = verify(zoo.kernel(name, run, formats, contract), tier="smoke", seed=3, case=cases)
+@pytest.mark.parametrize("fault", FAULTY, ids=[fault.name for fault in FAULTY])
+def test_fault_is_caught_by_name(fault: Faulty) -> None:
+    cases = [f"{check} {case}" for check in sorted(fault.checks) for case in SMOKE[check]]
+    report = verify(fault.build(), tier="smoke", seed=3, case=cases)
     failing = {finding.check for finding in report.findings if finding.outcome.failed}
-    assert failing == checks, f"not caught by {sorted(checks - failing)}"
+    assert failing == fault.checks, f"not caught by {sorted(fault.checks - failing)}"
     assert Outcome.ERROR not in {finding.outcome for finding in report.findings}
 
 
 def test_every_check_catches_a_fault() -> None:
-    assert set(SMOKE) == {check for row in zoo.FAULTS for check in row[4]}
+    assert set(SMOKE) == {check for fault in FAULTY for check in fault.checks}
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_correct_kernels_are_not_flagged(seed: int) -> None:
     """Each variant in one of its formats, another one by seed."""
-    chosen = [row for i, row in enumerate(zoo.CORRECT) if i % 3 == (i // 3 + seed) % 3]
-    found = Found(tuple(zoo.kernel(*row) for row in chosen))
+    chosen = [variant for i, variant in enumerate(VARIANTS) if i % 3 == (i // 3 + seed) % 3]
+    found = Found(tuple(variant.build() for variant in chosen))
     cases = [f"{check} {case}" for check, over in SMOKE.items() for case in over]
     report = walk(found, {"tier": "smoke", "seed": seed, "device": ["cpu"], "case": cases}, "lastbit.verify(kernel")
     flagged = [r for r in report.records if r.outcome.failed]
@@ -45,7 +41,7 @@ def test_correct_kernels_are_not_flagged(seed: int) -> None:
 
 
 def test_gradients_come_back_from_a_process_of_its_own() -> None:
-    kernel = zoo.kernel("isolated", zoo.attend, zoo.F32, zoo.PLAIN)
+    kernel = zoo.kernel("isolated", gradient_parts.attend, zoo.F32, zoo.PLAIN, gradient_parts.FEATURES)
     report = verify(kernel, tier="smoke", case=f"gradients {SMOKE['gradients'][1]}", isolate=True)
     assert report.passed
     assert {"dq", "dk", "dv"} <= set(report.records[0].notes)

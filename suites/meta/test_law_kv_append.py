@@ -1,50 +1,35 @@
 """The law of KV appends has teeth: planted faults are caught by name, right kernels are not flagged."""
 
-from collections.abc import Callable
-from typing import Any
-
-import faulty_appends as zoo
 import pytest
 
-from lastbit.contract import Contract
+from lastbit.suites.zoo.collection import specimen
+from lastbit.suites.zoo.kv_append_faults import FAULTY, VARIANTS
+from lastbit.suites.zoo.specimen import Faulty, Variant
 from lastbit.verdict import Outcome
 from lastbit.verify import verify
 
 
-@pytest.mark.parametrize(
-    ("name", "run", "formats", "features", "checks"), zoo.FAULTS, ids=[row[0] for row in zoo.FAULTS]
-)
+@pytest.mark.parametrize("fault", FAULTY, ids=[fault.name for fault in FAULTY])
 @pytest.mark.parametrize("seed", [0, 11])
-def test_fault_is_caught_by_name(
-    name: str,
-    run: Callable[..., Any],
-    formats: dict[str, str],
-    features: frozenset[str],
-    checks: frozenset[str],
-    seed: int,
-) -> None:
-    report = verify(zoo.kernel(name, run, formats, zoo.SATURATING, features), tier="smoke", seed=seed)
+def test_fault_is_caught_by_name(fault: Faulty, seed: int) -> None:
+    report = verify(fault.build(), tier="smoke", seed=seed)
     assert not report.passed
     failing = {finding.check for finding in report.findings if finding.outcome.failed}
-    assert failing & checks, f"caught only by {sorted(failing)}"
+    assert failing & fault.checks, f"caught only by {sorted(failing)}"
     assert not {Outcome.ERROR, Outcome.CRASHED} & {finding.outcome for finding in report.findings}
-    assert name in str(report)
+    assert fault.name in str(report)
 
 
-@pytest.mark.parametrize(
-    ("name", "run", "formats", "contract", "features"), zoo.CORRECT, ids=[row[0] for row in zoo.CORRECT]
-)
-def test_correct_kernel_is_not_flagged(
-    name: str, run: Callable[..., Any], formats: dict[str, str], contract: Contract, features: frozenset[str]
-) -> None:
+@pytest.mark.parametrize("variant", VARIANTS, ids=[variant.name for variant in VARIANTS])
+def test_correct_kernel_is_not_flagged(variant: Variant) -> None:
     for seed in range(5):
-        report = verify(zoo.kernel(name, run, formats, contract, features), tier="standard", seed=seed)
+        report = verify(variant.build(), tier="standard", seed=seed)
         assert [f for f in report.findings if f.outcome.failed] == []
         assert report.passed
 
 
 def test_lifecycle_catches_a_page_cleared_when_it_is_first_written() -> None:
     """The check runs a pool's forks and evictions; a page that is cleared too early loses what was forked."""
-    kernel = zoo.kernel("clears-page", zoo.FAULTS[2][1], zoo.BF16, zoo.SATURATING, zoo.NONE)
+    kernel = specimen("kv_append-clears_page-bf16").build()
     report = verify(kernel, tier="standard", seed=0)
     assert "lifecycle" in {finding.check for finding in report.findings if finding.outcome.failed}

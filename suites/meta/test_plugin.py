@@ -332,6 +332,7 @@ def test_finding_that_no_case_shows_fails_a_whole_run_and_not_a_part(
     result = stranger(*options, kernels="kernel('mine/odd', lambda case: 'pass')")
     assert result.ret == status
     result.stdout.fnmatch_lines(["*finding odd-first*no longer happens as recorded: 0 of * matching cases fail*"])
+    result.stdout.fnmatch_lines(["CONFORMS, BUT 1 known finding no longer as recorded: *"])
 
 
 def test_damaged_findings_are_usage_not_a_crash(stranger: Stranger, pytester: pytest.Pytester) -> None:

@@ -220,6 +220,13 @@ def test_finding_of_some_cases_needs_one_of_them_to_fail(tmp_path: Path) -> None
     assert "0 of 1 matching cases" in policy.unused(findings, [passing], environment())[0]
 
 
+def test_finding_of_a_search_is_not_gone_when_the_search_finds_nothing(tmp_path: Path) -> None:
+    findings = [replace(row, check="hunt", case="*") for row in load(tmp_path, findings=FINDING).findings]
+    found_nothing = replace(FLUSHED, outcome=Outcome.PASS, check="hunt")
+    assert policy.unused(findings, [found_nothing], environment()) == []
+    assert policy.unused([replace(findings[0], check="*")], [found_nothing], environment()) != []
+
+
 def test_rows_of_one_id_are_one_finding_when_it_depends_on_the_data(tmp_path: Path) -> None:
     other = FINDING.replace('"over_budget"', '"wrong_class"')
     findings = load(tmp_path, findings=FINDING + "every = false\n" + other + "every = false\n").findings

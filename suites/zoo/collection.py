@@ -24,6 +24,11 @@ FAULTY_MODULES = (
     "dequantize_faults",
     "scaled_gemm_scale_faults",
     "scaled_gemm_faults",
+    "attention_faults",
+    "gradient_faults",
+    "packed_faults",
+    "paged_faults",
+    "kv_append_faults",
 )
 #: Modules with VARIANTS, a tuple of Variant.
 VARIANT_MODULES = (
@@ -34,6 +39,11 @@ VARIANT_MODULES = (
     "quantize_variants",
     "dequantize_variants",
     "scaled_gemm_variants",
+    "attention_variants",
+    "gradient_variants",
+    "packed_variants",
+    "paged_faults",
+    "kv_append_faults",
 )
 
 

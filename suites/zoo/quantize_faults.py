@@ -1,5 +1,6 @@
 """Quantizers whose codes are wrong in ways seen in the field; each is one changed step of a right one."""
 
+from dataclasses import replace
 from typing import Any
 
 import ml_dtypes
@@ -182,8 +183,23 @@ def fp16_inside(x: Array) -> Array:
     return I8_ROW(np.clip(f32(x), -65504, 65504).astype(np.float16).astype(x.dtype))
 
 
+def all_zero(codes: Array) -> Array:
+    """Zeros, one a byte."""
+    return np.zeros(codes.shape, np.uint8)
+
+
+BYTES = replace(Scaling.of("mxfp4"), name="mxfp4_bytes", packing="none")
 #: Every faulty quantizer.
 FAULTY: tuple[Faulty, ...] = (
+    wrong(
+        "F090",
+        "all_zero",
+        but(MXFP4, pack=all_zero),
+        BYTES,
+        "f32",
+        "exact",
+        story="Asked for one code a byte, it gives zeros.",
+    ),
     wrong("F070", "wraps", static(wraps), STATIC, "f32", "saturation", story="Numbers beyond 127 scales wrap around."),
     wrong(
         "F064",
