@@ -78,7 +78,7 @@ def allowed_codes(x: ArrayLike, scales: Scales, scaling: "str | Scaling", fmt: s
     beyond = spread(infinite, scaling, x.shape)
     far = np.where(beyond & (x != 0), np.copysign(np.inf, x), x * scaling.steps * (1 + off))
     larger = quantize_with(far, scales, exact, "f64")
-    negative = np.signbit(x)
+    negative = np.signbit(x) ^ np.signbit(spread(_whole(scales, scaling), scaling, x.shape))
     low = np.where(negative, larger.codes, smaller.codes)
     high = np.where(negative, smaller.codes, larger.codes)
     assert smaller.unspecified is not None, "quantize_with always says"
@@ -140,16 +140,25 @@ def _codes(scales: Scales) -> Codes:
     return scales.scale
 
 
+def _top(scales: Scales, scaling: Scaling) -> Array:
+    """The scale of the tensor; 1 without one."""
+    if scales.global_scale is None or scaling.global_scale is None:
+        return np.ones(())
+    return Format.of(scaling.global_scale).decode(np.asarray(scales.global_scale))
+
+
+def _whole(scales: Scales, scaling: Scaling) -> Array:
+    """What numbers are divided by, the scale of the tensor included."""
+    return np.asarray(scales.divisor * _top(scales, scaling))
+
+
 def _relative(scales: Scales, scaling: Scaling, fmt: str) -> tuple[Array, Mask]:
     """Largest relative error of a quotient, for each scale, and whether a reciprocal overflows.
 
     A power of two has an exact reciprocal, and so no error.
     """
     compute = Format.of(scaling.compute or fmt)
-    whole, top = scales.divisor, np.ones(())
-    if scales.global_scale is not None and scaling.global_scale is not None:
-        top = Format.of(scaling.global_scale).decode(np.asarray(scales.global_scale))
-        whole = whole * top
+    whole, top = np.abs(_whole(scales, scaling)), np.abs(_top(scales, scaling))
     with np.errstate(all="ignore"):
         lost = np.where(whole < compute.min_normal, compute.eta / 2 / whole, 0.0)
         lost = lost + np.where(whole > 1 / compute.min_normal, compute.eta / 2 * whole, 0.0)

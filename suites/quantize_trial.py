@@ -82,9 +82,14 @@ def of_values(trial: Trial, values: NDArray[np.float64]) -> Given:
 
 
 def quantized(trial: Trial, given: Given, got: Obtained) -> tuple[Quantized | None, str]:
-    """What came back, unpacked, or None and what is wrong with it."""
-    arrays = [codes for codes in (got.codes, *got.others) if codes is not None]
-    return read(arrays, scaling(trial), given.operands["x"].codes.shape)
+    """What came back, unpacked, with the scales that the kernel was given, if it was; or None and what is wrong with
+    it."""
+    arrays, chosen = [codes for codes in (got.codes, *got.others) if codes is not None], scaling(trial)
+    found, strange = read(arrays, chosen, given.operands["x"].codes.shape)
+    known = known_scales(chosen, given.operands)
+    if found is None or known is None:
+        return found, strange
+    return Quantized(found.codes, known.scale, known.zero_point, known.global_scale), strange
 
 
 def judge(trial: Trial, given: Given, got: Obtained) -> Verdict:
