@@ -37,6 +37,8 @@ class Right:
     free: NDArray[np.bool_]
     #: Whether zeros of different signs are different codes.
     signed_zeros: bool = True
+    #: As `Allowed.also`.
+    also: Codes | None = None
 
     def wrong(self, codes: Codes) -> NDArray[np.bool_]:
         """Where `codes` are none of the right ones; every NaN is the same."""
@@ -46,12 +48,16 @@ class Right:
             if fmt.has_nan and differs.any():
                 differs &= ~(np.isnan(fmt.decode(codes)) & np.isnan(fmt.decode(self.low)))
             return differs
-        return ~Allowed(self.fmt, self.low, self.high, self.free).holds(codes)
+        return ~self._allowed.holds(codes)
 
     @property
     def ambiguous(self) -> float:
         """The share of elements with more than one right code."""
-        return Allowed(self.fmt, self.low, self.high, self.free).share
+        return self._allowed.share
+
+    @property
+    def _allowed(self) -> Allowed:
+        return Allowed(self.fmt, self.low, self.high, self.free, self.also)
 
 
 def right_parts(x: Array, fmt: str, scaling: Scaling, got: Quantized, scale: Scales | None = None) -> list[Right]:
@@ -144,7 +150,7 @@ def _allowed_global(x: Array, fmt: str, scaling: Scaling) -> Right:
 
 
 def _set(name: str, allowed: Allowed) -> Right:
-    return Right(name, allowed.fmt, allowed.low, allowed.high, allowed.free, signed_zeros=False)
+    return Right(name, allowed.fmt, allowed.low, allowed.high, allowed.free, False, allowed.also)
 
 
 def _mask(mask: NDArray[np.bool_] | None, shape: tuple[int, ...]) -> NDArray[np.bool_]:

@@ -154,7 +154,7 @@ def test_stochastic_shares_are_counted(share: Any, outcome: Outcome) -> None:
     if outcome is Outcome.PASS:
         assert "false alarm 1e-09" in verdict.notes["stochastic"]
     else:
-        assert "Hoeffding" in verdict.reason
+        assert "Chernoff" in verdict.reason
 
 
 def test_every_check_has_a_smoke_case_or_says_why_not() -> None:
