@@ -23,7 +23,7 @@ class Case:
     """One point of the law: a data recipe, sizes, a memory layout and options; the same for every kernel.
 
     Sizes are numbers, or words that `suites` resolves against the kernel: "tile", "overtile" (one more), "undertile"
-    (one less), "halftile" (half a group more), "even" and "wide" (128 and 1024 or more, that whole tiles divide), "long"
+    (one less), "halftile" (half a group more), "even" and "wide" (128 and 1024 or more, that tiles divide), "long"
     and "fair" (as long a sum, up to thousands and up to 129, as the contract's bound can still tell from a wrong
     answer), "spanning" (two tiles and one more), "all" (as many numbers as the recipe has).
     """
