@@ -50,8 +50,9 @@ BOUNDARIES = (
 TIES = (
     *(Case("halves", sizes) for sizes in (EVEN, ROW, MANY)),
     Case("near_halves", WIDE),
-    *(Case("disputed", sizes) for sizes in (PLAIN, EVEN, ROW, BATCHED)),
-    *(Case(recipe, sizes, tier="standard") for recipe in ("halves", "disputed") for sizes in (WIDE, MANY)),
+    *(Case("disputed", sizes) for sizes in (EVEN, WIDE, ROW, BATCHED)),
+    *(Case("halves", sizes, tier="standard") for sizes in (PLAIN, WIDE)),
+    *(Case("disputed", sizes, tier="standard") for sizes in (PLAIN, MANY)),
     *(Case(recipe, _mn(67, "long"), tier="standard") for recipe in ("halves", "near_halves", "disputed")),
 )
 LEVELS = (

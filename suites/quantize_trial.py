@@ -129,6 +129,8 @@ def has_data(trial: Trial) -> str:
     check_recipe(trial, RECIPES)
     if not applicable(case.recipe, trial.formats["x"], chosen):
         return f"the scaling has no {case.recipe} data"
+    if chosen.packing == "nibbles_halves" and sizes(trial)["n"] % chosen.group:
+        return "halves of a group are packed of whole groups"
     absent = layouts(trial).keys() - set(operand_names(trial.kernel))
     if absent:
         return f"the kernel takes no {', '.join(sorted(absent))}"

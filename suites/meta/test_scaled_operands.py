@@ -211,3 +211,16 @@ def test_padding_of_swizzled_scales_is_zero() -> None:
     assert read([codes, scale], SWIZZLED, (3, 64))[1] == ""
     scale[500] = 1
     assert read([codes, scale], SWIZZLED, (3, 64)) == (None, "the padding of the swizzled scales is not zero")
+
+
+@pytest.mark.parametrize("name", ["mxfp4", "nf4", "mxfp6_e3m2"])
+def test_codes_that_fill_up_a_unit_are_zero(name: str) -> None:
+    scaling = Scaling.of(name)
+    tensor = quantized("random_codes", "f32", scaling, {"m": 3, "n": 65}, 0)
+    arrays = [array.codes for array in held(tensor, scaling).values()]
+    assert read(arrays, scaling, (3, 65))[1] == ""
+    spoiled = arrays[0].copy()
+    spoiled[2, -1] ^= 0x01 if name == "nf4" else 0x80
+    found, strange = read([spoiled, *arrays[1:]], scaling, (3, 65))
+    assert found is None
+    assert strange.startswith("the codes that fill up the last ")

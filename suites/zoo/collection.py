@@ -21,6 +21,8 @@ FAULTY_MODULES = (
     "quantize_faults",
     "quantize_scale_faults",
     "quantize_random_faults",
+    "quantize_path_faults",
+    "quantize_draw_faults",
     "dequantize_faults",
     "scaled_gemm_scale_faults",
     "scaled_gemm_faults",
