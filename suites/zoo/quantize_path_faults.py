@@ -185,7 +185,7 @@ FAULTY: tuple[Faulty, ...] = (
         story="A last group that is half full takes the scale of the group before.",
     ),
     wrong(
-        "F088",
+        "F023",
         "batch_stride",
         ignoring_batch_stride,
         "i8_row",
@@ -248,7 +248,7 @@ FAULTY: tuple[Faulty, ...] = (
         story="A scale that is given is clamped to 2^40.",
     ),
     wrong(
-        "F088",
+        "F023",
         "given_scale_strides",
         ignoring_scale_strides,
         STATIC,
