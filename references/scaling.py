@@ -129,6 +129,9 @@ class Scaling:
         ):
             if fmt is not None:
                 Format.of(fmt)
+        self._check_storage()
+        if self.rule in POWERS and self.global_scale is not None:
+            raise ScalingError(f"scaling {self.name}: {self.rule} makes no scale of the tensor, global_scale")
         if self.steps != 1 and self.global_scale is not None:
             raise ScalingError(f"scaling {self.name}: {self.steps} steps and a global scale; expected one of both")
         if self.steps & (self.steps - 1) and self.arithmetic not in ("reciprocal", None):
@@ -142,6 +145,17 @@ class Scaling:
             raise ScalingError(f"scaling {self.name}: group is {self.group}, expected a size of at least 1")
         if self.granularity == "block" and min(self.block) < 1:
             raise ScalingError(f"scaling {self.name}: block is {self.block}, expected sizes of at least 1")
+
+    def _check_storage(self) -> None:
+        """Raise ScalingError for elements that are no codes of at most 8 bits, or do not fit their packing."""
+        bits = Format.of(self.element).bits
+        if bits > 8:
+            raise ScalingError(f"scaling {self.name}: element is {self.element}, expected a format of at most 8 bits")
+        width = {"none": bits, "six_bit_little_endian": 6}.get(self.packing, 4)
+        if bits != width:
+            raise ScalingError(
+                f"scaling {self.name}: packing {self.packing!r} is of {width} bits, but {self.element} has {bits}"
+            )
 
     @staticmethod
     def of(name: "str | Scaling") -> "Scaling":
@@ -204,13 +218,25 @@ class Scaling:
 
 
 def with_contract(scaling: "str | Scaling", scale_rule: str | None, scale_arithmetic: str | None) -> Scaling:
-    """The scaling with a contract's `scale_rule` and `scale_arithmetic`, where they are not None, for its own."""
-    changed: dict[str, Any] = {}
+    """The scaling with a contract's `scale_rule` and `scale_arithmetic`, where they are not None, for its own.
+
+    Raises ScalingError for a rule of powers of two where the scales are stored in a format of other numbers, and for
+    one of zero points where none are stored.
+    """
+    scaling, changed = Scaling.of(scaling), dict[str, Any]()
+    stored = Format.of(scaling.scale_format or "f32")
+    if scale_rule in POWERS and scaling.rule not in POWERS and stored.kind != "exponent":
+        raise ScalingError(
+            f"scale_rule {scale_rule!r} gives powers of two, but scaling {scaling.name} stores quotients in "
+            f"{stored.name}; if that is meant, make it the rule of a Scaling of your own, by dataclasses.replace"
+        )
+    if scale_rule == "affine_min_max" and scaling.zero_point is None:
+        raise ScalingError(f"scale_rule 'affine_min_max' makes zero points, but scaling {scaling.name} stores none")
     if scale_rule is not None:
         changed["rule"] = scale_rule
     if scale_arithmetic is not None:
         changed["arithmetic"] = scale_arithmetic
-    return replace(Scaling.of(scaling), **changed)
+    return replace(scaling, **changed)
 
 
 _CHOICES: dict[str, tuple[Any, ...]] = {

@@ -52,6 +52,8 @@ _FORMATS = """
 FORMATS = frozenset(_FORMATS.split())
 
 
+#: Formats that are no floating-point numbers: codes, or scales.
+_CODES = frozenset({"i8", "u8", "i4", "u4", "i32", "nf4", "e8m0fnu"})
 _ATTENTION = """
     scale causal window mask additive_mask causal_mask mask_bias bias softcap sinks gqa dv lse gradients packed
 """
@@ -288,3 +290,6 @@ def _check_formats(name: str, op: str, formats: Mapping[str, str]) -> None:
     unknown = sorted({fmt for fmt in formats.values() if fmt not in FORMATS})
     if unknown:
         raise KernelError(f"kernel {name}: unknown format {', '.join(unknown)}; known: {', '.join(sorted(FORMATS))}")
+    plain = NAMED.get(op, "")
+    if formats.get(plain) in _CODES:
+        raise KernelError(f"kernel {name}: {plain} of {op} is {formats[plain]}, expected a floating-point format")

@@ -16,10 +16,11 @@ from lastbit.kernel import Kernel
 from lastbit.references import scaling as scalings
 from lastbit.references.dequantize import ORDERS
 from lastbit.references.dequantize_data import quantized
-from lastbit.references.scaling import Scaling
+from lastbit.references.scaling import Scaling, ScalingError
 from lastbit.results import results
 from lastbit.scaled_operands import operand_names, packed_shape, scaling_of, stored, unpacked_shape
 from lastbit.scaled_storage import held, of_operands, read
+from lastbit.verify import verify
 
 SWIZZLED = replace(Scaling.of("mxfp8_e4m3"), name="mxfp8_swizzled", scale_layout="swizzled-128x4")
 GIVEN = "i8_affine_torch"
@@ -138,12 +139,49 @@ def test_scaled_gemm_names_a_scaling_for_each_operand() -> None:
             {"scaling": "mxfp4", "contract": Contract(output_rounding="to-odd")},
             "output_rounding is 'to-odd', which no quantizer is judged by",
         ),
+        ("quantize", {"scaling": {"x": "mxfp4"}}, "scaling is {'x': 'mxfp4'}, expected a Scaling or the name of one"),
+        (
+            "quantize",
+            {"scaling": "i8_row", "contract": Contract(scale_rule="floor")},
+            "scale_rule 'floor' gives powers of two, but scaling i8_row stores quotients in f32",
+        ),
+        (
+            "quantize",
+            {"scaling": "i8_row", "contract": Contract(scale_rule="affine_min_max")},
+            "scale_rule 'affine_min_max' makes zero points, but scaling i8_row stores none",
+        ),
     ],
 )
 def test_field_that_an_op_does_not_have_is_refused(op: str, fields: dict[str, Any], message: str) -> None:
     formats = {"a": "f32", "b": "f32", "x": "f32", "out": "f32"}
     with pytest.raises(KernelError, match=message):
-        Kernel("mine/odd", op, print, formats, **fields)
+        _ = Kernel("mine/odd", op, print, formats, **fields).format_sets
+
+
+@pytest.mark.parametrize("fmt", ["i8", "u8", "i4", "i32", "nf4", "e8m0fnu"])
+@pytest.mark.parametrize(("op", "operand"), [("quantize", "x"), ("dequantize", "out")])
+def test_plain_side_of_a_quantizer_is_of_floating_point_numbers(op: str, operand: str, fmt: str) -> None:
+    with pytest.raises(KernelError, match=f"{operand} of {op} is {fmt}, expected a floating-point format"):
+        kernel(op, "mxfp8_e4m3", **{operand: fmt})
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "message"),
+    [
+        ("mxfp4", {"element": "bf16"}, "element is bf16, expected a format of at most 8 bits"),
+        ("mxfp4", {"element": "e4m3fn"}, "packing 'nibbles_low_first' is of 4 bits, but e4m3fn has 8"),
+        ("mxfp6_e3m2", {"element": "e2m1fn"}, "packing 'six_bit_little_endian' is of 6 bits, but e2m1fn has 4"),
+        ("nvfp4", {"rule": "floor"}, "floor makes no scale of the tensor"),
+    ],
+)
+def test_scaling_that_contradicts_itself_is_refused(name: str, changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(ScalingError, match=message):
+        replace(Scaling.of(name), **changed)
+
+
+def test_formats_that_are_missing_are_those_of_the_op() -> None:
+    with pytest.raises(KernelError, match=r"give formats=\{'x': 'f32'\}"):
+        verify(print, op="quantize", scaling="mxfp4")
 
 
 @pytest.mark.parametrize(
