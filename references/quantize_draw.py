@@ -242,7 +242,7 @@ def _every_exponent(draw: QuantizeDraw) -> Array:
     turns = np.linspace(0, stored.emax - 1 - lowest, max(draw.count, 2)).astype(np.int64)[: draw.count]
     start = int(draw.rng.integers(0, stored.emax - lowest))
     part = np.ones(draw.count) if draw.powers else draw.rng.uniform(1.0, 2.0, draw.count)
-    return np.ldexp(part, lowest + (start + draw.rng.permutation(turns)) % (stored.emax - lowest))
+    return np.asarray(np.ldexp(part, lowest + (start + draw.rng.permutation(turns)) % (stored.emax - lowest)))
 
 
 def per_element(found: Scales, scaling: Scaling, shape: tuple[int, ...]) -> tuple[Array, Array]:

@@ -45,7 +45,7 @@ def amaxes(draw: QuantizeDraw) -> Array:
 def late(draw: QuantizeDraw) -> Array:
     """Numbers that grow from row to row, the largest of all the very last one."""
     number = rows(draw)
-    x = draw.rng.uniform(-1.0, 1.0, draw.shape) * (number + 1) / (number.max(initial=0) + 1)
+    x: Array = draw.rng.uniform(-1.0, 1.0, draw.shape) * (number + 1) / (number.max(initial=0) + 1)
     x.reshape(-1)[-1] = -1.5
     return x
 

@@ -33,8 +33,9 @@ class Draws:
     @staticmethod
     def of(share: Array, went_up: Mask, between: Mask, negative: Mask) -> "Draws":
         """The draws of a tensor of any shape."""
-        known = np.where(between, share, 0.0)
-        return Draws(*(part.reshape(-1, part.shape[-1]) for part in (known, went_up, between, negative)))
+        rows = (-1, share.shape[-1])
+        known = np.where(between, share, 0.0).reshape(rows)
+        return Draws(known, went_up.reshape(rows), between.reshape(rows), negative.reshape(rows))
 
     def swapped(self) -> "Draws":
         """Columns as rows."""
@@ -90,9 +91,10 @@ def draws_of_two_calls(first: Draws, went_up: Mask) -> Tally:
 
 def _ups(draws: Draws) -> Iterator[Tally]:
     """How often each row, each share, each sign, and all numbers are rounded up."""
-    for row, (shares, ups, inside) in enumerate(zip(draws.share, draws.went_up, draws.between, strict=True)):
-        yield from _counted(f"row {row}: rounded up", shares[inside], ups[inside])
-    shares, ups, negative = (part[draws.between] for part in (draws.share, draws.went_up, draws.negative))
+    for row, drawn in enumerate(draws.between):
+        yield from _counted(f"row {row}: rounded up", draws.share[row][drawn], draws.went_up[row][drawn])
+    inside = draws.between
+    shares, ups, negative = draws.share[inside], draws.went_up[inside], draws.negative[inside]
     # Shares of one row differ by what rounding to the format of x moved them.
     for share in np.unique(np.round(shares, 3)):
         some = np.round(shares, 3) == share
@@ -133,5 +135,5 @@ def _chance(one: Array, other: Array) -> Array:
     return np.asarray(one * other + (1 - one) * (1 - other))
 
 
-def _mean(values: NDArray[np.generic]) -> float:
+def _mean(values: Array | Mask) -> float:
     return float(np.mean(values)) if values.size else 0.0
