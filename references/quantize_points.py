@@ -7,8 +7,8 @@ from lastbit.references.quantize_draw import Array, QuantizeDraw, fill, grid, le
 from lastbit.references.scaling import Scaling
 
 #: Shares of the way from one element to the next at which stochastic rounding is tried, a row each. Few random bits
-#: show at 1/64, which needs the most draws.
-SHARES = (1 / 4, 1 / 64, 1 / 2, 1 / 3, 1 / 16, 1 / 64, 63 / 64, 3 / 4, 1 / 64, 15 / 16)
+#: show at 1/64, which needs the most draws. A prime number of them: rows at every distance meet in many pairs.
+SHARES = (1 / 4, 1 / 2, 1 / 64, 1 / 3, 3 / 4, 1 / 64, 1 / 16, 1 / 2, 1 / 64, 15 / 16, 63 / 64)
 
 
 def halves(draw: QuantizeDraw) -> Array:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import inf, log
+from math import log
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +64,7 @@ def too_far(tally: Tally) -> float:
         return 0.0
     expected = low if seen < low else high
     parts = ((seen, expected), (1 - seen, 1 - expected))
-    return tally.draws * sum(q * (log(q / p) if p else inf) for q, p in parts if q)
+    return tally.draws * sum(q * log(q / p) for q, p in parts if q)
 
 
 def tallies(draws: Draws) -> list[Tally]:
