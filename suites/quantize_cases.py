@@ -48,7 +48,7 @@ BOUNDARIES = (
     Case("boundaries", _mn(131, "long"), tier="standard"),
 )
 TIES = (
-    *(Case("halves", sizes) for sizes in (EVEN, ROW, MANY)),
+    *(Case("halves", sizes) for sizes in (EVEN, ROW, BATCHED, MANY)),
     Case("near_halves", WIDE),
     *(Case("disputed", sizes) for sizes in (EVEN, WIDE, ROW, BATCHED)),
     *(Case("halves", sizes, tier="standard") for sizes in (PLAIN, WIDE)),
@@ -64,9 +64,9 @@ LEVELS = (
 BEYOND = (Case("beyond", PLAIN), Case("beyond", _mn(67, "long"), tier="standard"))
 GIVEN = (Case("given_scales", _mn(37, "tile")), Case("given_scales", _mn(300, "tile"), tier="standard"))
 BLOCKS = (
-    *(Case("blocks", sizes) for sizes in (PLAIN, BATCHED)),
-    Case("tiny", PLAIN),
+    *(Case(recipe, PLAIN) for recipe in ("blocks", "tiny")),
     *(Case(recipe, SMALL) for recipe in ("zero", "constant", "huge")),
+    *(Case(recipe, BATCHED, tier="standard") for recipe in ("blocks", "tiny")),
 )
 SPECIAL = (Case("special", PLAIN), Case("not_a_number", SMALL), Case("special", _mn(67, "tile"), tier="standard"))
 TAILS = (

@@ -9,6 +9,8 @@ import pytest
 from lastbit.case import Case, Trial
 from lastbit.contract import Contract, resolved
 from lastbit.kernel import Kernel
+from lastbit.quantize_judge import judge_quantized
+from lastbit.references import quantize as quantize_references
 from lastbit.references.scaling import Scaling
 from lastbit.suites import dequantize, dequantize_trial, quantize, quantize_checks, quantize_trial
 from lastbit.suites.quantize_stochastic import frequencies
@@ -129,6 +131,29 @@ def test_scale_is_named_before_the_codes_that_it_spoils() -> None:
     assert first.reason.startswith("wrong scale at (0, 0): got 0x")
     assert "51 of 51 elements wrong, none may be: mxfp8_e4m3, floor, exact, nearest-even" in first.reason
     assert "have this scale" in first.reason
+
+
+def judged(x: Any, scaling: Any, fmt: str, spoil: int) -> str:
+    """The reason why a right quantized tensor with one code changed is wrong."""
+    right = quantize_references.quantize(np.array(x), scaling, fmt)
+    codes = right.codes.copy()
+    codes[0, 1] ^= spoil
+    return judge_quantized(np.array(x), fmt, Scaling.of(scaling), replace(right, codes=codes))[0].reason
+
+
+def test_divisor_that_is_not_the_scale_is_told() -> None:
+    reason = judged([[2.0**-130, 2.0**-131]], "mxfp4_ceil", "f32", 2)
+    assert "its scale 5.87747175e-39, divided by 1.17549435e-38, the quotient 0.03125" in reason
+    assert "divided by" not in judged([[3.0, 1.0]], "mxfp4_ceil", "f32", 2)
+
+
+def test_formats_of_the_arithmetic_are_told() -> None:
+    assert "i8_row_affine, affine_min_max, reciprocal, nearest-even, in f16\n" in judged(
+        [[3.0, 1.0]], "i8_row_affine", "f16", 2
+    )
+    mixed = replace(Scaling.of("i8_row_affine"), name="mixed", scale_compute="f32")
+    assert "nearest-even, scales in f32, quotients in f16\n" in judged([[3.0, 1.0]], mixed, "f16", 2)
+    assert "mxfp4, floor, exact, nearest-even\n" in judged([[3.0, 1.0]], "mxfp4", "f16", 2)
 
 
 def test_share_of_ambiguous_codes_is_noted() -> None:

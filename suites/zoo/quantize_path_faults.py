@@ -36,6 +36,13 @@ def where(applies: Callable[[Array], bool], faulty: Step, right: Step = I8_ROW) 
     return lambda x: (faulty if applies(x) else right)(x)
 
 
+def ties_away(quotient: Array) -> Array:
+    """Codes of e2m1 by comparison with the ties, each of which goes to the larger code."""
+    size = np.abs(quotient)
+    number = sum(size >= tie for tie in (0.25, 0.75, 1.25, 1.75, 2.5, 3.5, 5.0))
+    return (number + np.where(np.signbit(quotient), 8, 0)).astype(np.uint8)
+
+
 def from_row_132(x: Array) -> Array:
     """Rows after the 132nd, the multiprocessors of a GPU, round ties away."""
     codes, scale = I8_ROW(x)
@@ -156,6 +163,24 @@ FAULTY: tuple[Faulty, ...] = (
         "bf16",
         "ties",
         story="The path for batches multiplies by the reciprocal.",
+    ),
+    wrong(
+        "F065",
+        "half_away_of_batches",
+        where(lambda x: x.ndim == 3, but(MXFP4, code=ties_away), MXFP4),
+        "mxfp4",
+        "f32",
+        "ties",
+        story="The path for batches rounds ties away from zero.",
+    ),
+    wrong(
+        "F065",
+        "half_away_from_1024",
+        where(lambda x: x.shape[-1] >= 1024, but(MXFP4, code=ties_away), MXFP4),
+        "mxfp4",
+        "f32",
+        "ties",
+        story="The path for 1024 columns and more rounds ties away from zero.",
     ),
     wrong(
         "F065",
