@@ -195,11 +195,12 @@ def _rounds(out: Format, scaling: Scaling) -> bool:
     return out.precision < 24 and stored.precision >= 24 and scaling.global_scale is None and not narrow
 
 
-def _has_global(out: Format, scaling: Scaling) -> bool:
-    return scaling.global_scale is not None
+def _takes(value: float) -> Callable[[Format, Scaling], bool]:
+    """Whether the scaling has a global scale that may be `value`."""
+    return lambda out, scaling: scaling.global_scale is not None and not (scaling.unsigned_scales and value < 0)
 
 
-#: Global scales at and beyond the ends of what is usual, by recipe; all but the last two are finite in f32.
+#: Global scales at and beyond the ends of what is usual, by recipe; all but the last three are finite in f32.
 GLOBALS = {
     "global_negative": -1.375,
     "global_huge": 1.1875 * 2.0**100,
@@ -207,7 +208,8 @@ GLOBALS = {
     "global_subnormal": 2.0**-130 + 2.0**-140,
     "global_zero": 0.0,
     "global_nan": np.nan,
-    "global_infinite": -np.inf,
+    "global_infinite": np.inf,
+    "global_minus_infinite": -np.inf,
 }
 #: Recipes whose global scale is a power of two.
 POWERS = frozenset({"every_code", "placed"})
@@ -225,7 +227,7 @@ RECIPES: dict[str, DequantizeRecipe] = {
         DequantizeRecipe("beside_ties", "products beside ties of the output", beside_ties, _rounds),
         DequantizeRecipe("special", "NaN, infinities, zeros", special),
         *(
-            DequantizeRecipe(name, f"any codes, the global scale {value:g}", random_codes, _has_global)
+            DequantizeRecipe(name, f"any codes, the global scale {value:g}", random_codes, _takes(value))
             for name, value in GLOBALS.items()
         ),
     )

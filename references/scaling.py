@@ -52,7 +52,9 @@ class Scaling:
     axis: int = -1
     #: Format that scales are stored in; None: there is no scale.
     scale_format: str | None = "f32"
-    #: Whether no scale but NaN has a sign, so that a kernel may read the codes of a signed format without it (ue4m3).
+    #: Whether no scale but NaN has a sign, those of the tensor included: the source stores them in a format without one
+    #: (ue4m3), so that a kernel may read the codes of a signed format without their sign. Such scalings are tried with
+    #: positive scales only; "signed_amax" makes negative ones, and is refused with it.
     unsigned_scales: bool = False
     #: Format of a scale of the whole tensor on top, or None.
     global_scale: str | None = None
@@ -132,6 +134,8 @@ class Scaling:
         self._check_storage()
         if self.rule in POWERS and self.global_scale is not None:
             raise ScalingError(f"scaling {self.name}: {self.rule} makes no scale of the tensor, global_scale")
+        if self.unsigned_scales and self.rule == "signed_amax":
+            raise ScalingError(f"scaling {self.name}: signed_amax makes negative scales, which are no unsigned_scales")
         if self.steps != 1 and self.global_scale is not None:
             raise ScalingError(f"scaling {self.name}: {self.steps} steps and a global scale; expected one of both")
         if self.steps & (self.steps - 1) and self.arithmetic not in ("reciprocal", None):

@@ -53,11 +53,20 @@ def judge(codes: Codes, fmt: "str | Format", truth: "Truth", budget: Budget, con
     return _verdict(Outcome.PASS, "", measured.stats, truth, budget)
 
 
-def judge_exact(codes: Codes, fmt: "str | Format", truth: "Truth", contract: "Contract") -> Verdict:
+def judge_exact(
+    codes: Codes,
+    fmt: "str | Format",
+    truth: "Truth",
+    contract: "Contract",
+    *,
+    signed_zeros: bool | NDArray[np.bool_] = False,
+) -> Verdict:
     """Whether every element of `codes`, read as `fmt`, is the exact result rounded once as the contract says.
 
-    Zero mismatches are allowed; both zeros are equal, and so are all NaN. Stochastic rounding may give either
-    neighbour, a flushing contract zero for a subnormal, and a truth with a radius any value between its two ends.
+    Zero mismatches are allowed; all NaN are equal, and so are both zeros, but at the elements of `signed_zeros`
+    (True: all) under a contract that does not flush: there a zero has the sign of the truth, be that zero or too small
+    for `fmt`. Stochastic rounding may give either neighbour, a flushing contract zero for a subnormal, and a truth with
+    a radius any value between its two ends.
     WRONG_CLASS if a mismatch involves a NaN or an infinity, else OVER_BUDGET.
     """
     fmt = Format.of(fmt)
@@ -71,6 +80,9 @@ def judge_exact(codes: Codes, fmt: "str | Format", truth: "Truth", contract: "Co
         right |= (y == 0) & (np.abs(truth.hi) < fmt.min_normal)
     if contract.overflow == "saturate":
         right |= np.isinf(truth.hi) & (y == truth.hi)
+    if contract.subnormals != "flush":
+        zeros = signed_zeros & (y == 0) & (low == 0) & (high == 0)
+        right &= ~zeros | (np.signbit(y) == np.signbit(low))
     count = int(right.size - np.count_nonzero(right))
     formula = "exact [one rounding]"
     if not count:
@@ -196,4 +208,6 @@ def _moved(truth: "Truth", distance: Floats) -> tuple[Floats, Floats]:
     with np.errstate(invalid="ignore"):
         hi, lo = two_sum(truth.hi, truth.lo + distance)
     finite = np.isfinite(truth.hi)
-    return np.where(finite, hi, truth.hi), np.where(finite & np.isfinite(hi), lo, 0.0)
+    moved = finite & (distance != 0)  # a zero that stays where it is keeps its sign
+    lo = np.where(moved, lo, truth.lo)
+    return np.where(moved, hi, truth.hi), np.where(finite & np.isfinite(hi), lo, 0.0)

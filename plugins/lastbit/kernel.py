@@ -292,4 +292,7 @@ def _check_formats(name: str, op: str, formats: Mapping[str, str]) -> None:
         raise KernelError(f"kernel {name}: unknown format {', '.join(unknown)}; known: {', '.join(sorted(FORMATS))}")
     plain = NAMED.get(op, "")
     if formats.get(plain) in _CODES:
-        raise KernelError(f"kernel {name}: {plain} of {op} is {formats[plain]}, expected a floating-point format")
+        raise KernelError(
+            f"kernel {name}: {plain} of {op} is {formats[plain]}, expected a floating-point format, one of "
+            f"{', '.join(sorted(FORMATS - _CODES))}"
+        )
