@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lastbit.case import Trial
+from lastbit.errors import UsageError
 from lastbit.harness import Obtained
 from lastbit.quantize_judge import judge_quantized
 from lastbit.references.data import Operand
@@ -44,12 +45,18 @@ def scaling(trial: Trial) -> Scaling:
 
 def sizes(trial: Trial) -> dict[str, int]:
     """The case's sizes as numbers: words in groups of the scaling; numbers rounded up to whole groups for a kernel
-    that has no "tails"."""
+    that has no "tails".
+
+    Raises UsageError for a word that is none of quantizers.
+    """
     found: dict[str, int] = {}
     for name, size in reversed(trial.case.sizes):
         unit = whole(trial, name)
         if size == "all":
             found[name] = -(-PATTERNS // (found["n"] * unit)) * unit
+        elif isinstance(size, str) and size not in (*GROUPS, *WHOLE):
+            words = ", ".join((*GROUPS, *WHOLE, "all"))
+            raise UsageError(f"case {trial.case.id}: {name} is {size!r}, expected a number or one of {words}")
         elif isinstance(size, str):
             group = _group(trial, name)
             more = {"overtile": 1, "undertile": -1, "halftile": group // 2}.get(size, 0)
@@ -129,7 +136,8 @@ def has_data(trial: Trial) -> str:
     check_recipe(trial, RECIPES)
     if not applicable(case.recipe, trial.formats["x"], chosen):
         return f"the scaling has no {case.recipe} data"
-    if chosen.packing == "nibbles_halves" and sizes(trial)["n"] % chosen.group:
+    columns = sizes(trial)["n"]
+    if chosen.packing == "nibbles_halves" and columns % chosen.group:
         return "halves of a group are packed of whole groups"
     absent = layouts(trial).keys() - set(operand_names(trial.kernel))
     if absent:

@@ -8,6 +8,7 @@ import pytest
 
 from lastbit.case import Case, Trial
 from lastbit.contract import Contract, resolved
+from lastbit.errors import UsageError
 from lastbit.kernel import Kernel
 from lastbit.quantize_judge import judge_quantized
 from lastbit.references import quantize as quantize_references
@@ -131,6 +132,11 @@ def test_scale_is_named_before_the_codes_that_it_spoils() -> None:
     assert first.reason.startswith("wrong scale at (0, 0): got 0x")
     assert "51 of 51 elements wrong, none may be: mxfp8_e4m3, floor, exact, nearest-even" in first.reason
     assert "have this scale" in first.reason
+
+
+def test_size_word_of_another_op_is_refused() -> None:
+    with pytest.raises(UsageError, match="n is 'spanning', expected a number or one of fair, tile"):
+        verify(kernel("one", parts.MXFP4, "mxfp4"), case="exact normal/m17-nspanning")
 
 
 def judged(x: Any, scaling: Any, fmt: str, spoil: int) -> str:
