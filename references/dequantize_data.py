@@ -13,8 +13,8 @@ from lastbit.references.quantize import Quantized
 from lastbit.references.quantize_draw import QuantizeDraw, stepped
 from lastbit.references.scaling import Scaling
 
-#: Global scales that are tried.
-CANDIDATES = 16
+#: Global scales, and pairs of a code and a scale for each group, that are tried.
+CANDIDATES = 64
 
 Array = NDArray[np.float64]
 Codes = NDArray[Any]
@@ -134,12 +134,14 @@ def zero_points(draw: DequantizeDraw) -> tuple[Codes, Array]:
 def beside_ties(draw: DequantizeDraw) -> tuple[Codes, Array]:
     """Products that f32 rounds to a tie of the output format, and which are none: rounded twice, they go wrong."""
     values = draw.element.decode(draw.finite(draw.element))
-    odd = np.unique(np.abs(values[(values != 0)]))
-    element = draw.rng.choice(odd, draw.count)
-    whole = 2 ** (draw.x.precision - 1)
-    middle = (draw.rng.integers(whole, 2 * whole, draw.count) + 0.5) / whole
-    scale = draw.scale.round(middle / element)
-    scale = stepped(draw.scale, scale, draw.rng.integers(-1, 2, draw.count).astype(float))
+    whole, shape = 2 ** (draw.x.precision - 1), (CANDIDATES, draw.count)
+    elements = draw.rng.choice(np.unique(np.abs(values[values != 0])), shape)
+    middles = (draw.rng.integers(whole, 2 * whole, shape) + 0.5) / whole
+    scales = draw.scale.round(middles / elements)
+    scales = stepped(draw.scale, scales, draw.rng.integers(-1, 2, shape).astype(float))
+    products = elements * scales  # of at most 8 + 24 bits
+    first = (draw.x.round(products) != draw.x.round(Format.of("f32").round(products))).argmax(axis=0)
+    element, scale = (drawn[first, np.arange(draw.count)] for drawn in (elements, scales))
     codes = draw.element.encode(element[draw.group] * (draw.signs(draw.shape) if draw.element.signed else 1.0))
     codes = np.where(draw.rng.random(draw.shape) < 0.5, codes, draw.codes()).astype(codes.dtype)
     return codes, draw.with_signs(scale)

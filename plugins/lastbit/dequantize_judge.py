@@ -34,8 +34,8 @@ def judge_dequantized(
     """Whether every number is the one that `contract` (resolved) promises, or within the bound of its order.
 
     "once": the exact value, rounded once to `out`. "scales_first", "element_first": each step rounded in the format of
-    the contract's accumulator, then once more to `out`; one result is right. Each is a product, whose zero has the sign
-    of its factors (IEEE 754-2019, 6.3), q - z = 0 being +0: it is judged, unless the contract flushes. "fused_zero": the
+    the contract's accumulator, then once more to `out`; one result is right. Each is a product: its zeros have the sign
+    of the factors (IEEE 754-2019, 6.3), q - z = 0 being +0, unless the contract flushes. "fused_zero": the
     bound of `budget`, and under a scale that is not finite q * s + (-z * s) of IEEE 754; the sign of a zero is open.
     """
     order = contract.scale_arithmetic or ORDER

@@ -24,6 +24,8 @@ FAULTY_MODULES = (
     "quantize_path_faults",
     "quantize_draw_faults",
     "dequantize_faults",
+    "dequantize_scale_faults",
+    "dequantize_path_faults",
     "scaled_gemm_scale_faults",
     "scaled_gemm_faults",
     "attention_faults",
