@@ -81,7 +81,7 @@ def judge_exact(
     if contract.overflow == "saturate":
         right |= np.isinf(truth.hi) & (y == truth.hi)
     if contract.subnormals != "flush":
-        zeros = signed_zeros & (y == 0) & (low == 0) & (high == 0)
+        zeros = signed_zeros & (y == 0) & (low == 0) & (high == 0) & (np.signbit(low) == np.signbit(high))
         right &= ~zeros | (np.signbit(y) == np.signbit(low))
     count = int(right.size - np.count_nonzero(right))
     formula = "exact [one rounding]"

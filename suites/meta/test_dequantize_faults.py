@@ -45,6 +45,7 @@ def test_every_check_can_fail() -> None:
         (known["dequantize-code_255_infinite-mxfp8_e4m3-f32"], "smoke"),
         (known["dequantize-double_rounding-i8_row-bf16"], "smoke"),
         (known["dequantize-sign-i4_group32_zp-f32"], "smoke"),
+        (known["dequantize-global_missing-nvfp4-f32"], "smoke"),
         (kernel("no-rows", fails_without_rows, "mxfp8_e4m3", op="dequantize"), "smoke"),
     ]
     failing = set()

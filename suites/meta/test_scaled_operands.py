@@ -158,10 +158,11 @@ def test_field_that_an_op_does_not_have_is_refused(op: str, fields: dict[str, An
         _ = Kernel("mine/odd", op, print, formats, **fields).format_sets
 
 
-@pytest.mark.parametrize("fmt", ["i8", "u8", "i4", "i32", "nf4", "e8m0fnu"])
+@pytest.mark.parametrize("fmt", ["i8", "u8", "i4", "u4", "i32", "nf4", "e8m0fnu"])
 @pytest.mark.parametrize(("op", "operand"), [("quantize", "x"), ("dequantize", "out")])
 def test_plain_side_of_a_quantizer_is_of_floating_point_numbers(op: str, operand: str, fmt: str) -> None:
-    with pytest.raises(KernelError, match=f"{operand} of {op} is {fmt}, expected a floating-point format"):
+    message = f"{operand} of {op} is {fmt}, expected a floating-point format, one of bf16, .*, f16, f32, f64"
+    with pytest.raises(KernelError, match=message):
         kernel(op, "mxfp8_e4m3", **{operand: fmt})
 
 
