@@ -89,7 +89,7 @@ def truth(problem: Problem, *, resolution: float = 0.0) -> Truth:
     """global_scale * sum_k a_ik b_kj + bias_j, proved as `gemm.truth` does; weight with the global scale and bias.
 
     NaN and infinities by IEEE 754 on the operands' worth: 0 * inf is NaN. A global scale that is NaN or infinite times
-    the sum, whose weight counts as 0 then. Raises ValueError where a code times its scale needs more than 53 bits, which
+    the sum; its weight counts as 0. Raises ValueError where a code times its scale needs more than 53 bits, which
     no format of at most 24 bits does, and where the sign of a sum under an infinite global scale is not proved.
     """
     a, b = problem.a, problem.b

@@ -101,9 +101,10 @@ def special(one: ScaledDraw) -> Contents:
 def infinite_scales(one: ScaledDraw) -> Contents:
     """Infinite scales of single rows, of numbers of one sign and none 0: whatever is multiplied first, it is infinite.
 
-    With 0 among the numbers, or both signs, the scaled sum is infinite and the sum of scaled operands NaN.
+    With 0 among the numbers, or both signs, the scaled sum is infinite and the sum of scaled operands NaN. The other
+    scales are small, so that the largest number in place of infinity gives less.
     """
-    sides, scales = [], list(random_pair(one))
+    sides, scales = [], _small_pair(one)
     for index, side in enumerate((one.a, one.b)):
         sides.append(np.maximum(np.abs(normal_codes(one, side)), 1.0))
         chosen = scales[index]
@@ -119,6 +120,16 @@ def infinite_scales(one: ScaledDraw) -> Contents:
     return Contents(sides[0], sides[1], scales[0], scales[1])
 
 
+def _small_pair(one: ScaledDraw) -> list[Array | None]:
+    """Random scales of both sides, times 2^-40 or as much as their formats have."""
+    scales = list(random_pair(one))
+    for index, side in enumerate((one.a, one.b)):
+        chosen, fmt = scales[index], side.scale_format
+        if chosen is not None and fmt is not None:
+            scales[index] = np.maximum(fmt.round(np.ldexp(chosen, max(fmt.emin, -40))), fmt.eta)
+    return scales
+
+
 def under(value: float) -> Callable[[ScaledDraw], Contents]:
     """N(0, 1) with random scales under a scale of the tensors; numbers of one sign, none 0, under an infinite one."""
 
@@ -126,6 +137,7 @@ def under(value: float) -> Callable[[ScaledDraw], Contents]:
         a, b = normal_codes(one, one.a), normal_codes(one, one.b)
         if np.isinf(value):
             a, b = np.maximum(np.abs(a), 1.0), np.maximum(np.abs(b), 1.0)
+            return Contents(a, b, *_small_pair(one), global_scale=value)
         return Contents(a, b, *random_pair(one), global_scale=value)
 
     return draw

@@ -28,6 +28,7 @@ FAULTY_MODULES = (
     "dequantize_path_faults",
     "scaled_gemm_scale_faults",
     "scaled_gemm_faults",
+    "scaled_gemm_path_faults",
     "attention_faults",
     "gradient_faults",
     "packed_faults",
