@@ -19,7 +19,7 @@ WIDE = _mn(4, "wide")
 #: One row, as of a single token.
 ROW = _mn(1, "tile")
 #: More rows than a grid has programs, or a block threads.
-MANY = _mn(300, "fair")
+MANY = _mn(301, "fair")
 
 EXACT = (
     *(Case(recipe, PLAIN) for recipe in ("heavy", "one_sided")),
@@ -73,7 +73,7 @@ TAILS = (
     Case("placed", _mn(3, "overtile")),
     Case("normal", _mn(3, "undertile")),
     *(Case(recipe, _mn(3, "halftile")) for recipe in ("placed", "halves")),
-    Case("amaxes", _mn("overtile", "fair")),
+    Case("amaxes", _mn("overtile", "fair"), tier="standard"),
     *(Case("halves", _mn(5, n), tier="standard") for n in ("overtile", "undertile")),
     Case("placed", _mn(3, "undertile"), tier="standard"),
 )
@@ -89,7 +89,7 @@ LAYOUTS = (
     Case("placed", BATCHED, "scale:transposed"),
 )
 SECOND_CALL = (Case("placed", PLAIN),)
-REPEAT = (Case("normal", _mn(33, "tile")),)
+REPEAT = (Case("normal", PLAIN),)
 LAWS = (Case("normal", SMALL), Case("heavy", PLAIN, tier="standard"))
 ORDER = (Case("ascending", SMALL), Case("ascending", _mn(67, "long"), tier="standard"))
 STOCHASTIC = (Case("shares", _mn(40, "long")), Case("shares", _mn(150, "long"), tier="standard"))
