@@ -57,7 +57,8 @@ def judge_dequantized(
 def _signed(quantized: Quantized, scaling: Scaling) -> NDArray[np.bool_]:
     """Where a zero has a sign: not under codes of -0 that the scaling does not use, which tables of integers give 0."""
     element = Format.of(scaling.element).decode(quantized.codes)
-    return (element != 0) | ~np.signbit(element) | scaling.negative_zero
+    unused = (element == 0) & np.signbit(element) & (not scaling.negative_zero)
+    return np.logical_not(unused)
 
 
 def _of_products(exact: Truth, quantized: Quantized, scaling: Scaling) -> Truth:

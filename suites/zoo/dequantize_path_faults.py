@@ -1,6 +1,7 @@
 """Dequantizers that are right but on one path: at some sizes, rows, batches, short groups or layouts of the scales."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -34,6 +35,19 @@ def with_scale_before(codes: Array, scale: Array) -> Array:
     if codes.shape[-1] % 32 == 16 and scale.shape[-1] > 1:
         found[..., -16:] = once(as_double(codes[..., -16:]) * as_double(scale[..., -2:-1]), F32)
     return found
+
+
+def remembers(part: int) -> Step:
+    """A dequantizer that keeps its codes (0) or scales (1) for as long as their shape and first element stay."""
+    kept: list[Array] = []
+
+    def run(*arrays: Array) -> Array:
+        new = arrays[part]
+        if not kept or kept[0].shape != new.shape or kept[0].flat[:1].tolist() != new.flat[:1].tolist():
+            kept[:] = [new.copy()]
+        return i8_row(*(kept[0] if turn == part else array for turn, array in enumerate(arrays)))
+
+    return run
 
 
 def strided_as(strides: Callable[[Array], tuple[int, ...]], *, axes: int = 0) -> Step:
@@ -96,6 +110,20 @@ FAULTY: tuple[Faulty, ...] = (
     *(
         wrong("F023", name, run, "mxfp8_e4m3", "f32", "layout", op="dequantize", story=story)
         for name, run, story in _LAYOUTS
+    ),
+    *(
+        wrong(
+            "F092",
+            name,
+            None,
+            "i8_row",
+            "bf16",
+            "second_call",
+            make=partial(remembers, part),
+            op="dequantize",
+            story=f"{what} are known again by their shape and first element.",
+        )
+        for part, (name, what) in enumerate((("codes_by_first", "Codes"), ("scales_by_first", "Scales")))
     ),
     wrong(
         "F008",

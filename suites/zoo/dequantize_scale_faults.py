@@ -117,7 +117,7 @@ _TOPS: tuple[tuple[str, str, Step, str], ...] = (
     (
         "F071",
         "global_infinite",
-        finite(np.finfo(F32).max),
+        finite(float(np.finfo(F32).max)),
         "An infinite global scale becomes the largest number of f32.",
     ),
     ("F077", "global_zero_as_one", as_one, "A global scale of 0 becomes 1."),
