@@ -57,8 +57,8 @@ def judge_dequantized(
 def _signed(quantized: Quantized, scaling: Scaling) -> NDArray[np.bool_]:
     """Where a zero has a sign: not under codes of -0 that the scaling does not use, which tables of integers give 0."""
     element = Format.of(scaling.element).decode(quantized.codes)
-    unused = (element == 0) & np.signbit(element) & (not scaling.negative_zero)
-    return np.logical_not(unused)
+    signed: NDArray[np.bool_] = (element != 0) | ~np.signbit(element) | scaling.negative_zero
+    return signed
 
 
 def _of_products(exact: Truth, quantized: Quantized, scaling: Scaling) -> Truth:
