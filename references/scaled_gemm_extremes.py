@@ -104,7 +104,7 @@ def infinite_scales(one: ScaledDraw) -> Contents:
     With 0 among the numbers, or both signs, the scaled sum is infinite and the sum of scaled operands NaN. The other
     scales are small, so that the largest number in place of infinity gives less.
     """
-    sides, scales = [], _small_pair(one)
+    sides, scales = [], list(_small_pair(one))
     for index, side in enumerate((one.a, one.b)):
         sides.append(np.maximum(np.abs(normal_codes(one, side)), 1.0))
         chosen = scales[index]
@@ -115,19 +115,19 @@ def infinite_scales(one: ScaledDraw) -> Contents:
             chosen[1::5, 0] = np.inf
             chosen[3::7, -1] = -np.inf if side.signed_scales else np.inf
         else:
-            chosen = np.asarray(np.inf)
+            chosen = np.asarray(one.rng.choice(np.array([-np.inf, np.inf])) if side.signed_scales else np.inf)
         scales[index] = chosen
-    return Contents(sides[0], sides[1], scales[0], scales[1])
+    return Contents(sides[0], sides[1], scales[0], scales[1], signs="none")
 
 
-def _small_pair(one: ScaledDraw) -> list[Array | None]:
+def _small_pair(one: ScaledDraw) -> tuple[Array | None, Array | None]:
     """Random scales of both sides, times 2^-40 or as much as their formats have."""
     scales = list(random_pair(one))
     for index, side in enumerate((one.a, one.b)):
         chosen, fmt = scales[index], side.scale_format
         if chosen is not None and fmt is not None:
             scales[index] = np.maximum(fmt.round(np.ldexp(chosen, max(fmt.emin, -40))), fmt.eta)
-    return scales
+    return scales[0], scales[1]
 
 
 def under(value: float) -> Callable[[ScaledDraw], Contents]:
