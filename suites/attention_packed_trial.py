@@ -26,6 +26,7 @@ PATTERNS: dict[str, Callable[[int, int], Lengths]] = {
     "decode": lambda q, k: [(1, k), (1, 1), (1, k - 1), (1, 2)],
     "empty": lambda q, k: [(0, 0), (q, k), (0, 3), (2, 0), (q - 1, k - 1), (0, 0)],
     "one": lambda q, k: [(q, k)],
+    "many": lambda q, k: [(1 + n % q, 1 + (n + 2) % k) for n in range(19)],
 }
 
 

@@ -6,12 +6,14 @@ from lastbit.discovery import Found
 from lastbit.suites.attention_gradients import CHECKS
 from lastbit.suites.zoo import attention_parts as zoo
 from lastbit.suites.zoo import gradient_parts
-from lastbit.suites.zoo.gradient_faults import FAULTY
+from lastbit.suites.zoo.gradient_combined_faults import FAULTY as COMBINED
+from lastbit.suites.zoo.gradient_faults import FAULTY as SIMPLE
 from lastbit.suites.zoo.gradient_variants import VARIANTS
 from lastbit.suites.zoo.specimen import Faulty
 from lastbit.verdict import Outcome
 from lastbit.verify import verify, walk
 
+FAULTY = (*SIMPLE, *COMBINED)
 SMOKE = {check.name: [case.id for case in check.cases if case.tier == "smoke"] for check in CHECKS}
 
 

@@ -4,12 +4,14 @@ import pytest
 
 from lastbit.discovery import Found
 from lastbit.suites.attention_packed import CHECKS
-from lastbit.suites.zoo.packed_faults import FAULTY
+from lastbit.suites.zoo.packed_combined_faults import FAULTY as COMBINED
+from lastbit.suites.zoo.packed_faults import FAULTY as SIMPLE
 from lastbit.suites.zoo.packed_variants import VARIANTS
 from lastbit.suites.zoo.specimen import Faulty
 from lastbit.verdict import Outcome
 from lastbit.verify import verify, walk
 
+FAULTY = (*SIMPLE, *COMBINED)
 SMOKE = {check.name: [case.id for case in check.cases if case.tier == "smoke"] for check in CHECKS}
 
 
