@@ -36,6 +36,8 @@ __all__ = [
 KEPT = 48
 #: Options of a case that are operands of the call, and the feature that a kernel needs for each of their values.
 EXTRAS = {"mask": {"keep": "mask", "add": "additive_mask"}, "bias": {"heads": "bias"}, "sinks": {"heads": "sinks"}}
+#: Options of a case that are options of the call, and how they are read.
+CALLED: dict[str, Callable[[Any], Any]] = {"scale": float, "causal": bool, "window": window_of, "softcap": float}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,7 @@ def drawing(trial: Trial, *, shift: int = 0) -> Drawn:
 def call_options(trial: Trial) -> dict[str, Any]:
     """The case's options as the kernel is called with them: a window is a pair of numbers, causal a bool."""
     chosen = dict(trial.case.options)
-    read: dict[str, Callable[[Any], Any]] = {"scale": float, "causal": bool, "window": window_of, "softcap": float}
-    return {name: convert(chosen[name]) for name, convert in read.items() if name in chosen}
+    return {name: convert(chosen[name]) for name, convert in CALLED.items() if name in chosen}
 
 
 def drawn_formats(trial: Trial) -> dict[str, str]:
