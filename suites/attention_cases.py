@@ -89,7 +89,7 @@ MASKS = (
     Case("one_hot", sizes(17, 17), options=(*_C, ("window", "2:0"))),
     Case("one_hot", sizes(9, 20), options=(("window", "3:1"),)),
     Case("one_hot", sizes(9, 20), options=(("window", "-1:2"),)),
-    Case("one_hot", sizes(12, 12), options=(("window", "0:0"),)),
+    Case("sharp", sizes(12, 12), options=(("window", "0:0"),)),
     Case("sharp", sizes(9, 70), options=(*_C, ("window", "4:-1"))),
     Case("low_offset", sizes(16, 48), options=(*_C, ("window", "4:0"))),
     Case("one_hot", sizes(9, 21, batch=2), options=(("mask", "keep"),)),
