@@ -5,13 +5,13 @@ import pytest
 from lastbit.discovery import Found
 from lastbit.suites.attention_gradients import CHECKS
 from lastbit.suites.zoo import attention_parts as zoo
-from lastbit.suites.zoo import gradient_parts
-from lastbit.suites.zoo.gradient_faults import FAULTY
+from lastbit.suites.zoo import gradient_call_faults, gradient_faults, gradient_mask_faults, gradient_parts
 from lastbit.suites.zoo.gradient_variants import VARIANTS
 from lastbit.suites.zoo.specimen import Faulty
 from lastbit.verdict import Outcome
 from lastbit.verify import verify, walk
 
+FAULTY = (*gradient_faults.FAULTY, *gradient_mask_faults.FAULTY, *gradient_call_faults.FAULTY)
 SMOKE = {check.name: [case.id for case in check.cases if case.tier == "smoke"] for check in CHECKS}
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from lastbit.suites.zoo.attention_faults import Wavers, split, varies_with_batch
+from lastbit.suites.zoo.attention_call_faults import Wavers, varies_with_batch
+from lastbit.suites.zoo.attention_faults import split
 from lastbit.suites.zoo.attention_parts import EACH, TILE, Array, Knobs, attend, bf16, f32, right, turned
 from lastbit.suites.zoo.specimen import Variant
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from lastbit.suites.zoo.attention_parts import EACH, Array, bf16, right
-from lastbit.suites.zoo.gradient_faults import Wavers, depends_on_batch
+from lastbit.suites.zoo.gradient_call_faults import Wavers, depends_on_batch
 from lastbit.suites.zoo.gradient_parts import FEATURES, attend, turned
 from lastbit.suites.zoo.specimen import Variant
 

@@ -30,7 +30,8 @@ from lastbit.suites.zoo.quantize_parts import (
     power,
 )
 from lastbit.suites.zoo.quantize_random_faults import STOCHASTIC, fair, stochastic
-from lastbit.suites.zoo.quantize_scale_faults import SWIZZLED, to_even, up
+from lastbit.suites.zoo.quantize_scale_faults import to_even, up
+from lastbit.suites.zoo.quantize_storage_faults import SWIZZLED
 from lastbit.suites.zoo.specimen import Variant
 
 UNDECLARED_I8 = replace(Scaling.of("i8_row"), name="i8_row_any", arithmetic=None)
