@@ -34,7 +34,7 @@ def mask(lq: int, lk: int, causal: bool, window: Any) -> Array:
     ahead = np.arange(lk) - np.arange(lq)[:, None] - (lk - lq)
     hidden = (ahead > 0) & causal
     if window is not None:
-        hidden |= (ahead < -window[0]) & (window[0] >= 0)
+        hidden |= (ahead < -window[0]) & (window[0] >= 0) | (ahead > window[1]) & (window[1] >= 0)
     return hidden
 
 
