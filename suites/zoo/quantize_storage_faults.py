@@ -56,6 +56,18 @@ def contiguous_only(scheme: Scheme) -> Step:
     return run
 
 
+def transposed_copy(scheme: Scheme) -> Step:
+    """A quantizer that turns the codes of the rows where columns are to be quantized anew."""
+
+    def run(x: Array) -> Array:
+        codes, scale = scheme(x)
+        if x.ndim > 1 and x.strides[-1] > x.strides[-2] == x.itemsize:
+            codes = np.array(np.swapaxes(scheme(np.swapaxes(x, -1, -2))[0], -1, -2), order="C")
+        return codes, scale
+
+    return run
+
+
 def tail_unscaled(x: Array) -> Array:
     """A short group is left as zeros."""
     whole = x.shape[-1] // 32 * 32
@@ -228,5 +240,17 @@ FAULTY: tuple[Faulty, ...] = (
         "f32",
         "placed",
         story="Scales are stored row after row where the 128x4 order is declared.",
+    ),
+    *(
+        wrong(
+            "F088",
+            "transposed_copy",
+            transposed_copy(scheme),
+            scheme.scaling,
+            "f32",
+            "layout",
+            story="Of a transposed tensor the codes of its rows are kept, under the scales of its columns.",
+        )
+        for scheme in (I8_ROW, MXFP8)
     ),
 )
