@@ -1,14 +1,31 @@
 """Attentions that see other keys, heads or masks than they should; each is a knob of `attend`."""
 
+from typing import Any
+
+import ml_dtypes
 import numpy as np
 
-from lastbit.suites.zoo.attention_parts import TILE, Array, attend, turned, wrong
+from lastbit.suites.zoo.attention_parts import BF16, F16, TILE, Array, attend, turned, wrong
 from lastbit.suites.zoo.specimen import Faulty
 
 
 def last_key_seen(keep: Array) -> Array:
     """All but the last key."""
     return np.concatenate([keep[:, :-1], np.zeros_like(keep[:, -1:])], axis=1)
+
+
+def masks_added(q: Array, k: Array, v: Array, *, causal: bool = False, mask: Array = None, **options: Any) -> Any:
+    """Both masks are lowest numbers and are added: twice that is -inf, and of a row of those NaN is left."""
+    out, lse = attend(q, k, v, causal=causal, mask=mask, **options)
+    if causal and mask is not None:
+        lowest = ml_dtypes.finfo(q.dtype).min
+        ahead = np.arange(k.shape[2]) > np.arange(q.shape[2])[:, None] + k.shape[2] - q.shape[2]
+        hidden = ~mask if mask.dtype == bool else mask == -np.inf
+        with np.errstate(over="ignore"):
+            added = np.where(ahead, lowest, 0).astype(q.dtype) + np.where(hidden, lowest, 0).astype(q.dtype)
+        lost = np.broadcast_to((added == -np.inf).all(-1), lse.shape)
+        out[lost], lse[lost] = np.nan, np.nan
+    return out, lse
 
 
 #: Every attention that sees the wrong keys; each of its checks sees it.
@@ -125,5 +142,16 @@ FAULTY: tuple[Faulty, ...] = (
         "The mask's rows are read from the last to the first.",
         turned(mask=lambda mask: mask[:, :, ::-1]),
         "masks",
+    ),
+    *(
+        wrong(
+            "F045",
+            "masks_added",
+            "The causal and the other mask, lowest numbers both, are added.",
+            masks_added,
+            "hunt",
+            formats,
+        )
+        for formats in (F16, BF16)
     ),
 )

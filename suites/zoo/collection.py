@@ -22,6 +22,7 @@ FAULTY_MODULES = (
     "quantize_amax_faults",
     "quantize_scale_faults",
     "quantize_storage_faults",
+    "quantize_table_faults",
     "quantize_random_faults",
     "dequantize_faults",
     "dequantize_scale_faults",
