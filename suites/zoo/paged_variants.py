@@ -1,5 +1,7 @@
 """Paged attentions that differ from one another and are all right under what they declare."""
 
+from typing import Any
+
 import ml_dtypes
 import numpy as np
 
@@ -53,11 +55,31 @@ def into_bf16(k: Array, v: Array, k_scale: Array, v_scale: Array) -> tuple[Array
     return tuple(x.astype(ml_dtypes.bfloat16).astype(np.float32) for x in (k, v))
 
 
+def scales_folded(
+    q: Array,
+    k: Array,
+    v: Array,
+    table: Array,
+    lens: Array,
+    *,
+    k_scale: Array = None,
+    v_scale: Array = None,
+    **more: Any,
+) -> Array:
+    """The scale of K multiplies Q, and that of V the result."""
+    if k_scale is None:
+        return attend(q, k, v, table, lens, **more)
+    group = q.shape[1] // k.shape[2]
+    by_k, by_v = (np.repeat(np.broadcast_to(s, k.shape[2]), group)[:, None, None] for s in (k_scale, v_scale))
+    return (attend(q.astype(np.float32) * by_k, k, v, table, lens, **more) * by_v).astype(q.dtype)
+
+
 #: Every correct paged attention.
 VARIANTS: tuple[Variant, ...] = (
     right("gathers_right", attend, BF16, story="Tokens are gathered, then attended."),
     right("gathers_f32_right", attend, F32, story="Tokens of f32 are gathered."),
     right("gathers_fp8_right", attend, FP8_F32, story="Tokens of e4m3 are gathered and scaled."),
+    right("scales_folded_right", scales_folded, FP8, story="Scales multiply Q and the result."),
     right("online_right", turned(core=online), BF16, story="Page by page."),
     right("splits_right", turned(core=splits), F32, story="Three parts of the keys, combined by log-sum-exp."),
     right("backwards_right", turned(core=backwards), INT8, story="From the last token to the first."),
