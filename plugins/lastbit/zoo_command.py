@@ -15,7 +15,7 @@ from lastbit.errors import UsageError
 
 if TYPE_CHECKING:
     from lastbit.suites.zoo.outcome import ZooRun
-    from lastbit.suites.zoo.rivals import Rival
+    from lastbit.suites.zoo.rival import Rival
     from lastbit.suites.zoo.specimen import Faulty, Variant
 
 #: Seeds where --seeds says nothing: of faults, and of correct variants.

@@ -7,7 +7,7 @@ from typing import Any
 
 from lastbit.suites.zoo.power import Power, false_alarms, powers
 from lastbit.suites.zoo.score import Sighting
-from lastbit.suites.zoo.specimen import FaultClass, Faulty, Variant
+from lastbit.suites.zoo.specimen import FaultClass, Faulty, Variant, room
 
 #: The judge that this suite is.
 OURS = "lastbit"
@@ -81,8 +81,8 @@ def escaped(faulty: Sequence[Faulty], sightings: Sequence[Sighting]) -> list[Sig
 
 
 def by_op(run: ZooRun, judged: Judged) -> dict[str, tuple[int, int]]:
-    """Kernels caught under every seed, and kernels, by op."""
-    op = {one.name: one.build().op for one in run.faulty}
+    """Kernels caught under every seed, and kernels, by room: those that the judge has no rule for are not counted."""
+    op = {one.name: room(one.build()) for one in run.faulty}
     missed = {one.specimen for one in judged.sightings if not one.caught}
     seen = {one.specimen for one in judged.sightings if one.specimen in op}
     total = Counter(op[name] for name in seen)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from lastbit.suites.zoo.collection import specimen
 from lastbit.suites.zoo.outcome import Judged
-from lastbit.suites.zoo.rivals import Rival, accepts, rival
+from lastbit.suites.zoo.rival import Rival, accepts
+from lastbit.suites.zoo.rivals import rival
 from lastbit.suites.zoo.score import Sighting, each
 from lastbit.suites.zoo.specimen import Specimen
 
