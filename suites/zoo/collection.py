@@ -37,6 +37,8 @@ FAULTY_MODULES = (
     "packed_faults",
     "paged_faults",
     "kv_append_faults",
+    "attention_condition_faults",
+    "condition_faults",
 )
 #: Modules with VARIANTS, a tuple of Variant.
 VARIANT_MODULES = (
