@@ -59,12 +59,12 @@ def base_two(x: Array) -> Array:
 Over = tuple[dict[str, str], ...]
 #: Each way with its formats and what it declares.
 _WAYS: tuple[tuple[str, str | None, Callable[..., Any], Over, dict[str, Any]], ...] = (
-    ("one_pass", "All keys at once.", attend, (F32, F16, BF16), {}),
-    ("online", "Tiles of 12 keys.", turned(tile=TILE), (F32, BF16), {}),
-    ("online_narrow", "Tiles of 5 keys.", turned(tile=5), (F16,), {}),
-    ("online_lazy", "Tiles of 5 keys, whose maximum grows in leaps.", turned(tile=5, peak=lazily), (F32,), {}),
+    ("one_pass", "All keys at once.", attend, (F32, BF16), {}),
+    ("online", "Tiles of 12 keys.", turned(tile=TILE), (BF16,), {}),
+    ("online_narrow", "Tiles of 5 keys.", turned(tile=5), (F32,), {}),
+    ("online_lazy", "Tiles of 5 keys, whose maximum grows in leaps.", turned(tile=5, peak=lazily), (F16,), {}),
     ("backward", None, backward, (F32,), {}),
-    ("split", "Five parts of the keys, combined by log-sum-exp.", split, (F32, BF16), {}),
+    ("split", "Five parts of the keys, combined by log-sum-exp.", split, (BF16,), {}),
     ("scaled_first", None, scaled_first, (F16,), {}),
     ("normalised_first", None, normalised_first, (F32,), {}),
     ("heads_inside", None, heads_inside, (BF16,), {}),
@@ -73,7 +73,7 @@ _WAYS: tuple[tuple[str, str | None, Callable[..., Any], Over, dict[str, Any]], .
         "weights_bf16_declared",
         "Weights in bf16, which is declared.",
         turned(weight=bf16),
-        (F32, BF16),
+        (BF16,),
         {"probabilities": "bf16"},
     ),
     ("scores_bf16_declared", "Scores in bf16, which is declared.", turned(score=bf16), (BF16,), {"scores": "bf16"}),

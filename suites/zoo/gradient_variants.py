@@ -19,20 +19,20 @@ def by_keys(grad_out: Array, out: Array, p: Array, dp: Array) -> Array:
 
 #: Each way with its formats and what it declares.
 _WAYS: tuple[tuple[str, str | None, Callable[..., Any], Over, dict[str, Any]], ...] = (
-    ("gradients_plain", "P from the log-sum-exp, tiles of 12.", attend, (F32, F16, BF16), {}),
-    ("gradients_mean_by_keys", "The row's mean of gradients by keys.", turned(mean=by_keys), (F32,), {}),
+    ("gradients_plain", "P from the log-sum-exp, tiles of 12.", attend, (F32, BF16), {}),
+    ("gradients_mean_by_keys", "The row's mean of gradients by keys.", turned(mean=by_keys), (F16,), {}),
     (
         "gradients_exp2",
         "exp2 of the scaled score.",
         turned(exp=lambda x: np.exp2(x * np.float32(np.log2(np.e)))),
-        (F16,),
+        (F32,),
         {},
     ),
     (
         "gradients_casts_declared",
         "P and dS in bf16, which is declared.",
         turned(cast_p=bf16, cast_ds=bf16),
-        (F16, BF16),
+        (BF16,),
         {"probabilities": "bf16"},
     ),
     (
@@ -43,17 +43,10 @@ _WAYS: tuple[tuple[str, str | None, Callable[..., Any], Over, dict[str, Any]], .
         {"head_gradients": "bf16"},
     ),
     (
-        "gradients_nondeterministic_declared",
-        "Another order in each call, which is declared.",
-        Wavers,
-        (F32,),
-        {"deterministic": False},
-    ),
-    (
         "gradients_atomics_declared",
         "Another order of the gradients in each call, which is declared.",
         Wavers,
-        (BF16,),
+        (F32,),
         {"deterministic_gradients": False},
     ),
     ("gradients_batch_variant_undeclared", "Sums that depend on the batch.", depends_on_batch, (F32,), {}),
