@@ -20,7 +20,7 @@ def by_keys(grad_out: Array, out: Array, p: Array, dp: Array) -> Array:
 #: Each way with its formats and what it declares.
 _WAYS: tuple[tuple[str, str | None, Callable[..., Any], Over, dict[str, Any]], ...] = (
     ("gradients_plain", "P from the log-sum-exp, tiles of 12.", attend, (F32, BF16), {}),
-    ("gradients_mean_by_keys", "The row's mean of gradients by keys.", turned(mean=by_keys), (F16,), {}),
+    ("gradients_mean_by_keys", "The row's mean of gradients by keys.", turned(mean=by_keys), (BF16,), {}),
     (
         "gradients_exp2",
         "exp2 of the scaled score.",
@@ -46,7 +46,7 @@ _WAYS: tuple[tuple[str, str | None, Callable[..., Any], Over, dict[str, Any]], .
         "gradients_atomics_declared",
         "Another order of the gradients in each call, which is declared.",
         Wavers,
-        (F32,),
+        (F16,),
         {"deterministic_gradients": False},
     ),
     ("gradients_batch_variant_undeclared", "Sums that depend on the batch.", depends_on_batch, (F32,), {}),
