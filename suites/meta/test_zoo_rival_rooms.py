@@ -1,4 +1,4 @@
-"""The rivals' data for conversions, scaled products, caches, gradients and packed batches: right answers, honest gaps."""
+"""The rivals' data for conversions, scaled products, caches, gradients and packed batches: right, and honest gaps."""
 
 from collections.abc import Callable
 from dataclasses import replace

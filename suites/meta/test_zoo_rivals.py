@@ -10,9 +10,9 @@ from lastbit.contract import Contract
 from lastbit.references.data import Operand
 from lastbit.suites.zoo import rival_rules as rules
 from lastbit.suites.zoo.collection import specimen
+from lastbit.suites.zoo.rival import Rival, accepts, answer
 from lastbit.suites.zoo.rival_data import Question, attention, gemm, normal, rows
 from lastbit.suites.zoo.rival_score import Round, answers, judged
-from lastbit.suites.zoo.rival import Rival, accepts, answer
 from lastbit.suites.zoo.rivals import RIVALS
 from lastbit.suites.zoo.specimen import kernel
 

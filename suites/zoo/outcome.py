@@ -39,6 +39,8 @@ class ZooRun:
     #: Seeds of the faulty kernels, and of the correct variants.
     seeds: tuple[int, ...]
     right_seeds: tuple[int, ...]
+    #: False where the user stopped it: the sightings are those until then.
+    complete: bool = True
 
     def powers(self, judged: Judged) -> list[Power]:
         """The judge's power over each class."""
@@ -52,12 +54,14 @@ class ZooRun:
 def as_json(run: ZooRun) -> dict[str, Any]:
     """The run as JSON has it: "classes", "caught", "correct", "false_alarms", "faults", "rivals", and how it was made.
 
+    Of a rival, "faults" has the answer and "counts" the pairs (kernel, seed) caught and tried, by class.
     "classes" counts the classes that the zoo holds a kernel of, "caught" those of them caught always.
     """
     ours = run.judges[0]
     found = [power for power in run.powers(ours) if power.tried]
     alarms = run.false_alarms(ours)
     return {
+        "complete": run.complete,
         "tier": run.tier,
         "seeds": list(run.seeds),
         "right_seeds": list(run.right_seeds),
@@ -103,4 +107,6 @@ def _rival(run: ZooRun, judged: Judged) -> dict[str, Any]:
         "data": judged.data,
         "source": judged.source,
         "faults": {power.fault: power.answer for power in found},
+        "counts": {power.fault: [power.caught, power.tried] for power in found},
+        "flagged": sorted({one.specimen for one in run.false_alarms(judged)}),
     }

@@ -25,9 +25,9 @@ def gradients(fill: Fill, b: int = 2, h: int = 2, l: int = 64, d: int = 32) -> D
         formats = kernel.format_sets[0]
         held = {name: Operand.of(fill(rng, (b, h, l, d)), formats[name]) for name in "qkv"}
         held["grad_out"] = Operand.of(fill(rng, (b, h, l, d)), formats["q"])
-        values = [operand.values for operand in held.values()]
-        exact = _backward(*values, lambda x: x)
-        plain = _backward(*values, lambda x: Operand.of(x, formats["out"]).values)
+        q, k, v, out = (operand.values for operand in held.values())
+        exact = _backward(q, k, v, out, lambda x: x)
+        plain = _backward(q, k, v, out, lambda x: Operand.of(x, formats["out"]).values)
         names = {"out": "out", "dq": "q", "dk": "k", "dv": "v"}
         found = [
             question(held, one, np.abs(one), l, formats[of], rough, {"causal": True}, name=name)
@@ -95,7 +95,7 @@ def append(fill: Fill, tokens: int = 42, block: int = 16, pages: int = 8, heads:
             new, scale = held[name].values, cached.get(f"{name}_scale")
             if scale is not None:
                 scales[f"{name}_scale"] = scale
-                new = np.float64(np.float32(new) / np.float32(scale.values))
+                new = (new.astype(np.float32) / scale.values.astype(np.float32)).astype(np.float64)
             full = cached[f"{name}_cache"].values.copy().reshape(-1, heads, d)
             full[slots] = _saturated(new, formats[f"{name}_cache"]).values
             after.append(full.reshape(pages, block, heads, d))
