@@ -8,6 +8,7 @@ import numpy as np
 
 from lastbit.contract import Contract
 from lastbit.suites.zoo import quantize_kernels
+from lastbit.suites.zoo.conditions import OneCallIn
 from lastbit.suites.zoo.dequantize_parts import (
     E2M1_VALUES,
     as_double,
@@ -24,6 +25,7 @@ from lastbit.suites.zoo.dequantize_parts import (
 )
 from lastbit.suites.zoo.quantize_parts import E5M2, F32, Array, Step, codes_of
 from lastbit.suites.zoo.specimen import Faulty
+from lastbit.suites.zoo.strides import as_if_contiguous
 
 wrong = partial(quantize_kernels.wrong, op="dequantize")
 
@@ -62,22 +64,14 @@ def loses_tail(codes: Array, scale: Array) -> Array:
 
 def contiguous_only(codes: Array, scale: Array) -> Array:
     """The codes are read as if they lay row after row."""
-    strides = np.cumprod([codes.itemsize, *codes.shape[:0:-1]])[::-1]
-    return i8_row(np.lib.stride_tricks.as_strided(codes, codes.shape, tuple(int(s) for s in strides)), scale)
+    return i8_row(as_if_contiguous(codes), scale)
 
 
-def sometimes() -> Step:
-    """A dequantizer that is wrong in one call of three."""
-    calls = [0]
-
-    def run(codes: Array, scale: Array) -> Array:
-        found = i8_row(codes, scale, out=np.float32)
-        calls[0] += 1
-        if calls[0] % 3 == 0 and found.size:
-            found.reshape(-1)[0] = np.nextafter(found.reshape(-1)[0], F32(np.inf))
-        return found
-
-    return run
+def one_ulp_up(codes: Array, scale: Array) -> Array:
+    """The first number is one unit in the last place too large."""
+    found = i8_row(codes, scale, out=np.float32)
+    found.reshape(-1)[:1] = np.nextafter(found.reshape(-1)[:1], F32(np.inf))
+    return found
 
 
 #: Every faulty dequantizer whose scales are right.
@@ -126,7 +120,7 @@ FAULTY: tuple[Faulty, ...] = (
         "f32",
         "exact",
         "repeat",
-        make=sometimes,
+        make=partial(OneCallIn, 3, one_ulp_up, partial(i8_row, out=np.float32)),
         story="In one call of three the first number is one unit in the last place too large.",
     ),
     wrong(

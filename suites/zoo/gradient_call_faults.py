@@ -7,6 +7,7 @@ import numpy as np
 from lastbit.suites.zoo.attention_parts import Array
 from lastbit.suites.zoo.gradient_parts import attend, turned, wrong
 from lastbit.suites.zoo.specimen import Faulty
+from lastbit.suites.zoo.strides import as_if_contiguous
 
 
 def atomics_lost(q: Array, k: Array, v: Array, **options: Any) -> Any:
@@ -22,8 +23,7 @@ def upstream_by_stride(q: Array, k: Array, v: Array, *, grad_out: Array = None, 
     """grad_out is read as if it were contiguous."""
     if grad_out is None:
         return attend(q, k, v, **options)
-    b, h, l, d = (size * grad_out.itemsize for size in np.cumprod([1, *grad_out.shape[:0:-1]])[::-1])
-    return attend(q, k, v, grad_out=np.lib.stride_tricks.as_strided(grad_out, grad_out.shape, (b, h, l, d)), **options)
+    return attend(q, k, v, grad_out=as_if_contiguous(grad_out), **options)
 
 
 def zero_for_nan(q: Array, k: Array, v: Array, **options: Any) -> Any:

@@ -1,11 +1,13 @@
 """Quantizers that store codes wrongly: packing, tables, the order of scales, short groups, strides, other calls."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from lastbit.references.scaling import Scaling
 from lastbit.suites.zoo import quantize_parts as parts
+from lastbit.suites.zoo.conditions import OneCallIn
 from lastbit.suites.zoo.quantize_kernels import wrong
 from lastbit.suites.zoo.quantize_parts import (
     E2M1,
@@ -23,6 +25,7 @@ from lastbit.suites.zoo.quantize_parts import (
     low_first,
 )
 from lastbit.suites.zoo.specimen import Faulty
+from lastbit.suites.zoo.strides import as_if_contiguous
 
 
 def high_first(codes: Array) -> Array:
@@ -48,12 +51,7 @@ def permuted(quotient: Array) -> Array:
 
 def contiguous_only(scheme: Scheme) -> Step:
     """A quantizer that knows no strides."""
-
-    def run(x: Array) -> Array:
-        strides = np.cumprod([x.itemsize, *x.shape[:0:-1]])[::-1]
-        return scheme(np.lib.stride_tricks.as_strided(x, x.shape, tuple(int(s) for s in strides)))
-
-    return run
+    return lambda x: scheme(as_if_contiguous(x))
 
 
 def transposed_copy(scheme: Scheme) -> Step:
@@ -75,19 +73,12 @@ def tail_unscaled(x: Array) -> Array:
     return codes, scale
 
 
-def sometimes() -> Step:
-    """A quantizer that is wrong in one call of three."""
-    calls = [0]
-
-    def run(x: Array) -> Array:
-        codes, scale = I8_ROW(x)
-        calls[0] += 1
-        if calls[0] % 3 == 0 and codes.size:
-            codes = codes.copy()
-            codes.reshape(-1)[-1] += 1
-        return codes, scale
-
-    return run
+def one_too_large(x: Array) -> Array:
+    """The last code is one too large."""
+    codes, scale = I8_ROW(x)
+    codes = codes.copy()
+    codes.reshape(-1)[-1:] += 1
+    return codes, scale
 
 
 def changes_x(x: Array) -> Array:
@@ -192,7 +183,7 @@ FAULTY: tuple[Faulty, ...] = (
         "f32",
         "exact",
         "repeat",
-        make=sometimes,
+        make=partial(OneCallIn, 3, one_too_large, I8_ROW),
         story="In one call of three the last code is one too large.",
     ),
     wrong(
