@@ -52,7 +52,8 @@ def verdict(run: Mapping[str, Any]) -> str:
     stopped = "" if run["complete"] else "stopped by the user, so of what was judged until then: "
     return (
         f"{stopped}lastbit caught {run['caught']} of {run['classes']} fault classes always and flagged "
-        f"{run['false_alarms']} of {run['correct']} correct variants; tier {run['tier']}, {seeds} seed{'' if seeds == 1 else 's'} "
+        f"{run['false_alarms']} of {run['correct']} correct variants; tier {run['tier']}, "
+        f"{seeds} seed{'' if seeds == 1 else 's'} "
         f"({right} of the variants), "
         f"{run['seconds']:g} s"
     )

@@ -55,7 +55,8 @@ def as_json(run: ZooRun) -> dict[str, Any]:
     """The run as JSON has it: "classes", "caught", "correct", "false_alarms", "faults", "rivals", and how it was made.
 
     Of a rival, "faults" has the answer and "counts" the pairs (kernel, seed) caught and tried, by class.
-    "classes" counts the classes that the zoo holds a kernel of, "caught" those of them caught always.
+    "classes" counts the classes that a kernel of was judged, "caught" those of them caught always, "correct" the right
+    kernels that were judged.
     """
     ours = run.judges[0]
     found = [power for power in run.powers(ours) if power.tried]
@@ -67,7 +68,7 @@ def as_json(run: ZooRun) -> dict[str, Any]:
         "right_seeds": list(run.right_seeds),
         "classes": len(found),
         "caught": sum(power.answer == "always" for power in found),
-        "correct": len(run.variants),
+        "correct": len({one.specimen for one in ours.sightings} & {one.name for one in run.variants}),
         "false_alarms": len({one.specimen for one in alarms}),
         "ops": {op: list(pair) for op, pair in by_op(run, ours).items()},
         "seconds": round(ours.seconds, 1),
