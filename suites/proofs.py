@@ -1,6 +1,7 @@
 """What a result is judged by: truth, budget and the counterfeits that it would accept; kept, cut, and applied."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -37,6 +38,27 @@ class Proof:
     hole: str
 
 
+@contextmanager
+def roomy(times: int) -> Iterator[None]:
+    """Keep so many times as many results of each function that is `kept`, and forget them all at the end.
+
+    For many kernels of one op: their hunts draw the same cases, more than are kept for one kernel after the other.
+    """
+    global _times
+    before, _times = _times, times
+    try:
+        yield
+    finally:
+        _times = before
+        for found in _KEPT:
+            found.clear()
+
+
+#: What `roomy` multiplies, and what it forgets.
+_times = 1
+_KEPT: list[dict[Any, Any]] = []
+
+
 def kept(most: int) -> Callable[[Callable[Concatenate[Given, P], R]], Callable[Concatenate[Given, P], R]]:
     """Keep the last `most` results of a function of a Given and hashable arguments, for the next kernel.
 
@@ -45,6 +67,7 @@ def kept(most: int) -> Callable[[Callable[Concatenate[Given, P], R]], Callable[C
 
     def decorate(function: Callable[Concatenate[Given, P], R]) -> Callable[Concatenate[Given, P], R]:
         found: dict[Any, R] = {}
+        _KEPT.append(found)
 
         @wraps(function)
         def known(given: Given, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -53,7 +76,7 @@ def kept(most: int) -> Callable[[Callable[Concatenate[Given, P], R]], Callable[C
             key = (given.drawn, tuple(given.options.items()), args, tuple(kwargs.items()))
             result = found.pop(key) if key in found else function(given, *args, **kwargs)
             found[key] = result  # the latest last
-            if len(found) > most:
+            if len(found) > most * _times:
                 del found[next(iter(found))]
             return result
 

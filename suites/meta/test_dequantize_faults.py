@@ -3,7 +3,7 @@
 import pytest
 
 from lastbit.suites import dequantize
-from lastbit.suites.zoo.dequantize_faults import FAULTY
+from lastbit.suites.zoo import dequantize_faults, dequantize_scale_faults
 from lastbit.suites.zoo.dequantize_parts import mxfp8
 from lastbit.suites.zoo.dequantize_variants import VARIANTS
 from lastbit.suites.zoo.quantize_kernels import kernel
@@ -12,6 +12,7 @@ from lastbit.suites.zoo.specimen import Faulty, Variant
 from lastbit.verdict import Outcome
 from lastbit.verify import verify
 
+FAULTY = (*dequantize_faults.FAULTY, *dequantize_scale_faults.FAULTY)
 SEEDS = 4
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from lastbit.contract import Contract
 from lastbit.kernel import Kernel
-from lastbit.suites.zoo import dequantize_path_faults, dequantize_scale_faults
+from lastbit.suites.zoo import dequantize_path_faults, dequantize_scale_value_faults
 from lastbit.suites.zoo.dequantize_parts import BF16, E2M1_VALUES, as_double, each, i8_row, nibbles, once
 from lastbit.suites.zoo.quantize_kernels import kernel
 from lastbit.suites.zoo.quantize_parts import F32, Array, Step, codes_of, f32
@@ -15,7 +15,7 @@ from lastbit.suites.zoo.specimen import Faulty
 from lastbit.verdict import Outcome
 from lastbit.verify import verify
 
-FAULTY = (*dequantize_scale_faults.FAULTY, *dequantize_path_faults.FAULTY)
+FAULTY = (*dequantize_scale_value_faults.FAULTY, *dequantize_path_faults.FAULTY)
 SEEDS = 3
 
 
@@ -59,7 +59,7 @@ def flushing(codes: Array, scale: Array) -> Array:
 
 FLUSH = Contract(subnormals="flush")
 RIGHT: tuple[tuple[str, Step, Any, str, Contract | None], ...] = (
-    ("q4_0", dequantize_scale_faults.q4_0, "gguf_q4_0", "f32", None),
+    ("q4_0", dequantize_scale_value_faults.q4_0, "gguf_q4_0", "f32", None),
     ("exponents", by_exponent, "mxfp8_e4m3", "f32", None),
     ("columns", by_columns, "i8_row", "f16", Contract(scale_arithmetic="element_first")),
     ("pairs", by_pairs, "mxfp4", "bf16", None),

@@ -19,12 +19,16 @@ FAULTY_MODULES = (
     "cast_random_faults",
     "cast_place_faults",
     "quantize_faults",
+    "quantize_amax_faults",
     "quantize_scale_faults",
+    "quantize_storage_faults",
+    "quantize_table_faults",
     "quantize_random_faults",
     "quantize_path_faults",
     "quantize_draw_faults",
     "dequantize_faults",
     "dequantize_scale_faults",
+    "dequantize_scale_value_faults",
     "dequantize_path_faults",
     "scaled_gemm_scale_faults",
     "scaled_gemm_faults",
@@ -33,9 +37,15 @@ FAULTY_MODULES = (
     "gradient_combined_faults",
     "gradient_faults",
     "packed_combined_faults",
+    "attention_mask_faults",
+    "attention_call_faults",
+    "gradient_mask_faults",
+    "gradient_call_faults",
     "packed_faults",
     "paged_faults",
     "kv_append_faults",
+    "attention_condition_faults",
+    "condition_faults",
 )
 #: Modules with VARIANTS, a tuple of Variant.
 VARIANT_MODULES = (
@@ -49,8 +59,8 @@ VARIANT_MODULES = (
     "attention_variants",
     "gradient_variants",
     "packed_variants",
-    "paged_faults",
-    "kv_append_faults",
+    "paged_variants",
+    "kv_append_variants",
 )
 
 

@@ -1,144 +1,216 @@
-"""Dequantizers that mistake scales of some values: negative, infinite, huge or tiny ones, and the signs of zeros."""
+"""Dequantizers that read scales wrongly: their format, their place, their order in memory."""
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 
+from lastbit.references.scaling import Scaling
+from lastbit.suites.zoo import quantize_kernels
 from lastbit.suites.zoo.dequantize_faults import but
-from lastbit.suites.zoo.dequantize_parts import as_double, i8_row, mxfp8, nvfp4, once
-from lastbit.suites.zoo.quantize_kernels import wrong
-from lastbit.suites.zoo.quantize_parts import F32, Array, Step
+from lastbit.suites.zoo.dequantize_parts import (
+    BF16,
+    as_double,
+    blocks,
+    i8_row,
+    mxfp8,
+    nvfp4,
+    nvfp4_scales_first,
+    unswizzled,
+)
+from lastbit.suites.zoo.quantize_parts import E5M2, Array, Step, codes_of
 from lastbit.suites.zoo.specimen import Faulty
 
-TINIEST = 2.0**-126
+SWIZZLED = replace(Scaling.of("mxfp8_e4m3"), name="mxfp8_swizzled", scale_layout="swizzled-128x4")
+
+wrong = partial(quantize_kernels.wrong, op="dequantize")
 
 
-def q4_0(codes: Array, scale: Array, *, scales: Step = as_double) -> Array:
-    """Groups of 32 of u4 around 8: the lower halves of 16 bytes are the first 16 codes."""
-    groups = codes.reshape(*codes.shape[:-1], codes.shape[-1] // 16, 16)
-    values = as_double(np.concatenate([groups & 15, groups >> 4], axis=-1)) - 8
-    product = values * scales(scale)[..., None]
-    return once(product.reshape(*codes.shape[:-1], codes.shape[-1] * 2), F32)
+def e8m0(subnormal: float = 2.0**-127, last: float = np.nan, bias: int = 127) -> Step:
+    """Powers of two decoded by shifting."""
+
+    def decode(scale: Array) -> Array:
+        bits = codes_of(scale).astype(np.int64)
+        values = np.ldexp(1.0, bits - bias)
+        return np.where(bits == 255, last, np.where(bits == 0, subnormal, values))
+
+    return decode
 
 
-def size(scale: Array) -> Array:
-    """Scales without their sign."""
-    return np.abs(as_double(scale))
+def e4m3_flushed(scale: Array) -> Array:
+    """Values of e4m3, subnormal ones zero."""
+    values = as_double(scale)
+    return np.where(np.abs(values) < 2.0**-6, 0, values)
 
 
-def finite(largest: float) -> Step:
-    """Infinite scales become the largest number."""
-    return lambda scale: np.clip(as_double(scale), -largest, largest)
+def first_only(scale: Array) -> Array:
+    """The first scale of each row for all of it."""
+    return np.broadcast_to(as_double(scale)[..., :1], scale.shape)
 
 
-def no_minus_zero(scale: Array) -> Array:
-    """Scales of -0 become +0."""
-    return as_double(scale) + 0.0
+def turned(scale: Array) -> Array:
+    """The scales column after column."""
+    return np.swapaxes(scale, -1, -2).reshape(scale.shape)
 
 
-def without_minus_zero(run: Step) -> Step:
-    """The dequantizer with +0 for every zero."""
-
-    def positive(*arrays: Array) -> Array:
-        found = run(*arrays)
-        found[found == 0] = 0
-        return found
-
-    return positive
+def through(dtype: Any) -> Step:
+    """The scales rounded to a narrow format."""
+    return lambda scale: np.asarray(scale).astype(np.float32).astype(dtype).astype(np.float64)
 
 
-def as_one(top: Array) -> Array:
-    """A global scale of 0 becomes 1."""
-    return np.where(as_double(top) == 0, 1.0, as_double(top))
+def as_e5m2(scale: Array) -> Array:
+    """The codes read as e5m2."""
+    return codes_of(scale).view(E5M2).astype(np.float64)
 
 
-def flushed(below: float) -> Step:
-    """A global scale below some number becomes 0."""
-    return lambda top: np.where(np.abs(as_double(top)) < below, 0.0, as_double(top))
+def remembers() -> Step:
+    """A dequantizer that keeps the scales of each shape."""
+    kept: dict[tuple[int, ...], Array] = {}
+
+    def run(codes: Array, scale: Array) -> Array:
+        return i8_row(codes, kept.setdefault(scale.shape, scale.copy()))
+
+    return run
 
 
-#: Fault class, name, the dequantizer, its scaling, the check that sees it, and its story.
-_SCALES: tuple[tuple[str, str, Step, str, str, str], ...] = (
-    (
-        "F020",
-        "scale_without_sign",
-        but(i8_row, out=F32, scales=size),
-        "i8_row",
-        "exact",
-        "The sign of a scale is lost.",
-    ),
-    ("F020", "scale_without_sign", but(q4_0, scales=size), "gguf_q4_0", "exact", "The sign of a scale is lost."),
-    ("F020", "scale_without_sign", but(nvfp4, scales=size), "nvfp4", "scales", "Scales of e4m3 are read as ue4m3."),
-    (
-        "F071",
-        "infinite_scale",
-        but(i8_row, out=F32, scales=finite(2.0**127)),
-        "i8_row",
-        "special",
-        "An infinite scale becomes 2^127.",
-    ),
-    (
-        "F071",
-        "infinite_scale",
-        but(i8_row, out=F32, scales=finite(2.0**100)),
-        "fp8_row",
-        "special",
-        "Scales are clamped to 2^100.",
-    ),
-    (
-        "F071",
-        "infinite_scale",
-        but(q4_0, scales=finite(65504.0)),
-        "gguf_q4_0",
-        "special",
-        "An infinite scale becomes the largest number of f16.",
-    ),
-    (
-        "F071",
-        "scale_of_minus_0",
-        but(i8_row, out=F32, scales=no_minus_zero),
-        "i8_row",
-        "special",
-        "A scale of -0 becomes +0.",
-    ),
-    ("F066", "zeros_positive", without_minus_zero(mxfp8), "mxfp8_e4m3", "codes", "The code of -0 gives +0."),
-    (
-        "F066",
-        "zeros_positive",
-        without_minus_zero(but(i8_row, out=F32)),
-        "i8_row",
-        "codes",
-        "0 times a negative scale gives +0.",
-    ),
-    ("F066", "zeros_positive", without_minus_zero(nvfp4), "nvfp4", "exact", "The code of -0 gives +0."),
-)
-#: As above, of the global scale of nvfp4.
-_TOPS: tuple[tuple[str, str, Step, str], ...] = (
-    ("F021", "global_without_sign", size, "The sign of the global scale is lost."),
-    ("F071", "global_nan_to_num", lambda top: np.nan_to_num(as_double(top)), "A global scale of NaN becomes 0."),
-    (
-        "F071",
-        "global_infinite",
-        finite(float(np.finfo(F32).max)),
-        "An infinite global scale becomes the largest number of f32.",
-    ),
-    ("F077", "global_zero_as_one", as_one, "A global scale of 0 becomes 1."),
-    (
-        "F070",
-        "global_below_2_20",
-        lambda top: np.minimum(as_double(top), 2.0**20),
-        "A global scale above 2^20 becomes 2^20.",
-    ),
-    ("F077", "global_guarded", lambda top: np.maximum(as_double(top), 1e-12), "A global scale is at least 1e-12."),
-    ("F028", "global_below_2_60", flushed(2.0**-60), "A global scale below 2^-60 becomes 0."),
-    ("F028", "global_subnormal", flushed(TINIEST), "A subnormal global scale becomes 0."),
-)
-#: Every dequantizer that is wrong about some scales.
+#: Every dequantizer with wrong scales.
 FAULTY: tuple[Faulty, ...] = (
-    *(
-        wrong(fault, name, run, scaling, "f32", check, op="dequantize", story=story)
-        for fault, name, run, scaling, check, story in _SCALES
+    wrong(
+        "F079",
+        "scale_in_bf16",
+        but(i8_row, scales=through(BF16), out=np.float32),
+        "i8_row",
+        "f32",
+        "exact",
+        story="Scales are rounded to bf16.",
     ),
-    *(
-        wrong(fault, name, but(nvfp4, tops=top), "nvfp4", "f32", "global_scale", op="dequantize", story=story)
-        for fault, name, top, story in _TOPS
+    wrong(
+        "F063",
+        "stale_scale",
+        None,
+        "i8_row",
+        "bf16",
+        "second_call",
+        make=remembers,
+        story="The scales of the first call of a shape are used for ever.",
+    ),
+    wrong(
+        "F080",
+        "bias_off_by_one",
+        but(mxfp8, scales=e8m0(bias=126)),
+        "mxfp8_e4m3",
+        "f32",
+        "codes",
+        "scales",
+        story="Powers of two are decoded with a bias of 126.",
+    ),
+    wrong(
+        "F080",
+        "code_0_as_zero",
+        but(mxfp8, scales=e8m0(subnormal=0.0)),
+        "mxfp8_e4m3",
+        "f32",
+        "scales",
+        story="The smallest scale, 2^-127, is decoded as zero.",
+    ),
+    wrong(
+        "F080",
+        "code_255_infinite",
+        but(mxfp8, scales=e8m0(last=np.inf)),
+        "mxfp8_e4m3",
+        "f32",
+        "special",
+        story="The scale NaN is decoded as infinity.",
+    ),
+    wrong(
+        "F017",
+        "first_scale",
+        but(mxfp8, scales=first_only),
+        "mxfp8_e4m3",
+        "f32",
+        "placed",
+        story="The first scale of a row is used for all of it.",
+    ),
+    wrong(
+        "F017",
+        "scale_transposed",
+        but(mxfp8, place=turned),
+        "mxfp8_e4m3",
+        "f32",
+        "placed",
+        story="Scales are read column after column.",
+    ),
+    wrong(
+        "F017",
+        "group_of_16",
+        lambda codes, scale: mxfp8(codes, np.repeat(scale, 2, axis=-1)[..., : scale.shape[-1]], size=32),
+        "mxfp8_e4m3",
+        "f32",
+        "placed",
+        story="Groups of 16 are read where they are of 32.",
+    ),
+    wrong(
+        "F017",
+        "block_transposed",
+        but(blocks, turned=True),
+        "fp8_block128",
+        "f32",
+        "placed",
+        story="Scales are read column after column.",
+    ),
+    wrong(
+        "F019",
+        "swizzle_forgotten",
+        but(unswizzled, known=False),
+        SWIZZLED,
+        "f32",
+        "placed",
+        story="Scales in the 128x4 order are read row after row.",
+    ),
+    wrong(
+        "F021",
+        "global_missing",
+        but(nvfp4, tops=lambda top: 1.0),
+        "nvfp4",
+        "f32",
+        "exact",
+        story="The scale of the tensor is left out.",
+    ),
+    wrong(
+        "F021",
+        "global_inverted",
+        but(nvfp4, tops=lambda top: 1 / as_double(top)),
+        "nvfp4",
+        "f32",
+        "exact",
+        story="Divided by the scale of the tensor.",
+    ),
+    wrong(
+        "F021",
+        "scale_as_e5m2",
+        but(nvfp4, scales=as_e5m2),
+        "nvfp4",
+        "f32",
+        "scales",
+        story="Block scales of e4m3 are read as e5m2.",
+    ),
+    wrong(
+        "F081",
+        "subnormal_scale_flushed",
+        but(nvfp4, scales=e4m3_flushed),
+        "nvfp4",
+        "f32",
+        "scales",
+        story="Subnormal block scales count as zero.",
+    ),
+    wrong(
+        "F081",
+        "scales_first",
+        nvfp4_scales_first,
+        "nvfp4",
+        "f32",
+        "exact",
+        story="The two scales are multiplied and rounded first, which is not declared.",
     ),
 )
