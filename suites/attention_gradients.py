@@ -33,7 +33,7 @@ TAILS = (
     # What whole tiles divide takes a path without remainders.
     Case("sharp", sizes(32, 32, 8)),
     Case("sharp", sizes(64, 128, 8)),
-    Case("sharp", sizes(128, 64, 8)),
+    Case("sharp", sizes(128, 48, 8)),
     *(Case("sharp", sizes(n, 65 - n, 24, hq=2), tier="standard") for n in (2, 15, 16, 17, 31, 32, 33, 63, 64)),
 )
 
@@ -45,6 +45,7 @@ MASKS = (
     Case("sharp", sizes(17, 17, 8), options=(*_C, ("window", "2:0"))),
     Case("sharp", sizes(9, 20, 8), options=(("window", "3:1"),)),
     Case("sharp", sizes(9, 21, 8, batch=2), options=(("mask", "keep"),)),
+    Case("sharp", sizes(21, 5, 8), options=(*_C, ("mask", "keep"))),
     Case("sharp", sizes(9, 21, 8, batch=2), options=(("mask", "add"),)),
     *(Case("sharp", sizes(n, n, 24), options=_C, tier="standard") for n in (31, 33, 63, 65)),
 )
@@ -69,7 +70,7 @@ FEATURES = (
     Case("sharp", sizes(9, 12, 8, hq=2), options=(("bias", "heads"),)),
     Case("sharp", sizes(9, 12, 8), options=(("softcap", 5.0),)),
     Case("sharp", sizes(9, 12, 8, hq=2), options=(("sinks", "heads"),)),
-    Case("sharp", sizes(9, 12, 8, hq=6, hkv=2)),
+    Case("sharp", sizes(9, 12, 8, hq=14, hkv=2)),
     Case("sharp", sizes(9, 12, 8, hq=3, hkv=1, batch=3), options=_C),
     *COMBINED,
     Case("sharp", sizes(33, 40, 32, hq=8, hkv=2), options=(("softcap", 20.0), *_C), tier="standard"),

@@ -43,7 +43,11 @@ CONDITIONS = {
         "paged_attention-blind_if_few-bf16",
         "kv_append-drops_last_if_few-bf16",
     ),
-    "groups of seven": ("attention-heads_modulo_if_seven-bf16", "paged_attention-interleaved_if_seven-bf16"),
+    "groups of seven": (
+        "attention-heads_modulo_if_seven-bf16",
+        "attention-gradients_last_head_if_seven-f32",
+        "paged_attention-interleaved_if_seven-bf16",
+    ),
     "the second call": (
         "gemm-remembersshape-bf16",
         "softmax-remembers-f32",
@@ -77,20 +81,12 @@ CONDITIONS = {
         "kv_append-drops_last_in_one_of_3-bf16",
     ),
 }
-#: Conditions that only sizes of the standard tier have.
-STANDARD = {
-    "attention-heads_modulo_if_seven-bf16",
-    "attention-gradients_short_if_half_tile-bf16",
-    "dequantize-last_lost_if_half_tile-mxfp8_e4m3-f32",
-}
 
 
 @pytest.mark.parametrize("condition", CONDITIONS)
 def test_fault_is_caught_under_its_condition(condition: str) -> None:
     chosen = [specimen(name) for name in CONDITIONS[condition]]
-    small, others = ([one for one in chosen if (one.name in STANDARD) == late] for late in (False, True))
-    found = [*score(small, "smoke", (3,), workers=1), *score(others, "standard", (3,), workers=1)]
-    assert [one.specimen for one in found if not one.caught] == []
+    assert [one.specimen for one in score(chosen, "smoke", (3,), workers=1) if not one.caught] == []
 
 
 def test_every_conditional_fault_is_listed() -> None:

@@ -94,6 +94,13 @@ _BACKWARD: tuple[Faulty, ...] = (
         attention_parts.F16,
     ),
     gradient_parts.wrong(
+        "F056",
+        "gradients_last_head_if_seven",
+        "Of a group of seven heads the last alone is in dk and dv.",
+        gradients(lambda q, k, v: q.shape[1] == 7 * k.shape[1], gradient_parts.turned(heads=lambda parts: parts[-1])),
+        "gradients_features",
+    ),
+    gradient_parts.wrong(
         "F004",
         "gradients_short_in_one_of_3",
         "The first tile of keys is not in dq in one call of three.",

@@ -149,7 +149,7 @@ FAULTY: tuple[Faulty, ...] = (
             "masks_added",
             "The causal and the other mask, lowest numbers both, are added.",
             masks_added,
-            "hunt",
+            "masks",
             formats,
         )
         for formats in (F16, BF16)
