@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -15,7 +14,7 @@ from lastbit.references.attention_data import reason_not
 from lastbit.references.attention_packed_data import NAMES, Lengths, cumulative, packed_operands
 from lastbit.references.data import Operand
 from lastbit.suites.attention_trial import call_options, drawn_formats, sizes
-from lastbit.suites.proofs import Formats
+from lastbit.suites.proofs import Formats, drawn_once
 from lastbit.suites.trials import Given, lacking, seed_of, unplaceable
 
 #: Operands kept for the next kernel that is judged on the same case.
@@ -131,7 +130,7 @@ def _cut(operand: Operand, rows: Any) -> Operand:
     return Operand(operand.format, operand.codes[:, :, rows].copy(), operand.values[:, :, rows].copy())
 
 
-@lru_cache(maxsize=KEPT)
+@drawn_once(KEPT)
 def _operands(drawn: Drawn) -> dict[str, Operand]:
     return packed_operands(
         drawn.recipe,

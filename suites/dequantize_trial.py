@@ -1,7 +1,6 @@
 """What the checks of dequantizers share: sizes in whole bytes, quantized operands, and the judgement of the values."""
 
 from collections.abc import Mapping
-from functools import lru_cache
 
 from lastbit.case import Trial
 from lastbit.dequantize_judge import judge_dequantized
@@ -14,6 +13,7 @@ from lastbit.scaled_operands import parts
 from lastbit.scaled_storage import held, of_operands
 from lastbit.suites import quantize_trial
 from lastbit.suites.comparison import with_note
+from lastbit.suites.proofs import drawn_once
 from lastbit.suites.quantize_trial import scaling
 from lastbit.suites.trials import Given, check_recipe, lacking, layouts, noted, seed_of, unplaceable
 from lastbit.verdict import Verdict
@@ -64,7 +64,7 @@ def is_short(trial: Trial) -> bool:
     return any(size % quantize_trial.whole(trial, name) for name, size in sizes(trial).items())
 
 
-@lru_cache(maxsize=KEPT)
+@drawn_once(KEPT)
 def _operands(
     recipe: str, out: str, chosen: Scaling, sizes: tuple[tuple[str, int], ...], seed: int
 ) -> Mapping[str, Operand]:

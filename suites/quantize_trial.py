@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import lru_cache
 from math import lcm
 
 import numpy as np
@@ -22,6 +21,7 @@ from lastbit.references.quantize_recipes import RECIPES
 from lastbit.references.scaling import Scaling
 from lastbit.scaled_operands import operand_names, parts, scaling_of
 from lastbit.scaled_storage import held_scale, narrowed, read
+from lastbit.suites.proofs import drawn_once
 from lastbit.suites.trials import Given, check_recipe, lacking, layouts, noted, seed_of, unless_vacuous, unplaceable
 from lastbit.verdict import Outcome, Verdict
 
@@ -155,7 +155,7 @@ def _group(trial: Trial, name: str) -> int:
     return unit if unit > max(UNIT.values()) else lcm(GROUP, unit)  # codes that share a byte are no group
 
 
-@lru_cache(maxsize=KEPT)
+@drawn_once(KEPT)
 def _operands(
     recipe: str, formats: tuple[tuple[str, str], ...], chosen: Scaling, sizes: tuple[tuple[str, int], ...], seed: int
 ) -> Mapping[str, Operand]:
