@@ -27,13 +27,12 @@ VALUES = (
 TAILS = (
     Case("selected", sizes("overtile", "undertile", hq=1)),
     Case("selected", sizes("undertile", "overtile", hq=1)),
-    Case("sharp", sizes(1, "overtile", 8, hq=4, batch=3)),
+    Case("sharp", sizes(1, "overtile", 8, hq=2, batch=2)),
     Case("sharp", sizes("overtile", 1, 8, hq=2)),
     Case("sharp", sizes(1, 1, 8)),
     # What whole tiles divide takes a path without remainders.
     Case("sharp", sizes(32, 32, 8)),
     Case("sharp", sizes(64, 128, 8)),
-    Case("sharp", sizes(128, 64, 8)),
     *(Case("sharp", sizes(n, 65 - n, 24, hq=2), tier="standard") for n in (2, 15, 16, 17, 31, 32, 33, 63, 64)),
 )
 

@@ -20,6 +20,7 @@ _C = (("causal", 1),)
 _MIXED, _SELF, _DECODE, _EMPTY, _ONE, _MANY = (
     (("pack", name),) for name in ("mixed", "self", "decode", "empty", "one", "many")
 )
+_STRIDED = "q:transposed+k:strided+v:interleaved+cu_seqlens_q:strided+cu_seqlens_k:strided"
 
 VALUES = (
     Case("one_hot", sizes(9, 21, hq=2), options=_MIXED),
@@ -30,8 +31,7 @@ VALUES = (
     Case("sharp", sizes(7, 9), options=_ONE),
     Case("sharp", sizes(5, 140, 64), options=_MIXED),
     Case("sharp", sizes(4, 6), options=(*_MANY, ("scale", 0.3))),
-    Case("sharp", sizes(5, 9, 8, hq=2), "q:transposed+k:strided+v:interleaved+cu_seqlens_q:strided", options=_MIXED),
-    Case("sharp", sizes(5, 9, 8, hq=2), "k:transposed+cu_seqlens_k:strided", options=_MIXED),
+    Case("sharp", sizes(5, 9, 8, hq=2), _STRIDED, options=_MIXED),
     Case("sharp", sizes(40, 100, 32, hq=4, hkv=2), options=_MIXED, tier="standard"),
 )
 MASKS = (
