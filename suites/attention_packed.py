@@ -39,9 +39,8 @@ MASKS = (
     Case("one_hot", sizes(21, 9), options=(*_MIXED, *_C)),
     Case("sharp", sizes("overtile", "overtile"), options=(*_SELF, *_C)),
     Case("one_hot", sizes(9, 21), options=(*_MIXED, *_C, ("window", "3:0"))),
-    Case("sharp", sizes(9, 21, 8, hq=4, hkv=2), options=(*_MIXED, *_C)),
-    Case("sharp", sizes(9, 21, 8, hq=4, hkv=2), options=(*_MIXED, ("window", "3:1"), ("scale", 0.3))),
-    Case("one_hot", sizes(12, 12), options=(*_SELF, ("window", "2:1"))),
+    Case("sharp", sizes(9, 21, 8, hq=2, hkv=1), options=(*_MIXED, *_C)),
+    Case("sharp", sizes(9, 21, 8, hq=2, hkv=1), options=(*_MIXED, ("window", "3:1"), ("scale", 0.3))),
     Case("sharp", sizes(65, 65, 32, hq=2), options=(*_SELF, *_C), tier="standard"),
 )
 EMPTY = (
