@@ -27,6 +27,7 @@ VALUES = (
 TAILS = (
     Case("selected", sizes("overtile", "undertile", hq=1)),
     Case("selected", sizes("undertile", "overtile", hq=1)),
+    # Many numbers, for the bound of one alone may be too wide to tell anything.
     Case("sharp", sizes(1, "overtile", 8, hq=4, batch=3)),
     Case("sharp", sizes("overtile", 1, 8, hq=2)),
     Case("sharp", sizes(1, 1, 8)),

@@ -109,11 +109,18 @@ def _kept_last(found: dict[Any, R], key: Any, most: int, make: Callable[[], R]) 
 
 
 def promised_of_values(contract: Contract) -> Contract:
-    """The contract without what it promises of calls that are compared with one another, and of its source.
+    """The contract without its source, and without the promises that say what is asked of a kernel, not what is right.
 
-    No truth, budget or counterfeit of one call depends on those.
+    No truth, budget or counterfeit of a call depends on those.
     """
-    return replace(contract, deterministic=True, deterministic_gradients=True, batch_invariant=False, source="")
+    return replace(
+        contract,
+        deterministic=True,
+        deterministic_gradients=True,
+        batch_invariant=False,
+        masked_keys="ignored",
+        source="",
+    )
 
 
 def proved(truth: Truth, budget: Budget, formats: Mapping[str, str], contract: Contract) -> Proof:
