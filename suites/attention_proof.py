@@ -45,7 +45,8 @@ class Proof:
 
 def proof(trial: Trial, given: Given) -> Proof:
     """Truth, budgets and vacuity of the case on `given`."""
-    found = proof_of(given, trial.contract, tuple(trial.formats.items()))
+    # The forward pass adds no gradients.
+    found = proof_of(given, replace(trial.contract, head_gradients=None), tuple(trial.formats.items()))
     if "budget_factor" not in trial.settings:
         return found
     wide = proved(found.truth.out, widened_budget(found.out, trial), trial.formats, trial.contract)

@@ -59,7 +59,7 @@ def base_two(x: Array) -> Array:
 Over = tuple[dict[str, str], ...]
 #: Each way with its formats and what it declares.
 _WAYS: tuple[tuple[str, str | None, Callable[..., Any], Over, dict[str, Any]], ...] = (
-    ("one_pass", "All keys at once.", attend, (F32, BF16), {}),
+    ("one_pass", "All keys at once.", attend, (F32,), {}),
     ("online", "Tiles of 12 keys.", turned(tile=TILE), (BF16,), {}),
     ("online_narrow", "Tiles of 5 keys.", turned(tile=5), (F32,), {}),
     ("online_lazy", "Tiles of 5 keys, whose maximum grows in leaps.", turned(tile=5, peak=lazily), (F32,), {}),

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from lastbit.suites.zoo.attention_parts import BF16, F16, F32, Array, bf16, right
+from lastbit.suites.zoo.attention_parts import BF16, F32, Array, bf16, right
 from lastbit.suites.zoo.attention_variants import Over
 from lastbit.suites.zoo.gradient_call_faults import Wavers, depends_on_batch
 from lastbit.suites.zoo.gradient_parts import FEATURES, attend, turned
@@ -46,7 +46,7 @@ _WAYS: tuple[tuple[str, str | None, Callable[..., Any], Over, dict[str, Any]], .
         "gradients_atomics_declared",
         "Another order of the gradients in each call, which is declared.",
         Wavers,
-        (F16,),
+        (F32,),
         {"deterministic_gradients": False},
     ),
     ("gradients_batch_variant_undeclared", "Sums that depend on the batch.", depends_on_batch, (F32,), {}),

@@ -10,7 +10,6 @@ from lastbit.suites.zoo.scaled_gemm_parts import (
     AFFINE,
     FP8_BLOCK,
     FP8_ROW,
-    FP8_TENSOR,
     INVARIANT,
     MXFP4,
     MXFP8,
@@ -61,11 +60,11 @@ BF16_OPERANDS = Contract(scaled="operands", input_rounding="bf16")
 def _variants() -> Iterator[Variant]:
     for scheme in SCHEMES:
         yield right(Sum, scheme, contract=INVARIANT, name="sums", story="Sums of codes are scaled.")
-    for scheme in (FP8_ROW, FP8_BLOCK, NVFP4, U8_I8):
+    for scheme in (FP8_BLOCK, NVFP4, U8_I8):
         yield right(partial(Sum, order=-1), scheme, name="backward", story="From the last product to the first.")
-    for scheme in (FP8_TENSOR, FP8_ROW, FP8_BLOCK, AFFINE):
+    for scheme in (FP8_ROW, FP8_BLOCK, AFFINE):
         yield right(ScaleByScale, scheme, contract=SUMS, name="scale_by_scale", story="One scale after the other.")
-    for scheme in (FP8_ROW, MXFP8, NVFP4, WEIGHT_ONLY):
+    for scheme in (MXFP8, NVFP4, WEIGHT_ONLY):
         first = partial(Sum, dequantize_first=True)
         yield right(first, scheme, name="operands", story="Operands are scaled, then multiplied.")
     for scheme in (FP8_BLOCK, MXFP4, WEIGHT_ONLY):
