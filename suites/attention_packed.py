@@ -30,7 +30,7 @@ VALUES = (
     Case("increasing", sizes(5, 40), options=_DECODE),
     Case("sharp", sizes(7, 9), options=_ONE),
     Case("sharp", sizes(5, 140, 64), options=_MIXED),
-    Case("sharp", sizes(4, 6), options=(*_MANY, ("scale", 0.3))),
+    Case("sharper", sizes(4, 6, 8, hq=8), options=(*_MANY, ("scale", 0.3))),
     Case("sharp", sizes(5, 9, 8, hq=2), _STRIDED, options=_MIXED),
     Case("sharp", sizes(40, 100, 32, hq=4, hkv=2), options=_MIXED, tier="standard"),
 )
