@@ -1,6 +1,7 @@
 # make conformance   judge the kernels of this machine
 # make test          lint, types and the project's own tests
 # make bench         what lastbit itself costs
+# make bench-gate    what the speed gate catches and what it cries about, on this machine as it is: half an hour
 # PROVIDERS=all      with any of them: the optional kernel libraries, too (about 1 GB)
 # make zoo           what lastbit, and others' rules, catch of known faults: ARGS='--tier standard'
 PYTHON ?= python3
@@ -18,7 +19,7 @@ endif
 # Each choice of libraries has a stamp of its own.
 CHOICE := $(if $(PROVIDERS),-$(PROVIDERS))
 
-.PHONY: conformance test lint types meta bench zoo clean
+.PHONY: conformance test lint types meta bench bench-gate zoo clean
 
 # Workers share the cores: a thread each, or they wait for one another. JOBS=0 is one process with all threads.
 conformance: $(RUN)
@@ -43,6 +44,9 @@ meta: $(DEV)
 
 bench: $(DEV)
 	$(BIN)/python -m bench
+
+bench-gate: $(DEV)
+	$(BIN)/python -m bench.gate $(ARGS)
 
 zoo: $(RUN)
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/lastbit zoo --jobs $(JOBS) $(ARGS)

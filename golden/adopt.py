@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lastbit.errors import GoldenError
-from lastbit.golden import store
+from lastbit.golden import perf_store, store
 from lastbit.golden.drift import STALE_DAYS, compare
 from lastbit.golden.store import Golden, key
 from lastbit.verdict import Outcome, Record
@@ -79,7 +79,7 @@ def accept(
     is no known finding, or is inconclusive; when a record is worse than its golden without `allow_worse`; when nothing
     matches. A record that is not a pass is never adopted.
     """
-    _check_request(glob, reason, all_keys)
+    check_request(glob, reason, all_keys)
     run, folder = _run(run_dir), Path(golden_dir)
     _check_run(run)
     chosen = [proposal for proposal in _proposals(run, folder) if fnmatchcase(proposal.key, glob or "*")]
@@ -88,11 +88,11 @@ def accept(
     refused = [proposal.text() for proposal in wanted if proposal.refused]
     if refused:
         raise GoldenError(
-            _listed(f"{len(refused)} selected records cannot be adopted", refused, "mend the kernel first")
+            listed(f"{len(refused)} selected records cannot be adopted", refused, "mend the kernel first")
         )
     worse = [proposal.text() for proposal in wanted if proposal.kind == "worse"]
     if worse and not allow_worse:
-        raise GoldenError(_listed(f"{len(worse)} records are worse than golden", worse, "if meant: --allow-worse"))
+        raise GoldenError(listed(f"{len(worse)} records are worse than golden", worse, "if meant: --allow-worse"))
     removed = orphans if prune else []
     if not wanted and not removed:
         if not chosen:
@@ -116,6 +116,11 @@ def doctor(golden_dir: Path | str, run_dir: Path | str | None = None, today: dat
     for path in sorted(folder.glob("*.jsonl")):
         try:
             store.check_name(path)
+            if perf_store.is_perf(path):
+                from lastbit.golden.perf_adopt import doctor as examined
+
+                faults += examined(path, now)
+                continue
             records = store.load(path)
         except GoldenError as error:
             faults.append(f"unusable {error}")
@@ -142,7 +147,8 @@ def _run(path: Path | str) -> "Run":
     return read(Path(path))
 
 
-def _check_request(glob: str, reason: str, all_keys: bool) -> None:
+def check_request(glob: str, reason: str, all_keys: bool) -> None:
+    """Raise GoldenError in CI, without a reason, or for a bare glob without `all_keys`."""
     found = [name for name in CI_VARIABLES if os.environ.get(name, "").lower() not in ("", "0", "false")]
     if found:
         raise GoldenError(f"{found[0]} is set: goldens are adopted by a person who looked, not in CI; run it locally")
@@ -257,6 +263,7 @@ def _summary(proposals: list[Proposal]) -> str:
     )
 
 
-def _listed(what: str, lines: list[str], remedy: str) -> str:
+def listed(what: str, lines: list[str], remedy: str) -> str:
+    """An error's text: what, the remedy, and the first ten lines."""
     shown = lines[:10] + ([f"… and {len(lines) - 10} more"] if len(lines) > 10 else [])
     return "\n  ".join([f"{what}, nothing was written; {remedy}:", *shown])

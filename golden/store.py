@@ -5,12 +5,12 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import date
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -23,7 +23,18 @@ VERSION = 1
 #: Floats are stored and compared at this many significant digits: printing must not make differences.
 DIGITS = 4
 _NAME = re.compile(r"(?P<op>[a-z_]+)\.(?P<slug>[a-z0-9_.+-]+)\.jsonl")
-_REMEDY = "take the line from git, or remove it and adopt it again with: lastbit golden accept RUN"
+REMEDY = "take the line from git, or remove it and adopt it again with: lastbit golden accept RUN"
+
+
+class Keyed(Protocol):
+    """A record of a golden file."""
+
+    @property
+    def key(self) -> str:
+        """What the file is sorted by."""
+
+
+K = TypeVar("K", bound=Keyed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,31 +115,31 @@ def decode(line: bytes, where: str) -> Golden:
     try:
         data: Any = msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise GoldenError(f"{where}: not a line of JSON in UTF-8 ({error}); {_REMEDY}") from error
+        raise GoldenError(f"{where}: not a line of JSON in UTF-8 ({error}); {REMEDY}") from error
     if not isinstance(data, dict):
-        raise GoldenError(f"{where}: {str(data)[:40]!r} is not a JSON object; {_REMEDY}")
+        raise GoldenError(f"{where}: {str(data)[:40]!r} is not a JSON object; {REMEDY}")
     data = _migrated(data, where)
     stored = data.pop("h", None)
     missing, unknown = [set(_FIELDS) - set(data), set(data) - set(_FIELDS)]
     if missing or unknown:
         what = f"lacks {', '.join(sorted(missing))}" if missing else f"has unknown {', '.join(sorted(unknown))}"
-        raise GoldenError(f"{where}: the record {what}, expected {' '.join(_FIELDS)} h; {_REMEDY}")
+        raise GoldenError(f"{where}: the record {what}, expected {' '.join(_FIELDS)} h; {REMEDY}")
     for name in _FLOATS:
         if not isinstance(data[name], float | int) or isinstance(data[name], bool) or not math.isfinite(data[name]):
-            raise GoldenError(f"{where}: {name} is {data[name]!r}, expected a finite number; {_REMEDY}")
+            raise GoldenError(f"{where}: {name} is {data[name]!r}, expected a finite number; {REMEDY}")
         if abs(data[name]) > 1 if name == "bias" else data[name] < 0:
             rule = "a number from -1 to 1" if name == "bias" else "no negative number"
-            raise GoldenError(f"{where}: {name} is {data[name]!r}, expected {rule}; {_REMEDY}")
+            raise GoldenError(f"{where}: {name} is {data[name]!r}, expected {rule}; {REMEDY}")
     try:
         record = msgspec.convert(data, Golden)
         date.fromisoformat(record.date)
     except ValueError as error:  # msgspec's ValidationError is one
-        raise GoldenError(f"{where}: {error}; {_REMEDY}") from error
+        raise GoldenError(f"{where}: {error}; {REMEDY}") from error
     if len(record.key.split(" ")) != 4 or record.n < 1:
         what = f"key is {record.key!r}, n is {record.n}, expected '<kernel> <formats> <check> <case>' and n >= 1"
-        raise GoldenError(f"{where}: {what}; {_REMEDY}")
+        raise GoldenError(f"{where}: {what}; {REMEDY}")
     if stored != (expected := _hash({name: getattr(record, name) for name in _FIELDS})):
-        raise GoldenError(f"{where}: h is {stored!r}, the line's content gives {expected!r}: it was edited; {_REMEDY}")
+        raise GoldenError(f"{where}: h is {stored!r}, the line's content gives {expected!r}: it was edited; {REMEDY}")
     return record
 
 
@@ -142,7 +153,7 @@ def load(path: Path) -> dict[str, Golden]:
         content = path.read_bytes()
     except OSError as error:
         raise GoldenError(f"{path}: cannot read ({error.strerror}); check the folder given as golden") from error
-    return _loaded(content, str(path))
+    return parsed(content, str(path), decode)
 
 
 def find(op: str, folder: Path | None) -> dict[str, dict[str, Golden]]:
@@ -151,7 +162,7 @@ def find(op: str, folder: Path | None) -> dict[str, dict[str, Golden]]:
     shipped = resources.files("lastbit.golden")
     for entry in sorted(shipped.iterdir(), key=lambda entry: entry.name):
         if (name := _NAME.fullmatch(entry.name)) and name["op"] == op:
-            found[name["slug"]] = _loaded(entry.read_bytes(), str(entry))
+            found[name["slug"]] = parsed(entry.read_bytes(), str(entry), decode)
     if folder is None or not folder.is_dir() or folder.resolve() == Path(str(shipped)).resolve():
         return found
     for path in files(folder):
@@ -189,12 +200,17 @@ def path_of(folder: Path, op: str, slug: str) -> Path:
 
 
 def save(path: Path, records: Mapping[str, Golden] | Iterable[Golden]) -> None:
-    """Write a golden file whole: to a temporary file beside it, then renamed, so that a reader sees the old or the new.
+    """`write` of numeric records."""
+    write(path, {record.key: encode(record) for record in _values(records)})
+
+
+def write(path: Path, lines: Mapping[str, str]) -> None:
+    """Write a golden file whole, lines by key: to a temporary file beside it, then renamed, so that a reader sees the
+    old or the new.
 
     No records at all removes the file. Raises GoldenError when the folder cannot be written; the old file then stays.
     """
-    values = records.values() if isinstance(records, Mapping) else records
-    text = "".join(f"{encode(record)}\n" for record in sorted(values, key=lambda record: record.key))
+    text = "".join(f"{lines[key]}\n" for key in sorted(lines))
     temporary = ""
     try:
         if not text:
@@ -216,11 +232,12 @@ def save(path: Path, records: Mapping[str, Golden] | Iterable[Golden]) -> None:
         ) from error
 
 
-def _loaded(content: bytes, name: str) -> dict[str, Golden]:
+def parsed(content: bytes, name: str, decode: Callable[[bytes, str], K]) -> dict[str, K]:
+    """The records of a golden file's content by key, each line read by `decode`; raises GoldenError as `load` does."""
     lines = content.split(b"\n")
     if lines.pop() != b"":
-        raise GoldenError(f"{name}:{len(lines) + 1}: the last line has no end, the file was cut off; {_REMEDY}")
-    records: dict[str, Golden] = {}
+        raise GoldenError(f"{name}:{len(lines) + 1}: the last line has no end, the file was cut off; {REMEDY}")
+    records: dict[str, K] = {}
     last = ""
     for number, line in enumerate(lines, 1):
         where = f"{name}:{number}"
@@ -236,16 +253,24 @@ def _loaded(content: bytes, name: str) -> dict[str, Golden]:
     return records
 
 
+def _values(records: Mapping[str, Golden] | Iterable[Golden]) -> Iterable[Golden]:
+    return records.values() if isinstance(records, Mapping) else records
+
+
 def _migrated(data: dict[str, Any], where: str) -> dict[str, Any]:
     """`data` in the current schema."""
     version = data.get("v")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise GoldenError(f"{where}: v is {version!r}, expected the schema's number, {VERSION}; {_REMEDY}")
+        raise GoldenError(f"{where}: v is {version!r}, expected the schema's number, {VERSION}; {REMEDY}")
     if version > VERSION:
         raise GoldenError(f"{where}: v is {version}, this lastbit reads up to {VERSION}; update lastbit")
     return data
 
 
 def _hash(body: Mapping[str, Any]) -> str:
-    """Eight hex digits over the content, fields in order; it finds edits and bad merges, it is no signature."""
-    return hashlib.sha256(msgspec.json.encode([body[name] for name in _FIELDS])).hexdigest()[:8]
+    return hash_of([body[name] for name in _FIELDS])
+
+
+def hash_of(values: list[Any]) -> str:
+    """Eight hex digits over a record's fields in order; it finds edits and bad merges, it is no signature."""
+    return hashlib.sha256(msgspec.json.encode(values)).hexdigest()[:8]

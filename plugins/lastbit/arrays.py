@@ -58,6 +58,9 @@ class Arrays(Protocol):
     def scrub(self, shape: tuple[int, ...], format: str, device: str) -> None:
         """Leave poison in the memory that the next result is likely to be given."""
 
+    def spoil(self, tensor: Any, format: str) -> None:
+        """Overwrite the tensor's elements with poison."""
+
 
 def of(framework: str) -> Arrays:
     """The border to `framework`.

@@ -7,24 +7,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lastbit import zoo_command
+from lastbit import compare_command, roofline_command, speed_command, zoo_command
 from lastbit.errors import LastbitError, UsageError
 from lastbit.options import OPTIONS, add_arguments
 
 if TYPE_CHECKING:
     from lastbit.verdict import Record
 
-#: Exit statuses: conforms, does not, wrong usage or nothing judged.
+#: Exit statuses: conforms, does not, wrong usage or nothing judged; compare has 3, inconclusive, too.
 OK, FAILED, USAGE = 0, 1, 2
 #: Commands of the design that are not built.
-LATER = ("compare", "merge", "datasheet", "sweep", "search")
+LATER = ("merge", "datasheet", "sweep", "search")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status; a user's mistake is one line on standard error, and 2."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given and given[0] in LATER:
-        known = "verify, kernels, golden, report, formats, zoo"
+        known = "verify, kernels, golden, report, compare, roofline, formats, zoo"
         print(f"lastbit: {given[0]} is not built yet; there are {known}", file=sys.stderr)
         return USAGE
     parsed = _parser().parse_args(given)
@@ -46,7 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lastbit", description="Judge numerical kernels to the last bit.")
     parser.add_argument("--version", action="version", version=f"lastbit {_version()}")
-    commands = parser.add_subparsers(required=True, metavar="verify | kernels | golden | report | formats | zoo")
+    commands = parser.add_subparsers(
+        required=True, metavar="verify | kernels | golden | report | compare | roofline | formats | zoo"
+    )
     verify = commands.add_parser("verify", help="judge the kernels of a file, a module, or those of a name")
     verify.add_argument("target", metavar="FILE|MODULE|NAME", help="kernels.py, a module, or a name or glob: torch/mm")
     verify.add_argument("--json", metavar="FILE", help="write every record to FILE, or to standard output for -")
@@ -63,13 +65,15 @@ def _parser() -> argparse.ArgumentParser:
     add_arguments(formats, "seed")
     formats.add_argument("--plot", metavar="FILE", help="draw them, too: FILE.svg, .png or .pdf")
     formats.set_defaults(command=_formats)
+    compare_command.add(commands)
+    roofline_command.add(commands)
     zoo_command.add(commands)
     return parser
 
 
 def _add_golden(commands: Any) -> None:
     golden = commands.add_parser("golden", help="compare with, adopt and check golden baselines")
-    parts = golden.add_subparsers(required=True, metavar="diff | accept | doctor")
+    parts = golden.add_subparsers(required=True, metavar="diff | accept | doctor | speed")
     diff = parts.add_parser("diff", help="what a run would change")
     diff.add_argument("run", metavar="RUN", help="folder of a run, or its run.jsonl")
     add_arguments(diff, "golden")
@@ -87,6 +91,7 @@ def _add_golden(commands: Any) -> None:
     doctor.add_argument("run", metavar="RUN", nargs="?", help="a run, to find missing and orphaned records")
     add_arguments(doctor, "golden")
     doctor.set_defaults(command=_golden_doctor)
+    speed_command.add(parts)
 
 
 def _verify(parsed: argparse.Namespace) -> int:
@@ -156,16 +161,13 @@ def _formats(parsed: argparse.Namespace) -> int:
 
 
 def _golden_diff(parsed: argparse.Namespace) -> int:
-    from lastbit.golden.adopt import diff
-
-    print("\n".join(diff(parsed.run, _golden(parsed))))
+    print("\n".join(speed_command.keeper(parsed.run).diff(parsed.run, _golden(parsed))))
     return OK
 
 
 def _golden_accept(parsed: argparse.Namespace) -> int:
-    from lastbit.golden.adopt import accept
-
     options = {"allow_worse": parsed.allow_worse, "all_keys": parsed.all, "prune": parsed.prune}
+    accept = speed_command.keeper(parsed.run).accept
     print("\n".join(accept(parsed.run, _golden(parsed), parsed.glob, parsed.reason, **options)))
     return OK
 

@@ -112,6 +112,9 @@ def series(
 
     Raises UsageError where they are not, and as `call`.
     """
+    if "series" in trial.settings:  # a function that stands in for this one: perf.evidence listens, and answers
+        answers: tuple[Obtained, ...] = trial.settings["series"](trial, data, layouts=layouts, scalars=scalars)
+        return answers
     if trial.settings.get("isolate"):
         from lastbit.isolate import series_isolated
 

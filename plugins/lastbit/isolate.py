@@ -132,7 +132,7 @@ def _start(kernel: Kernel) -> Worker:
     server = multiprocessing.get_context("forkserver")
     # A server that has imported the frameworks and never computed: its forks start fast and are safe.
     server.set_forkserver_preload([name for name in ("numpy", "torch") if name in sys.modules])
-    worker, missing = _launch(server, kernel, _ways(kernel))
+    worker, missing = _launch(server, kernel, ways(kernel))
     if worker is None and not _cuda_in_use():
         worker, missing = _launch(multiprocessing.get_context("fork"), kernel, kernel)
     if worker is None:
@@ -151,7 +151,7 @@ def _launch(context: Any, kernel: Kernel, given: Any) -> tuple[Worker | None, st
     forked = isinstance(given, Kernel)
     arguments = (theirs, given, list(lastbit.__path__), log)
     process = context.Process(target=serve, args=arguments, name=kernel.name)
-    with warnings.catch_warnings(), _hidden_main():
+    with warnings.catch_warnings(), hidden_main():
         warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads: _after_fork sees to these
         try:
             process.start()
@@ -170,7 +170,7 @@ def _launch(context: Any, kernel: Kernel, given: Any) -> tuple[Worker | None, st
 
 
 @contextlib.contextmanager
-def _hidden_main() -> Iterator[None]:
+def hidden_main() -> Iterator[None]:
     """No main module for a new process to import: a user's script is not run again, guarded or not."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
@@ -180,23 +180,23 @@ def _hidden_main() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-def _ways(kernel: Kernel) -> list[tuple[str, Any]]:
+def ways(kernel: Kernel) -> list[tuple[str, Any]]:
     """How a fresh process can get hold of the kernel, surest first."""
-    ways: list[tuple[str, Any]] = []
+    found: list[tuple[str, Any]] = []
     module = getattr(kernel.run, "__module__", None)
     # A provider may have several files: the function's own comes first.
     for provider in (module, f"lastbit.providers.{kernel.name.partition('/')[0]}"):
         if str(provider).startswith("lastbit.providers.") and provider in sys.modules:
-            ways.append(("provider", (provider, kernel.name)))
+            found.append(("provider", (provider, kernel.name)))
     if module == "__main__":
-        return ways
+        return found
     # PyTorch's operators raise RuntimeError.
     with contextlib.suppress(pickle.PicklingError, AttributeError, TypeError, RuntimeError):
-        ways.append(("pickle", pickle.dumps(kernel)))
+        found.append(("pickle", pickle.dumps(kernel)))
     file = getattr(sys.modules.get(module or ""), "__file__", None)
     if file:
-        ways.append(("file", (file, kernel.name)))
-    return ways
+        found.append(("file", (file, kernel.name)))
+    return found
 
 
 def _cuda_in_use() -> bool:

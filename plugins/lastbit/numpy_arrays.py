@@ -120,3 +120,8 @@ def scrub(shape: tuple[int, ...], format: str, device: str) -> None:
     """Fill blocks of the result's size with poison and free them: malloc hands them out again."""
     blocks = [np.full(shape, poison(format), code_dtype(format)) for _ in range(SCRUBBED)]
     del blocks
+
+
+def spoil(tensor: NDArray[Any], format: str) -> None:
+    """Overwrite the array's elements with poison."""
+    tensor.view(code_dtype(format))[...] = poison(format)

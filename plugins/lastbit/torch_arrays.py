@@ -132,3 +132,10 @@ def scrub(shape: tuple[int, ...], format: str, device: str) -> None:
     value = poison(format) if raw is torch.uint8 else signed
     blocks = [torch.full(shape, value, dtype=raw, device=device) for _ in range(SCRUBBED)]
     del blocks
+
+
+def spoil(tensor: torch.Tensor, format: str) -> None:
+    """Overwrite the tensor's elements with poison."""
+    raw = RAW[itemsize(format)]
+    value = np.array(poison(format), code_dtype(format))
+    tensor.detach().view(raw).fill_(int(value if raw is torch.uint8 else value.view(f"i{itemsize(format)}")))

@@ -142,7 +142,7 @@ def test_kernels_lists_what_is_found(lastbit: Lastbit) -> None:
         (("golden", "diff", "nowhere"), "nowhere"),
         (("golden", "accept", "nowhere", "--reason", "seen"), "selects everything"),
         (("golden", "doctor"), "golden folder golden is not there"),
-        (("compare", "a", "b"), "compare is not built yet"),
+        (("merge", "a", "b"), "merge is not built yet"),
     ],
     ids=lambda value: "-".join(value[:4]).replace("/", "_") if isinstance(value, tuple) else "",
 )

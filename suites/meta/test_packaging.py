@@ -49,7 +49,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wheel_holds_the_tree_and_nothing_else(wheel: Path) -> None:
     expected = set()
     for package, folder in FOLDERS.items():
-        folders = [ROOT / folder, ROOT / folder / "providers"] if package == "lastbit" else [ROOT / folder]
+        inner = ("providers", "perf") if package == "lastbit" else ()
+        folders = [ROOT / folder, *(ROOT / folder / name for name in inner)]
         for place in folders:
             inside = place.relative_to(ROOT / folder)
             prefix = Path(package.replace(".", "/")) / inside

@@ -1,0 +1,125 @@
+"""`lastbit compare --perf BASE HEAD`: is head as fast as base, on this machine, as it is now?"""
+
+import argparse
+import contextlib
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lastbit.errors import UsageError
+
+if TYPE_CHECKING:
+    from lastbit.perf.comparison import Comparison
+    from lastbit.perf.sides import Match
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser's."""
+    compare = commands.add_parser("compare", help="whether one state of a kernel is as fast as another")
+    side = "a kernel's name, a file, a module; or ./FOLDER or a git commit, with --kernels"
+    compare.add_argument("base", metavar="BASE", help=f"what head is measured by: {side}")
+    compare.add_argument("head", metavar="HEAD", help="the same for what is judged")
+    compare.add_argument("--perf", action="store_true", help="compare speed; needed, for nothing else is compared yet")
+    compare.add_argument(
+        "--kernels", metavar="FILE_OR_MODULE", action="append", default=[], help="where a folder or commit has kernels"
+    )
+    compare.add_argument("--kernel", metavar="GLOB", default="", help="only kernels of these names")
+    compare.add_argument(
+        "--case", metavar="CASE", action="append", default=[], help="'CHECK CASE [FORMATS]' in place of the op's own"
+    )
+    compare.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 (cpu)")
+    compare.add_argument("--seed", type=_seed, default=0, metavar="N", help="seed of data and order (0)")
+    compare.add_argument(
+        "--budget", type=_seconds, default=4.0, metavar="SECONDS", help="longest time a case is measured for (4)"
+    )
+    compare.add_argument("--threads", type=_count, default=1, metavar="N", help="threads of a CPU kernel (1)")
+    memory = compare.add_mutually_exclusive_group()
+    memory.add_argument("--cold", action="store_true", help="operands from memory (default on a GPU)")
+    memory.add_argument("--warm", action="store_true", help="operands from a cache (default on a CPU)")
+    compare.add_argument("--json", metavar="FILE", help="write every comparison to FILE, or to standard output for -")
+    compare.set_defaults(command=run)
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Run the command; 0 where head is as fast, 1 where it is slower or wrong, 3 where nothing can be said.
+
+    Raises UsageError where a side or a case is none.
+    """
+    if not parsed.perf:
+        raise UsageError("compare: give --perf; results are compared by lastbit verify, with golden baselines")
+    from lastbit.perf import threads
+
+    threads.announce(parsed.threads)  # before a framework is imported
+    from lastbit.perf.comparison import exit_status
+    from lastbit.perf.sides import match, named
+    from lastbit.reports import speed
+
+    with contextlib.ExitStack() as stack:
+        sides = [stack.enter_context(named(text, parsed.kernels)) for text in (parsed.base, parsed.head)]
+        found = match(sides[0], sides[1], parsed.kernel)
+        comparisons = _compared(parsed, found)
+    to = sys.stderr if parsed.json == "-" else sys.stdout
+    print(speed.text(comparisons), file=to)
+    for names, what in ((found.gone, "only in base"), (found.new, "only in head")):
+        if names:
+            print(f"{what}, so not compared: {', '.join(names)}", file=to)
+    if parsed.json:
+        _write(parsed.json, comparisons, exit_status(comparisons))
+    return exit_status(comparisons)
+
+
+def _compared(parsed: argparse.Namespace, found: "Match") -> "list[Comparison]":
+    from lastbit.perf.compare import Terms, walk
+    from lastbit.perf.pairs import Stop
+
+    cold = True if parsed.cold else False if parsed.warm else None
+    stop = Stop(budget_s=parsed.budget)
+    terms = Terms(parsed.device, parsed.seed, parsed.threads, cold, stop=stop)
+    comparisons = []
+    for base, head in found.pairs:
+        for one in walk(base, head, parsed.case, terms):
+            comparisons.append(one)
+            _progress(one)
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr, flush=True)
+    return comparisons
+
+
+def _progress(one: "Comparison") -> None:
+    """One line that is written over, for people; nothing where standard error is a file."""
+    if sys.stderr.isatty():
+        text = f"{one.outcome} {one.kernel} {one.case} {one.formats}"
+        print(f"\r\033[K{text[:100]}", end="", file=sys.stderr, flush=True)
+
+
+def _write(target: str, comparisons: "list[Comparison]", status: int) -> None:
+    rows = [{**asdict(one), "clean_share": round(one.clean_share, 4)} for one in comparisons]
+    text = json.dumps({"status": status, "comparisons": rows}, indent=1) + "\n"
+    if target == "-":
+        sys.stdout.write(text)
+    else:
+        Path(target).write_text(text, encoding="utf-8")
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 on")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**31:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0 to 2147483647")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 3600:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0")
+    return value

@@ -1,0 +1,137 @@
+"""Side, one of two kernels that are compared, and who is compared where files, modules or commits are named."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from importlib.util import find_spec
+from pathlib import Path
+
+from lastbit.discovery import find, from_source
+from lastbit.errors import UsageError
+from lastbit.isolate import ways
+from lastbit.kernel import Kernel
+from lastbit.perf import trees
+from lastbit.worker import Way, load
+
+#: What a way is called that leads into a tree: its folder, its source, and the kernel's name.
+TREE = "tree"
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A kernel, whence it comes, and how another process gets hold of it."""
+
+    kernel: Kernel
+    #: "main", "kernels.py", "torch/softmax".
+    label: str
+    #: How a fresh process finds the kernel, surest first; empty if none can.
+    ways: tuple[Way, ...] = ()
+    #: Lets `import` give the kernel's own modules; called before it runs.
+    enter: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The pairs to compare, and the kernels that only one of the two has."""
+
+    pairs: tuple[tuple[Side, Side], ...]
+    gone: tuple[str, ...] = ()
+    new: tuple[str, ...] = ()
+
+
+def side(kernel: Kernel, label: str = "") -> Side:
+    """A kernel of this process as a side."""
+    return Side(kernel, label or kernel.name, tuple(ways(kernel)))
+
+
+def reached(given: Sequence[Way], label: str) -> Side:
+    """The side that the first usable way leads to, in this process.
+
+    Raises UsageError where none is usable.
+    """
+    for way, what in given:
+        if way == TREE:
+            root, source, name = what
+            tree = trees.load(Path(root), [source])
+            kernel = next((one for one in tree.kernels if one.name == name), None)
+            if kernel is None:
+                raise UsageError(f"{source} in {root} has no kernel called {name}")
+            return Side(kernel, label, tuple(given), tree.enter)
+    kernel, why = load(list(given))
+    if kernel is None:
+        raise UsageError(f"{label} cannot be found again: {why}")
+    return Side(kernel, label, tuple(given))
+
+
+@contextlib.contextmanager
+def named(text: str, sources: Sequence[str] = (), folder: Path | None = None) -> Iterator[tuple[Side, ...]]:
+    """The sides that `text` names: a file, a folder or commit (with `sources`), a module, or a kernel by its name.
+
+    A folder is told from a commit by a separator: ./base. What a commit needs is removed at the end.
+
+    Raises UsageError where it is none of these.
+    """
+    here = folder or Path.cwd()
+    path = here / text
+    if path.is_file():
+        yield _of_tree(path.resolve().parent, [path.name], text)
+    elif path.is_dir() and ("/" in text or text.startswith(".")):
+        yield _of_tree(path, _needed(text, sources), text)
+    elif sources and trees.is_commit(text, here):
+        with trees.checked_out(text, here) as tree:
+            yield _of_tree(tree / _place(here), sources, text)
+    elif text.replace(".", "").isidentifier() and find_spec(text.partition(".")[0]):
+        yield tuple(side(kernel, f"{text}:{kernel.name}") for kernel in from_source(text))
+    else:
+        yield _by_name(text, here)
+
+
+def match(base: Sequence[Side], head: Sequence[Side], glob: str = "") -> Match:
+    """Who is compared with whom: those of the same name, or the only ones of both sides.
+
+    Raises UsageError where there is no pair.
+    """
+    old, new = (
+        {one.kernel.name: one for one in sides if not glob or fnmatchcase(one.kernel.name, glob)}
+        for sides in (base, head)
+    )
+    shared = [name for name in old if name in new]
+    if not shared and len(old) == len(new) == 1:
+        return Match(((*old.values(), *new.values()),))  # type: ignore[arg-type]
+    if not shared:
+        raise UsageError(
+            f"no kernel to compare: base has {', '.join(old) or 'none'}, head has {', '.join(new) or 'none'}"
+            f"{f' of {glob}' if glob else ''}; kernels of one name are compared, or one with one (--kernel GLOB)"
+        )
+    pairs = tuple((old[name], new[name]) for name in shared)
+    return Match(pairs, tuple(sorted(old.keys() - new.keys())), tuple(sorted(new.keys() - old.keys())))
+
+
+def _of_tree(root: Path, sources: Sequence[str], label: str) -> tuple[Side, ...]:
+    found = []
+    for source in sources:
+        tree = trees.load(root, [source])
+        found += [
+            Side(kernel, label, ((TREE, (str(tree.root), source, kernel.name)),), tree.enter) for kernel in tree.kernels
+        ]
+    return tuple(found)
+
+
+def _by_name(text: str, here: Path) -> tuple[Side, ...]:
+    if trees.is_commit(text, here):
+        raise UsageError(f"{text} is a commit: name its kernels' file or module with --kernels FILE_OR_MODULE")
+    if "/" not in text:
+        raise UsageError(f"{text} is none of a file, a ./folder, a module, a commit, or provider/kernel")
+    return tuple(side(kernel) for kernel in find((), (text,)).kernels)
+
+
+def _needed(text: str, sources: Sequence[str]) -> Sequence[str]:
+    if not sources:
+        raise UsageError(f"{text} is a folder: name the file or module of its kernels with --kernels FILE_OR_MODULE")
+    return sources
+
+
+def _place(folder: Path) -> Path:
+    """Where the folder lies in its repository."""
+    return folder.resolve().relative_to(trees.top(folder))
