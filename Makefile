@@ -1,6 +1,7 @@
 # make conformance   judge the kernels of this machine
 # make test          lint, types and the project's own tests
 # make bench         what lastbit itself costs
+# make mutate        plant mistakes in the judge, which its tests must notice: ARGS='--sample 200'
 # PROVIDERS=all      with any of them: the optional kernel libraries, too (about 1 GB)
 # make zoo           what lastbit, and others' rules, catch of known faults: ARGS='--tier standard'
 PYTHON ?= python3
@@ -10,6 +11,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constr
 # Each stamp is the installation that it names: newer than what it was made from, nothing is installed again.
 RUN = $(VENV)/run$(CHOICE).stamp
 DEV = $(VENV)/dev$(CHOICE).stamp
+MUTATE = $(VENV)/mutate$(CHOICE).stamp
 JOBS ?= 2
 LIBRARIES := torch,triton,parallel
 ifeq ($(PROVIDERS),all)
@@ -18,7 +20,7 @@ endif
 # Each choice of libraries has a stamp of its own.
 CHOICE := $(if $(PROVIDERS),-$(PROVIDERS))
 
-.PHONY: conformance test lint types meta bench zoo clean
+.PHONY: conformance test lint types meta bench zoo mutate clean
 
 # Workers share the cores: a thread each, or they wait for one another. JOBS=0 is one process with all threads.
 conformance: $(RUN)
@@ -47,6 +49,9 @@ bench: $(DEV)
 zoo: $(RUN)
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/lastbit zoo --jobs $(JOBS) $(ARGS)
 
+mutate: $(MUTATE)
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m mutation --jobs $(JOBS) $(ARGS)
+
 $(VENV)/venv.stamp:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "lastbit needs Python 3.11 or newer; choose one: make PYTHON=python3.12" >&2; exit 1; }
@@ -62,6 +67,11 @@ $(RUN): $(VENV)/venv.stamp pyproject.toml constraints.txt Makefile
 $(DEV): $(RUN)
 	@echo "installing the tools of the tests into $(VENV) (once)"
 	$(PIP) --editable '.[$(LIBRARIES),dev]'
+	@touch $@
+
+$(MUTATE): $(DEV)
+	@echo "installing the tools of mutation testing into $(VENV) (once)"
+	$(PIP) --editable '.[$(LIBRARIES),dev,mutate]'
 	@touch $@
 
 clean:

@@ -1,0 +1,48 @@
+"""What is mutated: the modules that decide a verdict, and the tests of suites/meta that must notice."""
+
+from typing import Final
+
+#: File: names of its tests, those that run its lines fastest first.
+TARGETS: Final[dict[str, tuple[str, ...]]] = {
+    "plugins/lastbit/judge.py": ("judge", "judge_text", "comparison"),
+    "plugins/lastbit/acceptance.py": ("judge", "vacuity"),
+    "plugins/lastbit/metrics.py": ("judge", "comparison"),
+    "plugins/lastbit/vacuity.py": ("vacuity",),
+    "plugins/lastbit/statistics.py": ("statistics",),
+    "plugins/lastbit/budget.py": ("budget",),
+    "plugins/lastbit/budget_terms.py": ("budget",),
+    "plugins/lastbit/budget_output.py": ("budget",),
+    "plugins/lastbit/gemm_budget.py": ("budget", "statistics"),
+    "plugins/lastbit/scaled_gemm_terms.py": ("scaled_gemm_budget",),
+    "plugins/lastbit/scaled_gemm_budget.py": ("scaled_gemm_budget",),
+    "plugins/lastbit/softmax_budget.py": ("softmax_budget",),
+    "plugins/lastbit/attention_terms.py": ("attention_terms", "attention_budget"),
+    "plugins/lastbit/attention_budget.py": ("attention_budget", "attention_terms"),
+    "plugins/lastbit/paged_budget.py": ("paged",),
+    "plugins/lastbit/quantize_judge.py": ("law_quantize_parts", "quantize_faults"),
+    "plugins/lastbit/dequantize_judge.py": ("dequantize_judge",),
+    "golden/drift.py": ("golden_drift",),
+    "golden/match.py": ("golden_drift", "golden_store"),
+    "golden/store.py": ("golden_store", "golden_drift"),
+    "references/eft.py": ("truth_parts", "truth_faults"),
+    "references/certificate.py": ("truth_parts", "truth_faults"),
+    "references/one_rounding.py": ("truth_parts",),
+    "references/slicing.py": ("truth_parts", "truth_faults"),
+    "references/safe_range.py": ("truth_faults", "truth_parts"),
+    "references/ladder.py": ("truth_faults", "truth"),
+    "references/rational.py": ("truth_parts", "truth_faults"),
+    "references/pairs.py": ("softmax_truth",),
+    "references/exponential.py": ("softmax_truth",),
+    "references/ulp.py": ("formats", "rounding"),
+    "references/rounding.py": ("rounding", "formats"),
+    "references/codes.py": ("formats", "rounding"),
+    "references/formats.py": ("formats", "rounding"),
+    "references/format_rational.py": ("formats", "rounding"),
+    "references/chains.py": ("accumulators", "accumulators_bounds"),
+    "references/accumulator_bounds.py": ("accumulators_bounds",),
+}
+
+
+def tests(module: str) -> tuple[str, ...]:
+    """The files of the tests of `module`."""
+    return tuple(f"suites/meta/test_{name}.py" for name in TARGETS[module])
