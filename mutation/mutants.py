@@ -106,12 +106,14 @@ ASSERTIONS = {"strict", "frozen", "slots", "kw_only"}
 
 
 def _of_no_effect(node: Any) -> bool:
-    """Whether no test can see a change of `node`: in an annotation, a block for type checkers, an assertion, or the
-    -1 of reshape, for which numpy takes any negative number."""
+    """Whether no test can see a change of `node`, or none that is a mistake: in an annotation, a block for type
+    checkers, an assertion, the star of a signature, or the -1 of reshape, for which numpy takes any negative number."""
     if node.type == "number" and node.parent.type == "factor" and node.parent.parent.type == "trailer":
         name = node.parent.parent.get_previous_leaf()
         if name.value == "reshape":
             return True
+    if node.type == "operator" and node.parent.type == "parameters":  # the star before keyword-only parameters
+        return True
     for child in _ancestors(node):
         parent = child.parent
         if parent is None:

@@ -4,15 +4,15 @@ from typing import Final
 
 #: File: names of its tests, those that run its lines fastest first.
 TARGETS: Final[dict[str, tuple[str, ...]]] = {
-    "plugins/lastbit/judge.py": ("judge", "judge_text", "comparison"),
+    "plugins/lastbit/judge.py": ("judge_exact", "judge"),
     "plugins/lastbit/acceptance.py": ("judge", "vacuity"),
     "plugins/lastbit/metrics.py": ("judge", "comparison"),
     "plugins/lastbit/vacuity.py": ("vacuity",),
     "plugins/lastbit/statistics.py": ("statistics",),
-    "plugins/lastbit/budget.py": ("budget",),
-    "plugins/lastbit/budget_terms.py": ("budget",),
-    "plugins/lastbit/budget_output.py": ("budget",),
-    "plugins/lastbit/gemm_budget.py": ("budget", "statistics"),
+    "plugins/lastbit/budget.py": ("budget_formulas",),
+    "plugins/lastbit/budget_terms.py": ("budget_formulas",),
+    "plugins/lastbit/budget_output.py": ("budget_formulas",),
+    "plugins/lastbit/gemm_budget.py": ("budget_formulas",),
     "plugins/lastbit/scaled_gemm_terms.py": ("scaled_gemm_budget",),
     "plugins/lastbit/scaled_gemm_budget.py": ("scaled_gemm_budget",),
     "plugins/lastbit/softmax_budget.py": ("softmax_budget",),
