@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from lastbit.budget import Budget
-from lastbit.budget_output import ROUND_UP
+from lastbit.budget_output import ROUND_UP, overflow_window, round_output
+from lastbit.budget_terms import Terms
 from lastbit.contract import Contract
 from lastbit.gemm_budget import budget
 from lastbit.input_rounding import INPUT_ROUNDINGS
@@ -152,6 +153,7 @@ def with_output(case: Product, truth: Truth) -> tuple[float, float | None, float
 ACCUMULATORS = [
     ("f32", "f16"), ("f32", "f32"), ("f16", "f16"), ("bf16", "bf16"), ("f64", "f32"), ("exact", "f32"),
     (Accumulator.of("a100", "f16"), "f16"), (Accumulator.of("h100", "e4m3fn"), "e4m3fn"),
+    (replace(Accumulator.of("f32"), order="sequential", rounding="toward-zero", name="truncating"), "f16"),
     (replace(Accumulator.of("f32"), order="sequential", flush=True, name="flushing"), "f32"),
 ]  # fmt: skip
 ROUNDINGS = ("nearest-even", "nearest-away", "toward-zero", "up", "stochastic")
@@ -202,16 +204,19 @@ def test_budgets_are_what_the_formulas_give() -> None:
 @pytest.mark.parametrize("out", ["i32", "f32", "f64", "f16", "bf16"])
 def test_integer_sums_are_rounded_once_to_f32_beyond_2_to_the_24_and_then_to_the_output(out: str) -> None:
     contract = Contract(accumulator="i32")
-    for size in (15, 120):
-        a, b = np.full((1, 1041), float(size)), np.full((1041, 1), -127.0)
+    for size, scalars in product((15, 127), ({}, {"alpha": -0.1}, {"alpha": 0.5, "beta": 1.0, "c": 9.0})):
+        if out == "i32" and scalars:
+            continue
+        a, b = np.full((1, 1301), float(size)), np.full((1301, 1), -127.0)
         b[-1] = -1.0
-        case = Product(a, b, "i8", out, contract)
+        case = replace(Product(a, b, "i8", out, contract), **scalars)
         truth = case.truth()
         found, (allowed, scale, _) = case.budget(truth), with_output(case, truth)
-        assert found.allowed[0, 0] == pytest.approx(allowed, rel=NEAR)
-        assert (out == "i32" or size == 15) <= (allowed == 0 or out in ("f16", "bf16"))
-        if found.sigma is not None and scale is not None:
-            assert found.sigma[0, 0] == pytest.approx(max(scale, np.finfo(np.float64).tiny), rel=NEAR)
+        assert found.allowed[0, 0] == pytest.approx(allowed, rel=1301 * 2.0**-52)
+        assert (out == "i32" or size == 15) or allowed > 0
+        if found.sigma is not None and scale is not None:  # weights are rounded up k times
+            assert found.sigma[0, 0] == pytest.approx(max(scale, np.finfo(np.float64).tiny), rel=1301 * 2.0**-52)
+        assert (found.unstatistical == "integers are not rounded") is (out == "i32")
     just = Product(np.full((1, 1023), 128.0), np.full((1023, 1), 128.0), "i16", "f32", contract)
     assert just.budget(just.truth()).allowed[0, 0] == 0
 
@@ -325,3 +330,60 @@ def test_long_sums_have_no_statistics_from_an_eighth_on() -> None:
 
 def test_round_up_covers_forty_operations() -> None:
     assert 1 + 44 * 2.0**-53 < ROUND_UP < 1 + 2.0**-45
+
+
+# The output alone ------------------------------------------------------------------------------------------------
+
+
+def given(x: Array) -> Truth:
+    return Truth(x, 0 * x, 0 * x, np.abs(x), "given")
+
+
+@pytest.mark.parametrize(("out", "end"), [("f16", 65504.0), ("e4m3fn", 448.0), ("i8", 127.0), ("u8", 255.0)])
+def test_the_window_opens_at_the_nearer_end_of_the_output(out: str, end: float) -> None:
+    """Of i8, 127 and not 128; an unsigned format has no lower end that a magnitude could reach."""
+    exact, fmt, x = Accumulator.of("exact"), Format.of(out), given(np.ones(2))
+    slack = np.array([0.0, 0.5])
+    for largest, opens in ((end - 0.51, False), (end - 0.5, True), (end, True)):
+        found = overflow_window(np.array([0.0, largest]), slack, None, exact, fmt, x)
+        assert (found is not None) is opens, largest
+        if found is not None:
+            assert found.tolist() == slack.tolist()
+
+
+def test_a_sum_overflows_from_the_accumulators_largest_value_on() -> None:
+    half, wide, x = Accumulator.of("f16"), Format.of("f32"), given(np.ones(3))
+    top = half.max
+    assert overflow_window(np.array([0.0, top - 1, 1.0]), np.array(0.5), None, half, wide, x) is None
+    for reach in (top, top + 1):
+        found = overflow_window(np.array([1.0, reach - 0.5, top - 1]), np.array(0.5), None, half, wide, x)
+        assert found is not None
+        assert found.tolist() == [0.5, inf, 0.5]
+
+
+def test_lost_operands_open_the_window_of_their_elements_alone() -> None:
+    f32, x, slack = Accumulator.of("f32"), given(np.ones(3)), np.array([0.5, 0.25, 0.125])
+    for lost, want in (([False, True, False], [0.5, inf, 0.125]), ([True] * 3, [inf] * 3)):
+        found = overflow_window(np.ones(3), slack, np.array(lost), f32, Format.of("f32"), x)
+        assert found is not None
+        assert found.tolist() == want
+    assert overflow_window(np.ones(3), slack, np.zeros(3, bool), f32, Format.of("f32"), x) is None
+    assert slack.tolist() == [0.5, 0.25, 0.125]
+
+
+def test_an_output_within_the_safety_factor_of_a_power_of_two_has_the_larger_step() -> None:
+    contract, exact, fmt = Contract(accumulator="exact"), Accumulator.of("exact"), Format.of("f16")
+    for x, step in ((2 * (1 - 2.0**-44), 2.0**-10), (2 * (1 - 2.0**-47), 2.0**-9), (2.0, 2.0**-9)):
+        for value in (x, -x):
+            truth = given(np.array([value]))
+            terms = Terms(np.zeros(1), truth.weight, None)
+            allowed, _, _ = round_output(terms, terms.error, contract, exact, fmt, truth)
+            assert allowed[0] == step / 2 * ROUND_UP
+
+
+def test_an_integer_output_that_is_not_exact_is_rounded_everywhere() -> None:
+    model, truth = Accumulator.of("i32"), given(np.array([5.0, 7.0]))
+    for error, allowed in (([0.0, 0.0], [0.0, 0.0]), ([0.0, 0.25], [0.5, 0.75])):
+        terms = Terms(np.array(error), truth.weight, None)
+        found, _, _ = round_output(terms, terms.error, Contract(accumulator="i32"), model, Format.of("i32"), truth)
+        assert found.tolist() == pytest.approx(allowed, rel=NEAR)
