@@ -13,7 +13,7 @@ from lastbit.budget import Budget
 from lastbit.budget_output import ROUND_UP, overflow_window, round_output
 from lastbit.budget_terms import Terms
 from lastbit.contract import Contract
-from lastbit.gemm_budget import budget
+from lastbit.gemm_budget import BudgetError, budget, sum_terms
 from lastbit.input_rounding import INPUT_ROUNDINGS
 from lastbit.references import gemm
 from lastbit.references.accumulators import Accumulator
@@ -168,6 +168,8 @@ def cases() -> Iterator[Product]:
         a, b = (Format.of(fmt).round(rng.standard_normal(shape)) for shape in ((1, k), (k, 1)))
         if number % 3 == 0:
             a[0, 0] = b[-1, 0] = Format.of(fmt).eta * 3
+        if number % 3 == 1:  # normal, just
+            a[0, 0] = Format.of(fmt).min_normal
         plain = Product(
             a, b, fmt, out, Contract(accumulator=accumulator, output_rounding=rounding, subnormals=subnormals)
         )
@@ -217,15 +219,21 @@ def test_integer_sums_are_rounded_once_to_f32_beyond_2_to_the_24_and_then_to_the
         if found.sigma is not None and scale is not None:  # weights are rounded up k times
             assert found.sigma[0, 0] == pytest.approx(max(scale, np.finfo(np.float64).tiny), rel=1301 * 2.0**-52)
         assert (found.unstatistical == "integers are not rounded") is (out == "i32")
+        if size == 15 and not scalars and out in ("f32", "f64"):
+            assert (found.unstatistical, found.sigma) == ("every result is exact", None)
+        if out == "i32":
+            assert (found.formula, found.source) == ("exact", "integers are exact")
     just = Product(np.full((1, 1023), 128.0), np.full((1023, 1), 128.0), "i16", "f32", contract)
     assert just.budget(just.truth()).allowed[0, 0] == 0
 
 
 @pytest.mark.parametrize("rounding", sorted(INPUT_ROUNDINGS))
 @pytest.mark.parametrize("accumulator", ["f32", Accumulator.of("a100", "tf32")], ids=["f32", "a100"])
-def test_rounded_operands_cost_what_section_4_says(rounding: str, accumulator: str | Accumulator) -> None:
+@pytest.mark.parametrize("scale", [1.0, 2.0**-75])
+def test_rounded_operands_cost_what_section_4_says(rounding: str, accumulator: str | Accumulator, scale: float) -> None:
+    """Also where products are below the smallest number of the accumulator."""
     rule, rng, k = INPUT_ROUNDINGS[rounding], np.random.default_rng(2), 12
-    a, b = (Format.of("f32").round(rng.standard_normal(shape)) for shape in ((1, k), (k, 1)))
+    a, b = (Format.of("f32").round(scale * rng.standard_normal(shape)) for shape in ((1, k), (k, 1)))
     case = Product(a, b, "f32", "f64", Contract(accumulator=accumulator, input_rounding=rounding))
     model, eta = case.accumulator, Format.of(rule.format).eta
     weight, count = float(np.abs(a[0]) @ np.abs(b[:, 0])), k * rule.products
@@ -253,6 +261,55 @@ def test_small_operands_lose_their_absolute_part_to_the_last_step(rounding: str)
     case = Product(a, b, "f32", "f64", Contract(accumulator=Accumulator.of("f64"), input_rounding=rounding))
     absolute = rule.growth * eta * (17 * eta + 2 * eta)
     assert case.budget(case.truth()).allowed[0, 0] == pytest.approx(absolute, rel=0.25)
+
+
+@pytest.mark.parametrize("contract", [
+    Contract(accumulator="f32"), Contract(accumulator="f32", input_rounding="bf16x3"),
+    Contract(accumulator="f32", input_rounding="f16"), Contract(accumulator="f32", subnormals="flush"),
+    Contract(accumulator=Accumulator.of("a100", "tf32")),
+    Contract(accumulator=Accumulator.of("a100", "tf32"), input_rounding="tf32"),
+], ids=Contract.text)  # fmt: skip
+def test_every_element_of_a_batch_has_the_budget_of_its_own_row_and_column(contract: Contract) -> None:
+    rng = np.random.default_rng(4)
+    a, b = (Format.of("f32").round(rng.standard_normal(shape)) for shape in ((2, 3, 7), (2, 7, 4)))
+    a[0, 1, 2], b[1, 3, 3], a[1, 2, 0], b[0, 0, 0] = -70000.0, -90000.0, 65504.0, 2.0**-130
+    c, bias = rng.integers(-9, 9, (2, 3, 4)) * 1.0, rng.integers(-9, 9, 4) * 1.0
+    scalars = {"alpha": -0.5, "beta": 2.0}
+    truth = gemm.truth(a, b, c=c, bias=bias, **scalars)
+    truth = replace(truth, radius=np.where(rng.random((2, 3, 4)) < 0.5, 0.0, 2.0**-20))
+    operands = {name: Exact(x) for name, x in (("a", a), ("b", b), ("c", c), ("bias", bias))}
+    whole = budget(contract, {"a": "f32", "b": "f32", "out": "f32"}, operands, truth, **scalars)
+    assert "radius of the truth" in whole.formula
+    for place in np.ndindex(2, 3, 4):
+        batch, i, j = place
+        one = Product(a[batch, i : i + 1], b[batch, :, j : j + 1], "f32", "f32", contract, -0.5, 2.0)
+        one = replace(one, c=float(c[place]), bias=float(bias[j]))
+        parts = {name: getattr(truth, name)[place].reshape(1, 1) for name in ("hi", "lo", "radius", "weight")}
+        alone = one.budget(replace(truth, **parts))
+        # What is known of the whole (whether products underflow) may cost another 2^-22 of it.
+        assert whole.allowed[place] == pytest.approx(alone.allowed[0, 0], rel=2.0**-20)
+        if whole.overflow_slack is not None:
+            lost = contract.input_rounding == "f16" and (place[:2] == (0, 1) or (batch, j) == (1, 3))
+            assert isinf(whole.overflow_slack[place]) is bool(lost)
+    assert (whole.overflow_slack is not None) is (contract.input_rounding == "f16")
+    assert (whole.unstatistical == "") is (contract == Contract(accumulator="f32"))
+    if contract.input_rounding:
+        assert whole.unstatistical == "an operand's rounding is shared by a whole row or column of results"
+
+
+def test_weights_are_rounded_up_as_often_as_they_were_rounded() -> None:
+    k = 4000
+    case = Product(np.ones((1, k)), np.ones((k, 1)), "f32", "f64", Contract(accumulator="f32"), alpha=0.5)
+    allowed, exact = case.budget(case.truth()).allowed[0, 0], with_output(case, case.truth())[0]
+    assert exact * (1 + k * 2.0**-53) < allowed < exact * (1 + 1.5 * k * 2.0**-53)
+
+
+def test_contracts_that_are_not_complete_have_no_budget() -> None:
+    case = Product(np.ones((1, 1)), np.ones((1, 1)), "f32", "f32", Contract())
+    with pytest.raises(BudgetError, match="fill it in with"):
+        case.budget(case.truth())
+    with pytest.raises(BudgetError, match=r"input_rounding is 'f8', expected None or one of .*bf16x3"):
+        sum_terms("f8", Accumulator.of("f32"), case.a, case.b, np.ones((1, 1)))
 
 
 def test_terms_are_named_with_their_numbers() -> None:
