@@ -124,6 +124,29 @@ def test_an_infinity_stays_one_whatever_the_rounding(infinity: float) -> None:
     assert many.tolist() == [RIGHT, RIGHT, WRONG_CLASS]
 
 
+def test_overflow_is_what_the_format_makes_of_it_and_nothing_else() -> None:
+    """f16 overflows to infinity, e4m3fn to NaN, and each to the other under a contract that says so."""
+    nothing, e4m3 = replace(PLAIN, overflow="nan"), Format.of("e4m3fn")
+    for fmt, contract, right, wrong in (
+        (F16, PLAIN, inf, (nan, -inf, 65504.0)),
+        (F16, nothing, nan, (inf, -inf, 65504.0)),
+        (e4m3, PLAIN, nan, (448.0, -448.0)),
+    ):
+        for x in (1e6, inf):
+            assert kind(right, x, contract=contract, fmt=fmt, allowed=1e9) == RIGHT
+            assert {kind(y, x, contract=contract, fmt=fmt, allowed=1e9) for y in wrong} == {WRONG_CLASS}
+
+
+def test_each_rule_judges_its_own_elements_among_others() -> None:
+    """A NaN, an infinity, a lost sum and a plain number in one row; too far is not the wrong class."""
+    x = np.array([nan, inf, 1.0, 1.0, 1.0, nan])
+    y = np.array([nan, inf, nan, nan, 3.0, 1.0])
+    slack = np.array([0.0, 0.0, inf, 0.0, 0.0, 0.0])
+    found = classify(y, x, np.zeros(6), np.ones(6), slack, 0.0, F16, PLAIN)
+    assert found.tolist() == [RIGHT, RIGHT, RIGHT, WRONG_CLASS, OVER, WRONG_CLASS]
+    assert len({RIGHT, OVER, WRONG_CLASS}) == 3
+
+
 def test_a_nan_is_right_for_a_nan_and_anything_where_there_is_none() -> None:
     assert [kind(y, nan) for y in (nan, 0.0, inf)] == [RIGHT, WRONG_CLASS, WRONG_CLASS]
     assert [kind(y, nan, fmt=Format.of("e2m1fn")) for y in (0.0, 6.0, -1.0)] == [RIGHT] * 3

@@ -45,6 +45,13 @@ def test_sums_of_arrays_are_rounded_once_in_every_element(count: int) -> None:
     check(terms)
 
 
+#: What lies beyond a tie: one bit, bits that cancel, and such as reach the next binade from the other side of it.
+TAILS = (
+    (2.0**-120,), (-(2.0**-120),), (2.0**-110, -(2.0**-170)), (2.0**-110, 2.0**-170, -(2.0**-230)), (),
+    (1.5 * 2.0**-107,), (-1.5 * 2.0**-107, 2.0**-165), (1.75 * 2.0**-107, -(2.0**-160), 2.0**-220),
+)  # fmt: skip
+
+
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 @pytest.mark.parametrize("beside", [False, True])
 def test_ties_are_broken_by_the_smallest_term(sign: float, beside: bool) -> None:
@@ -53,19 +60,13 @@ def test_ties_are_broken_by_the_smallest_term(sign: float, beside: bool) -> None
     rows = []
     for x0 in (1.0, 1 + 2 * u, 1.5, 2 - 2 * u, 2.0):
         for x1 in (u, -u, u / 2, -u / 2, 2 * u, -2 * u):
-            for tail in (
-                (2.0**-120,),
-                (-(2.0**-120),),
-                (2.0**-110, -(2.0**-170)),
-                (2.0**-110, 2.0**-170, -(2.0**-230)),
-                (),
-            ):
+            for tail in TAILS:
                 rows.append([x0, x1, *tail, 0.0, 0.0, 0.0][:5])
     table = sign * np.array(rows)
     if beside:
         check([np.ascontiguousarray(column) for column in table.T])
     else:
-        for row in table[:90]:
+        for row in table[:: 1 + len(table) // 120]:
             check([np.array([value]) for value in row])
 
 
@@ -113,6 +114,19 @@ def test_products_are_exact_wherever_they_are_said_to_be(swapped: bool, sign: fl
         pair = np.array([0.0, other]), np.array([other, 0.0])
         assert eft.product_is_safe(*pair).all()
     assert not eft.product_is_safe(np.array([1.0, -1.0]), np.array([1e308, -1e308])).any()
+
+
+def test_products_of_random_numbers_are_exact() -> None:
+    rng = np.random.default_rng(1)
+    a, b = (rng.standard_normal(300) * 2.0 ** rng.integers(-300, 300, 300) for _ in range(2))
+    p, e = eft.two_product(a, b)
+    high, low = eft.split(a)
+    for i in range(300):
+        assert Fraction(p[i]) + Fraction(e[i]) == Fraction(a[i]) * Fraction(b[i])
+        assert p[i] == a[i] * b[i]
+        assert Fraction(high[i]) + Fraction(low[i]) == Fraction(a[i])
+        for part in (high[i], low[i]):
+            assert part == 0 or (np.frexp(part)[0] * 2.0**26).is_integer()
 
 
 def test_growing_keeps_the_sum_and_leaves_out_zeros() -> None:
