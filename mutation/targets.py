@@ -8,7 +8,7 @@ TARGETS: Final[dict[str, tuple[str, ...]]] = {
     "plugins/lastbit/acceptance.py": ("acceptance",),
     "plugins/lastbit/metrics.py": ("metrics",),
     "plugins/lastbit/vacuity.py": ("vacuity",),
-    "plugins/lastbit/statistics.py": ("statistics",),
+    "plugins/lastbit/statistics.py": ("statistics_numbers",),
     "plugins/lastbit/budget.py": ("budget_formulas",),
     "plugins/lastbit/budget_terms.py": ("budget_formulas",),
     "plugins/lastbit/budget_output.py": ("budget_formulas",),
