@@ -48,7 +48,7 @@ def test_sums_of_arrays_are_rounded_once_in_every_element(count: int) -> None:
 #: What lies beyond a tie: one bit, bits that cancel, and such as reach the next binade from the other side of it.
 TAILS = (
     (2.0**-120,), (-(2.0**-120),), (2.0**-110, -(2.0**-170)), (2.0**-110, 2.0**-170, -(2.0**-230)), (),
-    (1.5 * 2.0**-107,), (-1.5 * 2.0**-107, 2.0**-165), (1.75 * 2.0**-107, -(2.0**-160), 2.0**-220),
+    (2.0**-106,), (2.0**-106, 2.0**-170), (2.0**-106, -(2.0**-170)), (1.5 * 2.0**-107,), (-1.5 * 2.0**-107, 2.0**-165), (1.75 * 2.0**-107, -(2.0**-160), 2.0**-220),
 )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lastbit import metrics
+from lastbit.errors import UsageError
 from lastbit.metrics import measure
 from lastbit.references.formats import Format
 from lastbit.references.truth import Truth
@@ -80,24 +81,27 @@ def test_stats_are_those_of_rational_arithmetic(name: str, special: bool) -> Non
     """Around ties, powers of two, zero, the smallest and the largest values; with and without NaN and infinities."""
     fmt, rng = Format.of(name), np.random.default_rng(len(name))
     size = 160
-    edges = [0.0, fmt.eta, fmt.min_normal, fmt.max] if name != "f64" else []  # what float64 itself cannot divide
-    for scale in (1.0, fmt.min_normal, fmt.eta, fmt.max / 4) if name != "f64" else (1.0, 2.0**-500, 2.0**500):
+    edges = (
+        [0.0, fmt.eta, fmt.min_normal, fmt.max, 1.5 * fmt.max, 3.0 * fmt.max] if name != "f64" else []
+    )  # what float64 itself cannot divide
+    for scale in (1.0, fmt.min_normal, fmt.eta, fmt.max / 4) if name != "f64" else (1.0, 2.0**-1015, 2.0**500):
         drawn = rng.standard_normal(size) * scale * 2.0 ** rng.integers(-3, 2, size)
         base = fmt.round(np.abs(drawn) if not fmt.signed else drawn, overflow="saturate")
         step = fmt.ulp(base)
         hi = np.where(np.isnan(base), 1.0, base) + step * rng.choice([0.0, 0.25, 0.5, -0.5, 1.0, 1.5], size)
         hi[::7] = base[::7]
-        hi[: len(edges)] = edges
         hi = np.clip(hi, fmt.lowest, fmt.max)
+        hi[: len(edges)] = edges
         lo = np.spacing(np.abs(hi)) * rng.choice([0.0, 0.25, -0.25], size) * (hi != 0)
         y = np.clip(hi + step * rng.choice([0.0, 1.0, -1.0, 3.0], size), fmt.lowest, fmt.max)
         y = fmt.round(y, overflow="saturate")
         allowed = step * rng.choice([0.25, 0.5, 2.0, 1e3], size)
         lo[::5] = 0.0
         allowed[::5] = np.abs(y - hi)[::5]
-        sigma = step * rng.choice([0.5, 1.0], size)
+        sigma = np.maximum(step * rng.choice([0.5, 1.0], size), 5e-324)
         if special:
             hi[[10, 20, 30]], lo[[10, 20, 30]] = [nan, inf, -inf], 0.0
+            sigma[[10, 20, 30]] = 0.0
             if fmt.has_nan:
                 y[[10, 40]] = nan
             if fmt.has_inf:
@@ -122,6 +126,26 @@ def test_one_element_of_each_kind_alone() -> None:
     ):
         for allowed in (0.0, 0.5, 8.0):
             check(fmt, np.array([y]), np.array([x]), np.zeros(1), np.array([allowed]), np.array([0.25]))
+
+
+@pytest.mark.parametrize("name", ["f16", "f32", "e4m3fn", "f64", "i8"])
+def test_the_low_part_breaks_a_tie_of_one_element(name: str) -> None:
+    fmt = Format.of(name)
+    for below in (1.0, 3.0):
+        above = below + float(fmt.ulp(below))
+        if name == "f64":
+            rows = [(below, above, below, sign * np.spacing(below) / 2) for sign in (1, -1)]
+        else:
+            rows = [(below, above, (below + above) / 2, sign * 2.0**-60) for sign in (1, -1)]
+        for lower, upper, hi, lo in rows:
+            for y in (lower, upper):
+                check(fmt, np.array([y]), np.array([hi]), np.array([lo]), np.ones(1), None)
+
+
+def test_an_output_of_another_shape_is_refused() -> None:
+    fmt = Format.of("f32")
+    with pytest.raises(UsageError, match=r"the output has shape \(2, 3\), its truth \(6,\)"):
+        measure(fmt.encode(np.ones((2, 3))), fmt, truth_of(np.ones(6)))
 
 
 def test_no_element_with_a_finite_error_has_no_worst() -> None:
