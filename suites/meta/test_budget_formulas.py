@@ -175,7 +175,7 @@ def cases() -> Iterator[Product]:
         )
         c, bias = (float(Format.of("f16").round(np.array(x))) for x in rng.standard_normal(2) * 30)
         yield plain
-        yield replace(plain, alpha=float(rng.choice([0.5, -2.7, 0.1, -3.0])))
+        yield replace(plain, alpha=(2.0, -2.7, 0.1, 0.0, 0.5)[number % 5])
         yield replace(plain, alpha=float(rng.choice([1.0, -0.7])), beta=1.0, c=c)
         yield replace(
             plain, alpha=float(rng.choice([1.0, 2.0])), beta=float(rng.choice([-2.0, 0.3, -0.1])), c=c, bias=bias
@@ -280,6 +280,7 @@ def test_every_element_of_a_batch_has_the_budget_of_its_own_row_and_column(contr
     operands = {name: Exact(x) for name, x in (("a", a), ("b", b), ("c", c), ("bias", bias))}
     whole = budget(contract, {"a": "f32", "b": "f32", "out": "f32"}, operands, truth, **scalars)
     assert "radius of the truth" in whole.formula
+    assert contract.input_rounding or whole.formula.startswith("7 terms in ")
     for place in np.ndindex(2, 3, 4):
         batch, i, j = place
         one = Product(a[batch, i : i + 1], b[batch, :, j : j + 1], "f32", "f32", contract, -0.5, 2.0)

@@ -82,7 +82,7 @@ def drawn(name: str, seed: int, size: int = 150) -> tuple[Format, Array, Truth, 
     return fmt, y, truth, budget
 
 
-@pytest.mark.parametrize("name", ["bf16", "f16", "e5m2"])
+@pytest.mark.parametrize("name", ["bf16", "f16", "e5m2", "f64"])
 @pytest.mark.parametrize("before", [True, False])
 @pytest.mark.parametrize("special", [True, False])
 def test_statistics_are_those_of_the_formulas(name: str, before: bool, special: bool) -> None:
@@ -157,6 +157,23 @@ def test_an_unsigned_output_has_one_end() -> None:
         ).outcome
         is Outcome.NOT_TESTED
     )
+
+
+def test_a_signed_output_ends_at_its_nearer_end() -> None:
+    """i8 holds -128 and not 128."""
+    fmt = Format.of("i8")
+    hi = np.concatenate([np.arange(1.0, 127.0, 2), -np.arange(1.5, 127.0, 2)]) / 1.03125
+    truth = Truth(hi, 0 * hi, 0 * hi, np.abs(hi), "given")
+    budget = Budget(np.ones(1), "", "", sigma=np.full(1, 0.5))
+    for reach, outcome in ((126.5, Outcome.PASS), (127.5, Outcome.NOT_TESTED)):
+        bounded = replace(budget, overflow_slack=reach - np.abs(hi))
+        assert judge_statistics(fmt.encode(np.round(hi)), fmt, truth, bounded).outcome is outcome
+
+
+def test_a_budget_without_a_scale_says_why_nothing_is_tested() -> None:
+    fmt, y, truth, budget = drawn("f16", 1)
+    verdict = judge_statistics(fmt.encode(y), fmt, truth, replace(budget, sigma=None, unstatistical="it truncates"))
+    assert (verdict.outcome, verdict.reason) == (Outcome.NOT_TESTED, "no statistical budget: it truncates")
 
 
 def test_the_direction_of_a_bias_is_told() -> None:
