@@ -26,7 +26,7 @@ TARGETS: Final[dict[str, tuple[str, ...]]] = {
     "golden/store.py": ("golden_files", "golden_store"),
     "references/eft.py": ("eft", "truth_parts"),
     "references/certificate.py": ("slicing",),
-    "references/one_rounding.py": ("truth_parts",),
+    "references/one_rounding.py": ("one_rounding",),
     "references/slicing.py": ("slicing",),
     "references/safe_range.py": ("truth_faults", "truth_parts"),
     "references/ladder.py": ("truth_faults", "truth"),

@@ -5,7 +5,7 @@ from math import e, log, sqrt
 
 import pytest
 
-from lastbit.golden.drift import STALE_DAYS, Change, Drift, changes, compare, judged
+from lastbit.golden.drift import Change, Drift, changes, compare, judged
 from lastbit.golden.match import Baselines, Level, Match
 from lastbit.golden.store import Golden, golden, key
 from lastbit.verdict import ErrorStats, Outcome, Record
@@ -118,6 +118,14 @@ def test_a_regression_gives_the_change_that_is_furthest_beyond_its_limit() -> No
         assert new.allowed == pytest.approx(limits(4096, same_data=True)[name])
         assert "rms" in new.reason
         assert "utilisation" in new.reason
+    new = told(record(stats=stats(4096, rms=3.0, p99_ulp=20.0, max_ulp=40.0), digest=""), old)
+    assert new.measured == 3.0  # eight times its limit; the others are larger numbers, and twice theirs
+
+
+def test_the_sign_of_a_bias_is_no_drift() -> None:
+    old = adopted(stats(4096, bias=-0.05))
+    assert changes(stats(4096, bias=0.05), old) == []
+    assert [change.old for change in changes(stats(4096, bias=0.9), old)] == [0.05]
 
 
 def test_what_a_comparison_says() -> None:
@@ -144,7 +152,7 @@ def test_a_digest_speaks_for_its_own_seed_only_and_an_empty_one_for_none() -> No
 
 def test_age_counts_from_the_day_of_the_run_and_hides_no_drift() -> None:
     old = adopted(stats(4096))
-    for days, state in ((STALE_DAYS, "same"), (STALE_DAYS + 1, "stale")):
+    for days, state in ((180, "same"), (181, "stale")):  # half a year
         today = date.fromordinal(DAY.toordinal() + days)
         assert compare(record(stats=stats(4096), digest=""), old, today).state == state
         assert compare(record(stats=stats(4096, rms=9.0), digest=""), old, today).state == "drifted"

@@ -1,6 +1,7 @@
 """Slices and certificates: the fewest there can be, on the grids they claim, and exact to the last bit allowed."""
 
 from fractions import Fraction
+from itertools import product
 
 import numpy as np
 import pytest
@@ -65,6 +66,29 @@ def test_every_slice_lies_on_its_grid_and_leaves_half_a_step(bits: int, axis: in
     assert len(cut) < count
 
 
+@pytest.mark.parametrize("most", [1, 2, 3, 5])
+def test_no_operand_is_cut_into_more_slices_than_are_considered(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slicing, "MOST_SLICES", most)
+    for span_a in range(1, 140, 3):
+        for span_b in (1, 20, 40, 53, 90):
+            plan, want = slicing.plan(span_a, span_b, 64), fewest(span_a, span_b, 64)
+            assert (None if plan is None else plan.products) == want, (span_a, span_b)
+            assert plan is None or max(plan.slices_a, plan.slices_b) <= most
+
+
+def test_exactly_as_many_slices_as_are_asked_for_hold_the_whole() -> None:
+    x = np.random.default_rng(3).standard_normal((3, 4))
+    top = certificate.span(x, 1).top
+    whole = slicing.slices(x, top, 9, 99, 1)
+    again = slicing.slices(x, top, 9, len(whole), 1)
+    assert len(again) == len(whole) > 3
+    assert all((one == other).all() for one, other in zip(whole, again, strict=True))
+    for count in (1, 2, 3):
+        some = slicing.slices(x, top, 9, count, 1)
+        assert len(some) == count
+        assert all((one == other).all() for one, other in zip(whole[: count - 1], some, strict=False))
+
+
 def test_slices_of_numbers_near_the_end_of_float64_keep_their_last_bits() -> None:
     x = np.array([[1 + 2.0**-52, 3.0]]) * 2.0**-1000
     cut = slicing.slices(x, certificate.span(x, 1).top, 20, 9, 1)
@@ -87,12 +111,13 @@ def test_spans_are_those_of_the_bits() -> None:
     """Every |x| < 2^top, no top is too high; low is the lowest set bit, or one below it for a power of two."""
     rows = np.array([
         [0.0, 0.0, 0.0], [1.0, 0.0, 3.0], [2.0**-30, 5.0, -(2.0**20)], [-0.75, 0.5, 0.0],
-        [5e-324, 0.0, 2.0**-1030], [1.5, 1.5, 1.5], [-7.0, 11.0, 13.0],
+        [5e-324, 0.0, 2.0**-1030], [1.5, 1.5, 1.5], [-7.0, 11.0, 13.0], [-1.25, 3.0, 6.0],
     ])  # fmt: skip
-    for axis, x in ((1, rows), (0, rows.T.copy())):
-        for magnitude in (None, np.abs(x)):
-            span = certificate.span(x, axis, magnitude)
-            for place, row in enumerate(rows):
+    for x in (rows, *(row[None] for row in rows)):
+        for axis, magnitude in product((1, 0), (True, False)):
+            turned = x if axis else x.T.copy()
+            span = certificate.span(turned, axis, np.abs(turned) if magnitude else None)
+            for place, row in enumerate(x):
                 some = [Fraction(abs(float(value))) for value in row if value]
                 if not some:
                     assert (span.top[place], span.low[place]) == (0, 0)
@@ -122,6 +147,15 @@ def test_a_product_is_certified_up_to_2_to_the_53_quanta_and_no_further(shift: i
                 assert found[0, 0] == (right and (q + 53 <= 1023 or weight <= 2**1023)), (low_a, low_b, factor)
                 assert found[1, 0] == (factor <= Fraction(1, 2) and q - 1 >= -1074), (low_a, low_b, factor)
         assert certificate.certified(np.zeros((2, 1)), *lows).all()
+    # One column whose quantum is no float64 beside one whose is: the first is refused, though its limit is one.
+    mixed = certificate.certified(np.full((2, 2), 2.0**-1060), np.array([-100, -100]), np.array([-1000, 0]))
+    assert mixed.tolist() == [[False, True]] * 2
+    assert certificate.certified(
+        np.full((2, 2), 2.0**-1060), np.array([-1000, 0]), np.array([-100, -100])
+    ).tolist() == [
+        [False, False],
+        [True, True],
+    ]
     assert certificate.certified(np.zeros((0, 3)), np.zeros(0, np.int64), np.zeros(3, np.int64)).shape == (0, 3)
 
 
