@@ -20,6 +20,8 @@ class Kind(StrEnum):
     COST = "cost"
     #: It gives another result, which is as good or which nobody relies on; it counts as a survivor.
     HARMLESS = "harmless"
+    #: A test is wanted; it counts as a survivor.
+    OPEN = "open"
 
 
 @dataclass(frozen=True, slots=True)

@@ -230,7 +230,10 @@ def test_integer_sums_are_rounded_once_to_f32_beyond_2_to_the_24_and_then_to_the
 @pytest.mark.parametrize("rounding", sorted(INPUT_ROUNDINGS))
 @pytest.mark.parametrize("accumulator", ["f32", Accumulator.of("a100", "tf32")], ids=["f32", "a100"])
 @pytest.mark.parametrize("scale", [1.0, 2.0**-75])
-def test_rounded_operands_cost_what_section_4_says(rounding: str, accumulator: str | Accumulator, scale: float) -> None:
+@pytest.mark.parametrize("alpha", [1.0, -0.5])
+def test_rounded_operands_cost_what_section_4_says(
+    rounding: str, accumulator: str | Accumulator, scale: float, alpha: float
+) -> None:
     """Also where products are below the smallest number of the accumulator."""
     rule, rng, k = INPUT_ROUNDINGS[rounding], np.random.default_rng(2), 12
     a, b = (Format.of("f32").round(scale * rng.standard_normal(shape)) for shape in ((1, k), (k, 1)))
@@ -244,6 +247,9 @@ def test_rounded_operands_cost_what_section_4_says(rounding: str, accumulator: s
         error += float(model.bound(a, b, weight=np.array([[weight]]))[0, 0]) * rule.growth * rule.products
     else:
         error += (1 + factor) * count * 2.0 ** (model.emin - model.precision)
+    if alpha != 1:
+        case, error = replace(case, alpha=alpha), error / 2
+        error += 2.0**-24 * (1 + 2.0**-24) * (rule.growth * weight / 2 + error)
     truth = case.truth()
     found = case.budget(truth)
     assert found.allowed[0, 0] == pytest.approx(error + truth.radius[0, 0], rel=NEAR, abs=0)
@@ -298,11 +304,28 @@ def test_every_element_of_a_batch_has_the_budget_of_its_own_row_and_column(contr
         assert whole.unstatistical == "an operand's rounding is shared by a whole row or column of results"
 
 
+@pytest.mark.parametrize("contract", [
+    Contract(accumulator="f32", subnormals="flush"), Contract(accumulator="f32", input_rounding="bf16"),
+    Contract(accumulator="f32"),
+], ids=Contract.text)  # fmt: skip
+def test_a_batch_of_small_products_counts_its_terms(contract: Contract) -> None:
+    """Where all that is allowed is what underflows, once for each of the k terms."""
+    a, b = np.full((1, 2, 9), 2.0**-133), np.full((1, 9, 3), 2.0**-133)
+    operands = {"a": Exact(a), "b": Exact(b)}
+    whole = budget(contract, {"a": "f32", "b": "f32", "out": "f32"}, operands, gemm.truth(a, b)).allowed
+    one = Product(a[0, :1], b[0, :, :1], "f32", "f32", contract)
+    assert whole.ravel().tolist() == pytest.approx([one.budget(one.truth()).allowed[0, 0]] * 6, rel=NEAR, abs=0)
+
+
 def test_weights_are_rounded_up_as_often_as_they_were_rounded() -> None:
     k = 4000
     case = Product(np.ones((1, k)), np.ones((k, 1)), "f32", "f64", Contract(accumulator="f32"), alpha=0.5)
     allowed, exact = case.budget(case.truth()).allowed[0, 0], with_output(case, case.truth())[0]
     assert exact * (1 + k * 2.0**-53) < allowed < exact * (1 + 1.5 * k * 2.0**-53)
+    operands = {"a": Exact(case.a[None]), "b": Exact(case.b[None])}
+    truth = gemm.truth(case.a[None], case.b[None], alpha=0.5)
+    batch = budget(case.contract, {"a": "f32", "b": "f32", "out": "f64"}, operands, truth, alpha=0.5)
+    assert batch.allowed[0, 0, 0] == allowed
 
 
 def test_a_product_alone_is_neither_scaled_nor_added_to() -> None:

@@ -13,6 +13,7 @@ from lastbit.errors import UsageError
 from lastbit.metrics import measure
 from lastbit.references.formats import Format
 from lastbit.references.truth import Truth
+from lastbit.verdict import ErrorStats
 
 Array = NDArray[np.float64]
 LARGEST = float(np.finfo(np.float64).max)
@@ -166,7 +167,16 @@ def test_no_element_with_a_finite_error_has_no_worst() -> None:
     assert (found.stats.utilisation, found.stats.rms, found.stats.max_ulp, found.stats.bias) == (0.0, 0.0, 0.0, 0.0)
     assert found.suspects.tolist() == [0, 1]
     empty = measure(fmt.encode(np.zeros(0)), fmt, truth_of(np.zeros(0)), np.zeros(0), np.zeros(0))
-    assert (empty.worst, empty.stats.n, empty.stats.p99_ulp) == (-1, 0, 0.0)
+    assert empty.worst == -1
+    assert empty.stats == ErrorStats(n=0)
+
+
+def test_steps_between_values_are_counted_up_to_2_to_the_62() -> None:
+    fmt = Format.of("f64")
+    key = int(fmt.keys(fmt.encode([1.5]))[0])
+    for y, x, steps in ((-1.0, 1.0, 2**62), (1.0, -1.0, 2**62), (2.0, 0.0, 2**62), (1.5, 0.0, key), (0.0, -1.5, key)):
+        assert measure(fmt.encode([y]), fmt, truth_of([x])).stats.max_kappa == steps
+    assert key < 2**62
 
 
 @pytest.mark.parametrize("processors", [1, 2, 3])
