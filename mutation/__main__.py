@@ -15,7 +15,7 @@ from tabulate import tabulate
 from mutation.mutants import Mutant, mutants
 from mutation.survivors import Key, Kind, Survivor, listed
 from mutation.targets import TARGETS, tests
-from mutation.trial import HUNG, KILLED, ROOT, UNTESTED, try_all
+from mutation.trial import HUNG, KILLED, ROOT, UNTESTED, outcomes_of
 
 #: Share of the mutants that can be killed which the tests must kill, in each module.
 REQUIRED = 0.95
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     # The longest first, each in a process of its own, which imports one module's tests and nothing of another's.
     order = sorted(chosen, key=lambda module: -len(chosen[module]))
     with ProcessPoolExecutor(options.jobs, get_context("spawn"), max_tasks_per_child=1) as pool:
-        futures = {pool.submit(_tried, module, chosen[module]): module for module in order}
+        futures = {pool.submit(outcomes_of, module, tests(module), chosen[module]): module for module in order}
         for future in as_completed(futures):
             module = futures[future]
             if error := future.exception():
@@ -49,7 +49,8 @@ def main(arguments: Sequence[str]) -> int:
         for module, found in outcomes.items()
         if not options.sample and (score := _score(found, known)) < REQUIRED
     ]
-    print(*problems, sep="\n\n")
+    if problems:
+        print("", *problems, sep="\n\n")
     return 1 if problems else 0
 
 
@@ -72,10 +73,6 @@ def _sampled(every: dict[str, list[Mutant]], count: int, seed: int) -> dict[str,
     everything = [mutant for found in every.values() for mutant in found]
     chosen = random.Random(seed).sample(everything, min(count, len(everything)))
     return {module: found for module in every if (found := [mutant for mutant in chosen if mutant.module == module])}
-
-
-def _tried(module: str, chosen: list[Mutant]) -> list[tuple[Mutant, str]]:
-    return list(try_all(module, tests(module), chosen))
 
 
 def _died(outcome: str) -> bool:

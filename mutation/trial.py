@@ -101,6 +101,11 @@ def try_all(module: str, tests: Sequence[str], mutants: Sequence[Mutant]) -> Ite
         yield mutant, _in_fork(lambda mutant=mutant: _imported(mutant, tests, order), sum(baseline.seconds.values()))
 
 
+def outcomes_of(module: str, tests: Sequence[str], mutants: Sequence[Mutant]) -> list[tuple[Mutant, str]]:
+    """All of `try_all`, for a process of a pool."""
+    return list(try_all(module, tests, mutants))
+
+
 def _prepare(tests: Sequence[str]) -> None:
     os.chdir(ROOT)
     sys.dont_write_bytecode = True

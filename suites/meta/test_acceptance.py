@@ -9,8 +9,10 @@ import pytest
 from lastbit.acceptance import OVER, RIGHT, WRONG_CLASS, classify, elements_at, overflow_value
 from lastbit.budget import Budget
 from lastbit.contract import Contract
+from lastbit.judge import judge
 from lastbit.references.formats import Format
 from lastbit.references.truth import Truth
+from lastbit.verdict import Outcome
 
 PLAIN = Contract(accumulator="f32")
 F16 = Format.of("f16")
@@ -165,3 +167,10 @@ def test_elements_are_taken_at_their_places() -> None:
     assert [part.tolist() for part in elements_at(np.array([0]), scalar, Budget(np.array(1.0), "", ""))[:3]] == [
         [3.0], [0.0], [1.0],
     ]  # fmt: skip
+
+
+def test_a_budget_flushes_and_overflows_nothing_unless_it_says_so() -> None:
+    plain = Budget(np.zeros(1), "", "")
+    assert (plain.flush_below, plain.overflow_slack, plain.sigma, plain.before) == (0.0, None, None, None)
+    truth = Truth(np.array([0.5]), np.zeros(1), np.zeros(1), np.array([0.5]), "given")
+    assert judge(F16.encode([0.0]), F16, truth, plain, PLAIN).outcome is Outcome.OVER_BUDGET
