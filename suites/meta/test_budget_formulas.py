@@ -306,7 +306,7 @@ def test_every_element_of_a_batch_has_the_budget_of_its_own_row_and_column(contr
 
 @pytest.mark.parametrize("contract", [
     Contract(accumulator="f32", subnormals="flush"), Contract(accumulator="f32", input_rounding="bf16"),
-    Contract(accumulator="f32"),
+    Contract(accumulator="f64", input_rounding="bf16"), Contract(accumulator="f32"),
 ], ids=Contract.text)  # fmt: skip
 def test_a_batch_of_small_products_counts_its_terms(contract: Contract) -> None:
     """Where all that is allowed is what underflows, once for each of the k terms."""
