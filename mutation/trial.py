@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
@@ -98,7 +99,7 @@ def try_all(module: str, tests: Sequence[str], mutants: Sequence[Mutant]) -> Ite
         raise RuntimeError(f"{module}: its tests fail as it is, or did not run: pytest {' '.join(tests)}")
     order = sorted(baseline.seconds, key=lambda name: baseline.seconds[name])
     for mutant in rest:
-        yield mutant, _in_fork(lambda mutant=mutant: _imported(mutant, tests, order), sum(baseline.seconds.values()))
+        yield mutant, _in_fork(partial(_imported, mutant, tests, order), sum(baseline.seconds.values()))
 
 
 def outcomes_of(module: str, tests: Sequence[str], mutants: Sequence[Mutant]) -> list[tuple[Mutant, str]]:
