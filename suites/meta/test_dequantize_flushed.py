@@ -53,9 +53,9 @@ def test_a_subnormal_scale_may_count_as_zero_where_subnormals_are_flushed(scalin
         assert passes(got, tensor, scaling, promise("keep")) is (got == right)
 
 
-@pytest.mark.parametrize("scale", [2.0**-126, 2.0**-125, 1.0])
+@pytest.mark.parametrize("scale", [2.0**-126, 2.0**-125, 1.0, -(2.0**-126), -1.0])
 def test_a_normal_scale_is_never_flushed(scale: float) -> None:
-    for scaling in (MXFP8, ROW):
+    for scaling in (MXFP8, ROW) if scale > 0 else (ROW,):
         tensor = stored(scaling, [96.0, 2.0], scale)
         assert passes([96 * scale, 2 * scale], tensor, scaling, promise("flush"))
         assert not passes([0.0, 0.0], tensor, scaling, promise("flush"))
@@ -91,6 +91,9 @@ def test_an_error_as_large_as_the_range_leaves_nothing_promised(sign: float) -> 
     tensor = stored(AFFINE, [100.0], sign * 2.0**113, 100.0)
     for got in (0.0, np.inf, -np.inf, 1.0, np.nan):
         assert passes([got], tensor, AFFINE, contract, "f16")
+    small = stored(AFFINE, [100.0], sign, 5.0)
+    assert passes([sign * 95], small, AFFINE, contract, "f16")
+    assert not any(passes([got], small, AFFINE, contract, "f16") for got in (np.inf, -np.inf, np.nan))
     plain = stored(AFFINE, [100.0], sign * 2.0**30, 5.0)
     assert passes([sign * np.inf], plain, AFFINE, contract, "f16")
     assert not passes([-sign * np.inf], plain, AFFINE, contract, "f16")
