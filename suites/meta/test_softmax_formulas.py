@@ -89,14 +89,16 @@ def test_budgets_are_what_the_formulas_give(op: str, contract: Contract, name: s
     fmt = "bf16" if contract.accumulator == "bf16" else "f16"
     formats = {"x": fmt, "out": "f64"}
     contract = resolved(contract, formats)
-    rows = np.array([ROWS[name], ROWS[name][::-1]])
+    rows = np.array([[ROWS[name], ROWS[name][::-1]]])
     truth = TRUTHS[op](rows)
     found = budget(op, contract, formats, {"x": Operand.of(rows, fmt)}, truth)
-    want = row_bounds(op, ROWS[name], contract, Format.of(fmt), abs(float(truth.hi[0])) if op == "logsumexp" else 0.0)
+    want = row_bounds(
+        op, ROWS[name], contract, Format.of(fmt), abs(float(truth.hi[0, 0])) if op == "logsumexp" else 0.0
+    )
     radius = np.broadcast_to(truth.radius, truth.hi.shape)
     for line, order in ((0, 1), (1, -1)):
-        got, off = np.atleast_1d(found.allowed[line])[::order], np.atleast_1d(radius[line])[::order]
-        finite = np.isfinite(np.atleast_1d(truth.hi[line])[::order])
+        got, off = np.atleast_1d(found.allowed[0, line])[::order], np.atleast_1d(radius[0, line])[::order]
+        finite = np.isfinite(np.atleast_1d(truth.hi[0, line])[::order])
         for bound, wanted, r, judged in zip(got, want, off, finite, strict=True):
             if judged:
                 assert bound == pytest.approx(wanted + r, rel=NEAR, abs=0)
