@@ -82,7 +82,7 @@ def shares(error: Fraction, allowed: float) -> float:
 def test_stats_are_those_of_rational_arithmetic(name: str, special: bool) -> None:
     """Around ties, powers of two, zero, the smallest and the largest values; with and without NaN and infinities."""
     fmt, rng = Format.of(name), np.random.default_rng(len(name))
-    size = 160
+    size = 64
     edges = (
         [0.0, fmt.eta, fmt.min_normal, fmt.max, 1.5 * fmt.max, 3.0 * fmt.max] if name != "f64" else []
     )  # what float64 itself cannot divide
