@@ -29,7 +29,8 @@ def main(arguments: Sequence[str]) -> int:
     chosen = _sampled(every, options.sample, options.seed)
     known = listed()
     outcomes: dict[str, list[tuple[Mutant, str]]] = {}
-    problems = _gone(every, known)
+    gone = _gone(every, known)
+    problems = [*gone]
     begin = time.monotonic()
     # The longest first, each in a process of its own, which imports one module's tests and nothing of another's.
     order = sorted(chosen, key=lambda module: -len(chosen[module]))
@@ -39,19 +40,21 @@ def main(arguments: Sequence[str]) -> int:
             module = futures[future]
             if error := future.exception():
                 problems.append(f"{module}: {error}")
+                print(problems[-1], flush=True)
                 continue
             outcomes[module] = future.result()
-            problems += _unlisted(outcomes[module], known, texts[module])
-            print(f"{module}: {len(outcomes[module])} mutants, {time.monotonic() - begin:.0f} s", file=sys.stderr)
+            problems += (strange := _unlisted(outcomes[module], known, texts[module]))
+            said = f"{len(outcomes[module])} mutants, {_score(outcomes[module], known):.1%} of those that can be killed"
+            # At once: a run of an hour may be cut off.
+            print(f"{module}: {said}, {time.monotonic() - begin:.0f} s", *strange, "", sep="\n", flush=True)
     print(_table(outcomes, known))
-    problems += [
+    missed = [
         f"{module}: {score:.1%} of the mutants that can be killed are killed, {REQUIRED:.0%} must be"
         for module, found in outcomes.items()
         if not options.sample and (score := _score(found, known)) < REQUIRED
     ]
-    if problems:
-        print("", *problems, sep="\n\n")
-    return 1 if problems else 0
+    print(*gone, *missed, sep="\n")
+    return 1 if problems or missed else 0
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
