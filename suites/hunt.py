@@ -9,6 +9,8 @@ from lastbit.case import Trial
 from lastbit.contract import Contract
 from lastbit.verdict import Outcome, Verdict
 
+#: What makes a drawn case: of the trial, hypothesis's data and its strategies.
+Draw = Callable[[Trial, Any, Any], Trial]
 EXAMPLES = {"smoke": 20, "standard": 60, "full": 1000}
 #: Layouts that every framework's arrays have; plain ones first, which are simpler.
 LAYOUTS = ("contiguous", "transposed", "strided", "strided_rows", "offset")
@@ -27,7 +29,7 @@ class _CaughtError(Exception):
 
 def search(
     trial: Trial,
-    draw: Callable[[Trial, Any, Any], Trial],
+    draw: Draw,
     judge: Callable[[Trial], Verdict],
     *,
     applies: Callable[[Trial], str],
@@ -41,7 +43,7 @@ def search(
     """
     tally: dict[Outcome, int] = {}
     unsuited: set[str] = set()
-    key = _key(trial)
+    key = _key(trial, draw)
     try:
         if not _replayed(trial, _walked.get(key, ()), judge, applies, tally, unsuited):
             tally.clear()
@@ -68,13 +70,13 @@ def search(
 
 #: Kernels whose drawn cases are kept for others like them, and those cases, by `_key`.
 KEPT = 16
-_walked: dict[str, tuple[tuple[Trial, bool], ...]] = {}
+_walked: dict[tuple[Draw, str], tuple[tuple[Trial, bool], ...]] = {}
 
 
-def _key(trial: Trial) -> str:
-    """What cases are drawn by: all of the trial but what the kernel is called, does and promises."""
+def _key(trial: Trial, draw: Draw) -> tuple[Draw, str]:
+    """What cases are drawn by: the hunt, and all of the trial but what the kernel is called, does and promises."""
     alike = replace(trial.kernel, name="any/kernel", run=_key, contract=Contract())
-    return repr((alike, trial.formats, trial.device, trial.case, trial.seed, trial.tier))
+    return draw, repr((alike, trial.formats, trial.device, trial.case, trial.seed, trial.tier))
 
 
 def _replayed(
@@ -123,7 +125,7 @@ def has_hunt(trial: Trial) -> str:
 
 def _search(
     trial: Trial,
-    draw: Callable[[Trial, Any, Any], Trial],
+    draw: Draw,
     judge: Callable[[Trial], Verdict],
     applies: Callable[[Trial], str],
     check: Callable[[Trial], str],

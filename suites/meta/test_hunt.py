@@ -258,3 +258,25 @@ def test_another_seed_tier_or_feature_draws_anew(
     recorded([], trial(gemm))
     recorded([], change(trial(gemm)))
     assert len(walked) == 2
+
+
+def test_another_hunt_of_the_same_kernel_draws_cases_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    walked: dict[Any, Any] = {}
+    monkeypatch.setattr(hunt, "_walked", walked)
+    start = trial(gemm)
+
+    def draws(recipe: str) -> Callable[[Trial, Any, Any], Trial]:
+        return lambda one, data, st: replace(
+            one, case=Case(recipe, start.case.sizes), seed=data.draw(st.integers(0, 9))
+        )
+
+    met: list[str] = []
+
+    def judged(one: Trial) -> Verdict:
+        met.append(one.case.recipe)
+        return Verdict(Outcome.PASS, "")
+
+    for recipe in ("normal", "uniform"):
+        hunt.search(start, draws(recipe), judged, applies=lambda one: "", check=lambda one: "bound")
+    assert set(met[: len(met) // 2]) == {"normal"}
+    assert set(met[len(met) // 2 :]) == {"uniform"}
