@@ -182,7 +182,7 @@ def integers_by_offset(a: Array, b: Array) -> Array:
 
 #: Ways to add, and to write: in f32 where the products are rounded too, or where the output is.
 _ORDERS = (
-    (honest, (F32, F16, BF16)),
+    (honest, (F32, F16)),
     (backward, (F32,)),
     (pairwise, (F32,)),
     (split_k_2, (BF16,)),

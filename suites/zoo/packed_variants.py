@@ -19,7 +19,7 @@ def top_left(q: Array, k: Array, v: Array, **options: Any) -> Any:
 
 #: Each way with its formats and what it declares.
 _WAYS: tuple[tuple[str, str | None, Callable[..., Any], Over, dict[str, Any]], ...] = (
-    ("packed_plain", "One sequence after the other.", attend, (F32, BF16), {}),
+    ("packed_plain", "One sequence after the other.", attend, (F32,), {}),
     ("packed_online", "Tiles of 5 keys.", turned(tile=lambda seen: 5), (F32,), {}),
     (
         "packed_tiles_by_place_undeclared",

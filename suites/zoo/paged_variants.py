@@ -77,7 +77,6 @@ def scales_folded(
 #: Every correct paged attention.
 VARIANTS: tuple[Variant, ...] = (
     right("gathers_right", attend, BF16, story="Tokens are gathered, then attended."),
-    right("gathers_f32_right", attend, F32, story="Tokens of f32 are gathered."),
     right("gathers_fp8_right", attend, FP8_F32, story="Tokens of e4m3 are gathered and scaled."),
     right("scales_folded_right", scales_folded, FP8, story="Scales multiply Q and the result."),
     right("online_right", turned(core=online), BF16, story="Page by page."),

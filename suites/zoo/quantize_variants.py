@@ -110,7 +110,6 @@ def over_by_product(most: float) -> Step:
 #: Every correct quantizer.
 VARIANTS: tuple[Variant, ...] = (
     right("i8_row", I8_ROW, "i8_row", "f32", story="Rows divided by their largest magnitude over 127."),
-    right("i8_row_bf16", I8_ROW, "i8_row", "bf16", story="Rows of bf16."),
     right("i8_tensor", I8_TENSOR, "i8_tensor", "f16", story="One scale for the tensor."),
     right(
         "i8_bits", but(I8_ROW, amax=by_bits), "i8_row", "f32", story="The largest magnitude as the largest bit pattern."
@@ -224,7 +223,6 @@ VARIANTS: tuple[Variant, ...] = (
         story="Random rounding, which is declared.",
     ),
     right("nvfp4", nvfp4, "nvfp4", "bf16", story="Blocks of 16 under e4m3 scales and a scale of the tensor."),
-    right("nf4", NF4, "nf4", "f32", story="Blocks of 64 under their largest magnitude, the nearest of 16 levels."),
     right("nf4_search", but(NF4, code=by_search), "nf4", "bf16", story="The nearest of 16 levels by search."),
     right("nf4_thresholds", NF4_THRESHOLDS, "nf4_bitsandbytes", "f16", story="A product, and boundaries in f32."),
     right("i4_zero_point", affine, "i4_group32_zp", "f32", story="Groups of 32 with a zero point."),
