@@ -2,6 +2,7 @@
 # make test          lint, types and the project's own tests
 # make bench         what lastbit itself costs
 # make bench-gate    what the speed gate catches and what it cries about, on this machine as it is: half an hour
+# make mutate        plant mistakes in the judge, which its tests must notice: ARGS='--sample 200'
 # PROVIDERS=all      with any of them: the optional kernel libraries, too (about 1 GB)
 # make zoo           what lastbit, and others' rules, catch of known faults: ARGS='--tier standard'
 PYTHON ?= python3
@@ -11,6 +12,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constr
 # Each stamp is the installation that it names: newer than what it was made from, nothing is installed again.
 RUN = $(VENV)/run$(CHOICE).stamp
 DEV = $(VENV)/dev$(CHOICE).stamp
+MUTATE = $(VENV)/mutate$(CHOICE).stamp
 JOBS ?= 2
 LIBRARIES := torch,triton,parallel
 ifeq ($(PROVIDERS),all)
@@ -19,7 +21,7 @@ endif
 # Each choice of libraries has a stamp of its own.
 CHOICE := $(if $(PROVIDERS),-$(PROVIDERS))
 
-.PHONY: conformance test lint types meta bench bench-gate zoo clean
+.PHONY: conformance test lint types meta bench bench-gate zoo mutate clean
 
 # Workers share the cores: a thread each, or they wait for one another. JOBS=0 is one process with all threads.
 conformance: $(RUN)
@@ -51,6 +53,9 @@ bench-gate: $(DEV)
 zoo: $(RUN)
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/lastbit zoo --jobs $(JOBS) $(ARGS)
 
+mutate: $(MUTATE)
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m mutation --jobs $(JOBS) $(ARGS)
+
 $(VENV)/venv.stamp:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "lastbit needs Python 3.11 or newer; choose one: make PYTHON=python3.12" >&2; exit 1; }
@@ -66,6 +71,11 @@ $(RUN): $(VENV)/venv.stamp pyproject.toml constraints.txt Makefile
 $(DEV): $(RUN)
 	@echo "installing the tools of the tests into $(VENV) (once)"
 	$(PIP) --editable '.[$(LIBRARIES),dev]'
+	@touch $@
+
+$(MUTATE): $(DEV)
+	@echo "installing the tools of mutation testing into $(VENV) (once)"
+	$(PIP) --editable '.[$(LIBRARIES),dev,mutate]'
 	@touch $@
 
 clean:

@@ -110,10 +110,13 @@ def reason_not(
 
 
 def _mask(draw: AttentionDraw) -> Array:
-    """Keeps two thirds of the keys; the last row of a case with several keeps none."""
+    """Keeps two thirds of the keys; the last row of a case with several keeps none, and neither does the first of more
+    queries than keys: causality (bottom-right) hides every key of that row, too, so that each is hidden twice."""
     mask = (draw.rng.random((draw.batch, 1, draw.lq, draw.lk)) < 2 / 3).astype(np.float64)
     if draw.lq > 2:
         mask[:, :, -1] = 0.0
+    if draw.lq > draw.lk:
+        mask[:, :, 0] = 0.0
     return mask
 
 

@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,8 @@ Codes = NDArray[Any]
 
 #: Numbers drawn where a recipe that has no size of its own cannot list them.
 DRAWN = 4096
+#: Last places of mixed numbers that are ties: longer than the remainder of a vector of 16.
+TIED = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,29 @@ def _stratified(source: Format, target: Format, rng: np.random.Generator, count:
 
 
 def _mixed(source: Format, target: Format, rng: np.random.Generator, count: int | None) -> Codes:
+    """`_plain` numbers whose last are ties of both parities, so that another rounding of a remainder shows."""
+    codes, ties = _plain(source, target, rng, count), _ties(source, target)
+    if ties.size:
+        # Drawn last: numbers before them do not depend on how many ties there are.
+        last = min(TIED, codes.size)
+        codes = np.concatenate([codes[: codes.size - last], np.resize(rng.permutation(ties), last)])
+    return codes
+
+
+@lru_cache(maxsize=64)
+def _ties(source: Format, target: Format) -> Codes:
+    """Codes of the source halfway between two numbers of the target, neither of them zero; none for tables."""
+    if target.kind not in ("float", "integer"):
+        return np.zeros(0, source.code_dtype)
+    points = decisive(target)
+    points = points[np.isfinite(points) & (np.abs(points) < target.max) & (points > target.lowest)]
+    codes = source.encode(points, overflow="saturate")
+    low, high = (target.decode(target.encode(points, rounding=way, overflow="saturate")) for way in ("down", "up"))
+    halfway = (low < high) & (points - low == high - points) & (low != 0) & (high != 0)
+    return np.asarray(codes[halfway & (source.decode(codes) == points)])
+
+
+def _plain(source: Format, target: Format, rng: np.random.Generator, count: int | None) -> Codes:
     """Numbers of the target's range, neighbours different, so that a moved element shows."""
     size = DRAWN if count is None else count
     if source.bits <= COUNTED_BITS:

@@ -25,7 +25,9 @@ def truth(quantized: Quantized, scaling: "str | Scaling") -> Truth:
 
     Exact (radius 0) where steps is a power of two: q - z has at most 9 bits, s and g at most 24 each, so the product of
     the first two is one float64 number and that of all three a pair. Else the radius is 2^-102 of the value. A NaN
-    anywhere gives NaN, infinities follow IEEE 754. The weight is (|q| + |z|) / steps * s * g.
+    anywhere gives NaN, infinities follow IEEE 754, and so do zeros: hi + lo is -0 where an odd
+    number of q - z, s and g have a sign (q - z = 0 is +0; without z a q of -0 is -0). The weight is
+    (|q| + |z|) / steps * s * g.
     """
     scaling = Scaling.of(scaling)
     element, zero, scale, top = _parts(quantized, scaling)
@@ -44,6 +46,7 @@ def truth(quantized: Quantized, scaling: "str | Scaling") -> Truth:
         else:
             hi, lo = hi / scaling.steps, lo / scaling.steps
     weight = np.where(np.isfinite(weight), weight, 0.0)
+    lo = np.where(lo == 0, np.copysign(0.0, hi), lo)  # -0 + 0 would be +0
     return Truth(hi, lo, radius, weight, "product")
 
 

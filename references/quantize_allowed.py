@@ -36,6 +36,8 @@ class Allowed:
     high: Codes
     #: Where every code is right.
     free: Mask
+    #: One more code that is right, or None: of the scale that stands for one that may become zero.
+    also: Codes | None = None
 
     def holds(self, codes: Codes) -> Mask:
         """Where `codes` are allowed; both zeros are one value."""
@@ -45,14 +47,14 @@ class Allowed:
         nan = np.isnan(fmt.decode(codes))
         both_nan = nan & np.isnan(fmt.decode(self.low))
         allowed: Mask = self.free | both_nan | (inside & ~nan & ~np.isnan(fmt.decode(self.low)))
-        return allowed
+        return allowed if self.also is None else allowed | (codes == self.also)
 
     @property
     def ambiguous(self) -> Mask:
         """Where more than one value is allowed."""
         fmt = Format.of(self.fmt)
         several: Mask = self.free | (fmt.keys(self.low) != fmt.keys(self.high))
-        return several
+        return several if self.also is None else several | (self.also != self.low)
 
     @property
     def share(self) -> float:
@@ -78,7 +80,7 @@ def allowed_codes(x: ArrayLike, scales: Scales, scaling: "str | Scaling", fmt: s
     beyond = spread(infinite, scaling, x.shape)
     far = np.where(beyond & (x != 0), np.copysign(np.inf, x), x * scaling.steps * (1 + off))
     larger = quantize_with(far, scales, exact, "f64")
-    negative = np.signbit(x)
+    negative = np.signbit(x) ^ np.signbit(spread(_whole(scales, scaling), scaling, x.shape))
     low = np.where(negative, larger.codes, smaller.codes)
     high = np.where(negative, smaller.codes, larger.codes)
     assert smaller.unspecified is not None, "quantize_with always says"
@@ -107,7 +109,7 @@ def allowed_scales(
     roundings = AFFINE_ROUNDINGS if scaling.rule == "affine_min_max" else SCALE_ROUNDINGS
     far = (roundings + (Format.of(fmt).precision > compute.precision)) * compute.u + SLACK
     lost = roundings * compute.eta / 2
-    fine = replace(scaling, scale_compute="f64")
+    fine = replace(scaling, scale_compute="f64", zero_scale=None)
     ends = [by_rule(x, fine, fmt, global_scale, Off(1 + sign * far, sign * lost)) for sign in (-1, 1)]
     keys = [Format.of(stored).keys(_codes(end)) for end in ends]
     low, high = (np.where((keys[0] <= keys[1]) == first, *map(_codes, ends)) for first in (True, False))
@@ -117,7 +119,20 @@ def allowed_scales(
     if scaling.global_scale is not None and global_scale is not None:
         top = Format.of(scaling.global_scale).decode(np.asarray(global_scale))
         free = free | (1 / top >= compute.threshold if top else True)
-    return Allowed(stored, low, high, free)
+    if scaling.zero_scale is None:
+        return Allowed(stored, low, high, free)
+    return _or_instead(Allowed(stored, low, high, free), ends[0].amax == 0, scaling.zero_scale)
+
+
+def _or_instead(allowed: Allowed, zero: Mask, zero_scale: float) -> Allowed:
+    """The same with `zero_scale` for scales of zero, which those of groups of nothing but zeros, `zero`, are."""
+    fmt = Format.of(allowed.fmt)
+    instead = fmt.encode(np.full(allowed.low.shape, zero_scale))
+    ends = [fmt.decode(codes) == 0 for codes in (allowed.low, allowed.high)]
+    certain = zero | (ends[0] & ends[1])
+    low = np.where(ends[0], fmt.encode(np.asarray(fmt.eta)), allowed.low)
+    low, high = (np.where(certain, instead, codes) for codes in (low, allowed.high))
+    return Allowed(allowed.fmt, low, high, allowed.free, np.where(ends[0] | ends[1], instead, low))
 
 
 def allowed_zero_points(x: ArrayLike, scales: Scales, scaling: "str | Scaling", fmt: str = "f32") -> Allowed:
@@ -140,16 +155,25 @@ def _codes(scales: Scales) -> Codes:
     return scales.scale
 
 
+def _top(scales: Scales, scaling: Scaling) -> Array:
+    """The scale of the tensor; 1 without one."""
+    if scales.global_scale is None or scaling.global_scale is None:
+        return np.ones(())
+    return Format.of(scaling.global_scale).decode(np.asarray(scales.global_scale))
+
+
+def _whole(scales: Scales, scaling: Scaling) -> Array:
+    """What numbers are divided by, the scale of the tensor included."""
+    return np.asarray(scales.divisor * _top(scales, scaling))
+
+
 def _relative(scales: Scales, scaling: Scaling, fmt: str) -> tuple[Array, Mask]:
     """Largest relative error of a quotient, for each scale, and whether a reciprocal overflows.
 
     A power of two has an exact reciprocal, and so no error.
     """
     compute = Format.of(scaling.compute or fmt)
-    whole, top = scales.divisor, np.ones(())
-    if scales.global_scale is not None and scaling.global_scale is not None:
-        top = Format.of(scaling.global_scale).decode(np.asarray(scales.global_scale))
-        whole = whole * top
+    whole, top = np.abs(_whole(scales, scaling)), np.abs(_top(scales, scaling))
     with np.errstate(all="ignore"):
         lost = np.where(whole < compute.min_normal, compute.eta / 2 / whole, 0.0)
         lost = lost + np.where(whole > 1 / compute.min_normal, compute.eta / 2 * whole, 0.0)

@@ -24,7 +24,7 @@ def operands(
     shape = tuple(sizes.values())
     key = f"{recipe} {formats['x']} {scaling.name} {scaling.rule} {shape}"
     chosen, rng = RECIPES[recipe], np.random.default_rng([seed, zlib.crc32(key.encode())])
-    draw = QuantizeDraw(rng, shape, Format.of(formats["x"]), scaling, chosen.powers)
+    draw = QuantizeDraw(rng, shape, Format.of(formats["x"]), scaling, chosen.powers, chosen.wide)
     held = {"x": Operand.of(chosen.draw(draw) if all(shape) else np.zeros(shape), formats["x"])}
     if scaling.rule == "given":
         codes = draw.given

@@ -33,14 +33,22 @@ class QuantizeDraw:
     scaling: Scaling
     #: Scales that are powers of two where the recipe can choose, or any.
     powers: bool = True
+    #: Scales of every exponent that their format has, where the kernel is given them.
+    wide: bool = False
 
     @cached_property
     def given(self) -> Scales:
-        """The scales that a kernel is given, of a scaling whose rule is "given"."""
+        """The scales that a kernel is given, of a scaling whose rule is "given": half negative, if any may be."""
         scaling, shape = self.scaling, self.scaling.scale_shape(self.shape)
         stored = Format.of(scaling.scale_format or "f32")
-        top = None if scaling.global_scale is None else Format.of(scaling.global_scale).encode(np.array(0.25))
-        scale = stored.encode(stored.round(_targets(self).reshape(shape)))
+        signs = (1.0,) if scaling.unsigned_scales else (1.0, -1.0)
+        top = None
+        if scaling.global_scale is not None:
+            top = Format.of(scaling.global_scale).encode(0.25 * self.rng.choice(signs, ()))
+        sizes = stored.round((_every_exponent if self.wide else _targets)(self))
+        if stored.signed:
+            sizes = sizes * self.rng.permutation(np.resize(signs, self.count))
+        scale = stored.encode(sizes.reshape(shape))
         zero = None
         if scaling.zero_point is not None:
             edges = [scaling.low, scaling.high, max(scaling.low, 0.0), scaling.low + 1]
@@ -109,6 +117,8 @@ class QuantizeRecipe:
     needs: Callable[[Format, Scaling], bool] = lambda x, scaling: True
     #: Scales that are powers of two where the recipe can choose, or any.
     powers: bool = True
+    #: Scales of every exponent, where they are given.
+    wide: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +141,17 @@ def stepped(fmt: Format, x: Array, steps: Array) -> Array:
     """Numbers of a float format moved by -1, 0 or 1 steps of it: below a power of two the steps are half as wide."""
     inward = steps * np.sign(x) < 0
     return np.asarray(x + steps * fmt.ulp(np.where(inward, np.nextafter(x, 0), x)))
+
+
+def normal(draw: QuantizeDraw) -> Array:
+    """N(0, 1)."""
+    return draw.rng.standard_normal(draw.shape)
+
+
+def rows(draw: QuantizeDraw) -> Indices:
+    """The number of each element's row."""
+    numbers = np.arange(int(np.prod(draw.shape[:-1]))).reshape(*draw.shape[:-1], 1)
+    return np.asarray(np.broadcast_to(numbers, draw.shape))
 
 
 def grid(draw: QuantizeDraw) -> Grid:
@@ -212,6 +233,16 @@ def _targets(draw: QuantizeDraw) -> Array:
     inner = stored.round(inner) if draw.powers else inner
     inner[rng.integers(0, count) if count else slice(0)] = most
     return np.asarray(inner * top)
+
+
+def _every_exponent(draw: QuantizeDraw) -> Array:
+    """(count,) numbers of the scale format of every exponent, subnormal ones too, from a random one on."""
+    stored = Format.of(draw.scaling.scale_format or "f32")
+    lowest = stored.emin - stored.precision + 1
+    turns = np.linspace(0, stored.emax - 1 - lowest, max(draw.count, 2)).astype(np.int64)[: draw.count]
+    start = int(draw.rng.integers(0, stored.emax - lowest))
+    part = np.ones(draw.count) if draw.powers else draw.rng.uniform(1.0, 2.0, draw.count)
+    return np.asarray(np.ldexp(part, lowest + (start + draw.rng.permutation(turns)) % (stored.emax - lowest)))
 
 
 def per_element(found: Scales, scaling: Scaling, shape: tuple[int, ...]) -> tuple[Array, Array]:

@@ -88,13 +88,27 @@ def segments(problem: Problem) -> list[slice]:
 def truth(problem: Problem, *, resolution: float = 0.0) -> Truth:
     """global_scale * sum_k a_ik b_kj + bias_j, proved as `gemm.truth` does; weight with the global scale and bias.
 
-    NaN and infinities by IEEE 754 on the operands' worth: 0 * inf is NaN. Raises ValueError where a code times its
-    scale needs more than 53 bits, which no format of at most 24 bits does.
+    NaN and infinities by IEEE 754 on the operands' worth: 0 * inf is NaN. A global scale that is NaN or infinite times
+    the sum; its weight counts as 0. Raises ValueError where a code times its scale needs more than 53 bits, which
+    no format of at most 24 bits does, and where the sign of a sum under an infinite global scale is not proved.
     """
     a, b = problem.a, problem.b
     for one in (a, b):
         _check_exact(one)
+    if not np.isfinite(problem.global_scale):
+        return _beyond(problem)
     return gemm.truth(a.values, b.values.T, alpha=problem.global_scale, bias=problem.bias, resolution=resolution)
+
+
+def _beyond(problem: Problem) -> Truth:
+    """The sum times a global scale that is NaN or infinite: by the sign of the sum, which is proved."""
+    total = gemm.truth(problem.a.values, problem.b.values.T)
+    if (np.abs(total.hi) < total.radius).any():
+        raise ValueError("a sum without a proved sign has no product with an infinite global scale")
+    with np.errstate(invalid="ignore"):
+        hi = total.hi * problem.global_scale
+        hi = hi if problem.bias is None else hi + problem.bias
+    return Truth(hi, np.zeros(hi.shape), np.zeros(hi.shape), np.zeros(hi.shape), total.rung)
 
 
 def integer_limit(a: str, b: str, bits: int = 31, *, zeros: tuple[bool, bool] = (False, False)) -> int:

@@ -12,7 +12,7 @@ from lastbit.references.formats import Format
 from lastbit.references.groups import spread
 from lastbit.references.packing import pack, swizzled, unpack, unswizzled
 from lastbit.references.scaled_gemm import Problem, part
-from lastbit.references.scaled_gemm_draw import Contents, ScaledDraw, Side, powers
+from lastbit.references.scaled_gemm_draw import Contents, ScaledDraw, Side, powers, with_signs
 from lastbit.references.scaled_gemm_recipes import RECIPES
 from lastbit.references.scaling import Scaling
 
@@ -131,8 +131,9 @@ def _assembled(
     scales = {"a": drawn.scale_a, "b": drawn.scale_b}
     if exact:
         _shrink(draw, drawn, scales)
+    scales = {name: with_signs(draw, side, scales[name], drawn.signs) for name, side in (("a", draw.a), ("b", draw.b))}
     for name, side, wanted in (("a", draw.a, drawn.a), ("b", draw.b, drawn.b)):
-        zero = _zeros(draw, side, extreme=drawn.codes)
+        zero = _ends(side, drawn.first_end ^ (name == "b")) if drawn.codes else _zeros(draw, side)
         offset: Array = np.asarray(0.0 if side.scaling is None else side.scaling.fixed_zero)
         if zero is not None and side.scaling is not None:
             offset = spread(zero, side.scaling, side.shape)
@@ -146,8 +147,7 @@ def _assembled(
     globals_ = [one.scaling.global_scale for one in (draw.a, draw.b) if one.scaling is not None]
     named = [fmt for fmt in globals_ if fmt is not None]
     if named:
-        factor = 2.0 ** draw.rng.integers(-3, 3) if exact else float(np.float32(draw.rng.uniform(0.3, 3.0)))
-        operands["global_scale"] = Operand.of(np.asarray(factor), named[0])
+        operands["global_scale"] = Operand.of(np.asarray(_global(draw, drawn, exact=exact)), named[0])
     if bias:
         raw = draw.rng.integers(-3, 4, draw.b.rows) if exact else draw.rng.standard_normal(draw.b.rows)
         operands["bias"] = Operand.of(raw.astype(np.float64), formats.get("bias", formats["out"]))
@@ -160,7 +160,7 @@ def _shrink(draw: ScaledDraw, drawn: Contents, scales: dict[str, Array | None]) 
     if draw.out.emax > 64 or all(scale is None for scale in scales.values()):
         return
     sides = {"a": draw.a, "b": draw.b}
-    made = [
+    made = [  # scales have no signs yet
         part(np.abs(x), None if side.scaling is None else _plain(side.scaling), scales[name]).values
         for (name, side), x in zip(sides.items(), (drawn.a, drawn.b), strict=True)
     ]
@@ -184,15 +184,31 @@ def _range(side: Side) -> int:
     return 0 if side.scale_format is None else side.scale_format.emax
 
 
-def _zeros(draw: ScaledDraw, side: Side, *, extreme: bool) -> Array | None:
+def _global(draw: ScaledDraw, drawn: Contents, *, exact: bool) -> float:
+    """The scale of the tensors: the recipe's own, a power of two, or any near 1."""
+    if drawn.global_scale is not None:
+        return float(np.float32(drawn.global_scale))
+    return float(2.0 ** draw.rng.integers(-3, 3) if exact else np.float32(draw.rng.uniform(0.3, 3.0)))
+
+
+def _ends(side: Side, first: int) -> Array | None:
+    """Zero points at the ends of their range in turn: the lowest first, or with `first` the highest."""
+    scaling = side.scaling
+    if scaling is None or scaling.zero_point is None:
+        return None
+    shape = scaling.scale_shape(side.shape)
+    turn = (np.arange(int(np.prod(shape))) + first) % 2
+    zero: Array = np.where(turn, side.format.max, side.format.lowest).reshape(shape)
+    return zero
+
+
+def _zeros(draw: ScaledDraw, side: Side) -> Array | None:
     """Zero points: of 8-bit codes anywhere that leaves room for seven either way, of 4-bit codes in the middle."""
     scaling = side.scaling
     if scaling is None or scaling.zero_point is None:
         return None
     shape = scaling.scale_shape(side.shape)
     low, high = side.format.lowest, side.format.max
-    if extreme:
-        return draw.rng.choice(np.array([low, high]), shape)
     middle = int((low + high + 1) // 2)
     width = 96 if side.format.bits >= 8 else 1
     zero: Array = draw.rng.integers(middle - width, middle + (width if width > 1 else 0) + (width == 1), shape).astype(

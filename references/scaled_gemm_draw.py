@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lastbit.references.draw import Draw
+from lastbit.references.draw import Draw, is_integer
 from lastbit.references.formats import Format
 from lastbit.references.scaling import Scaling
 
@@ -32,6 +32,12 @@ class Side:
         """Format of the scales, or None."""
         name = None if self.scaling is None else self.scaling.scale_format
         return None if name is None else Format.of(name)
+
+    @property
+    def signed_scales(self) -> bool:
+        """Whether a scale may be negative."""
+        fmt = self.scale_format
+        return fmt is not None and fmt.signed and self.scaling is not None and not self.scaling.unsigned_scales
 
     @property
     def offset(self) -> bool:
@@ -93,8 +99,13 @@ class Contents:
     b: Array
     scale_a: Array | None
     scale_b: Array | None
-    #: a and b are codes, and zero points are at the ends of their range.
+    #: a and b are codes, and zero points are at the ends of their range, the first of `first_end`: 0 low, 1 high.
     codes: bool = False
+    first_end: int = 0
+    #: Which scales have a sign of their own: "rows" (all scales of a row of codes have one), "each", or "none".
+    signs: str = "rows"
+    #: The scale of the tensors, where the scaling has one; None: any.
+    global_scale: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,3 +147,37 @@ def random_scales(draw: ScaledDraw, side: Side, *, along_k: bool = True) -> Arra
     scales = 3 / side.reach * np.exp2(draw.rng.uniform(-2, 2, drawn))
     rounded: Array = fmt.round(np.broadcast_to(scales, shape), overflow="saturate")
     return np.maximum(rounded, fmt.min_normal)
+
+
+def with_signs(draw: ScaledDraw, side: Side, scales: Array | None, signs: str) -> Array | None:
+    """Scales of which half are negative, where the side has negative ones; `signs` as `Contents.signs`."""
+    if scales is None or signs == "none" or not side.signed_scales or not draw.out.signed:
+        return scales
+    shape = (*scales.shape[:-1], 1) if signs == "rows" and scales.ndim else scales.shape
+    made: Array = scales * draw.rng.choice(np.array([-1.0, 1.0]), shape)
+    return made
+
+
+def random_pair(one: ScaledDraw, *, along_k: bool = True) -> tuple[Array | None, Array | None]:
+    """`random_scales` of both sides."""
+    return random_scales(one, one.a, along_k=along_k), random_scales(one, one.b, along_k=along_k)
+
+
+def normal_codes(one: ScaledDraw, side: Side) -> Array:
+    """N(0, 1) times a third of the largest code, or N(0, 1) of a plain operand.
+
+    Two rows have one sign: there the sum is as large as its weight, so that no budget is vacuous.
+    """
+    size = 1.0 if side.scale_format is None else side.reach / 3
+    drawn: Array = one.rng.standard_normal(side.shape) * size
+    for row in {side.rows // 2, side.rows - 1}:
+        drawn[row] = np.abs(drawn[row])
+    if not side.drawn_as.signed:
+        drawn = np.abs(drawn)
+    return np.rint(drawn) if is_integer(side.format) else drawn
+
+
+def groups_of(side: Side) -> int:
+    """How many groups along k have a scale of their own."""
+    shape = () if side.scaling is None else side.scaling.scale_shape(side.shape)
+    return shape[1] if shape else 1

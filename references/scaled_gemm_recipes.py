@@ -5,9 +5,34 @@ from collections.abc import Callable
 import numpy as np
 
 from lastbit.references import data_bounded, data_exact
+from lastbit.references.dequantize_data import GLOBALS
 from lastbit.references.draw import Draw, is_integer
 from lastbit.references.formats import Format
-from lastbit.references.scaled_gemm_draw import Array, Contents, ScaledDraw, ScaledRecipe, Side, powers, random_scales
+from lastbit.references.scaled_gemm_draw import (
+    Array,
+    Contents,
+    ScaledDraw,
+    ScaledRecipe,
+    Side,
+    groups_of,
+    normal_codes,
+    powers,
+    random_pair,
+)
+from lastbit.references.scaled_gemm_extremes import (
+    has_global,
+    has_infinite,
+    has_special,
+    infinite_scales,
+    is_far,
+    is_wide,
+    may_overflow,
+    near_overflow,
+    opposite,
+    special,
+    subnormals,
+    under,
+)
 
 
 def _from_gemm(
@@ -17,16 +42,12 @@ def _from_gemm(
 
     def draw(one: ScaledDraw) -> Contents:
         width = one.spread if spread else 0
-        bits = one.exact_bits - width * sum(side.scaling is not None and _groups(side) > 1 for side in (one.a, one.b))
+        bits = one.exact_bits - width * sum(side.scaling is not None and groups_of(side) > 1 for side in (one.a, one.b))
         a, b = function(one.gemm(exact_bits=max(bits, 4), out=one.out if out else None))
-        return Contents(a, b.T, powers(one, one.a, width), powers(one, one.b, width))
+        signs = "each" if spread else "rows"
+        return Contents(a, b.T, powers(one, one.a, width), powers(one, one.b, width), signs=signs)
 
     return draw
-
-
-def _groups(side: Side) -> int:
-    shape = () if side.scaling is None else side.scaling.scale_shape(side.shape)
-    return shape[1] if shape else 1
 
 
 def wide(one: ScaledDraw) -> Contents:
@@ -68,7 +89,7 @@ def _every_value(side: Side, precision: int) -> Array:
     return kept
 
 
-def full_range(one: ScaledDraw) -> Contents:
+def full_range(one: ScaledDraw, *, first_end: int = 0) -> Contents:
     """Every integer code, extremes in pairs (255 * 127 twice leaves 16 bits), extreme zero points."""
     made = []
     for side, every in ((one.a, 2), (one.b, 3)):
@@ -78,137 +99,47 @@ def full_range(one: ScaledDraw) -> Contents:
         codes[1::every] = low
         codes[2::6] = np.where(np.arange(side.k) % 2, low, high)
         made.append(codes)
-    return Contents(made[0], made[1], powers(one, one.a), powers(one, one.b), codes=True)
+    return Contents(made[0], made[1], powers(one, one.a), powers(one, one.b), codes=True, first_end=first_end)
 
 
 # Recipes whose answer is rounded on the way ------------------------------------------------------------------------
 
 
-def _random(one: ScaledDraw, *, along_k: bool = True) -> tuple[Array | None, Array | None]:
-    return random_scales(one, one.a, along_k=along_k), random_scales(one, one.b, along_k=along_k)
-
-
-def _normal(one: ScaledDraw, side: Side) -> Array:
-    """N(0, 1) times a third of the largest code, or N(0, 1) of a plain operand.
-
-    Two rows have one sign: there the sum is as large as its weight, so that no budget is vacuous.
-    """
-    size = 1.0 if side.scale_format is None else side.reach / 3
-    drawn: Array = one.rng.standard_normal(side.shape) * size
-    for row in {side.rows // 2, side.rows - 1}:
-        drawn[row] = np.abs(drawn[row])
-    if not side.drawn_as.signed:
-        drawn = np.abs(drawn)
-    return np.rint(drawn) if is_integer(side.format) else drawn
-
-
 def normal(one: ScaledDraw) -> Contents:
     """N(0, 1) with random scales."""
-    return Contents(_normal(one, one.a), _normal(one, one.b), *_random(one))
+    return Contents(normal_codes(one, one.a), normal_codes(one, one.b), *random_pair(one))
 
 
 def uniform(one: ScaledDraw) -> Contents:
     """One sign: one-sided roundings add up over k."""
-    return Contents(np.abs(_normal(one, one.a)), np.abs(_normal(one, one.b)), *_random(one))
+    return Contents(np.abs(normal_codes(one, one.a)), np.abs(normal_codes(one, one.b)), *random_pair(one), signs="none")
 
 
 def sharp(one: ScaledDraw) -> Contents:
     """One group of k in three has scales 32 times larger: the small ones are rounded against it."""
-    scales = list(_random(one))
+    scales = list(random_pair(one))
     for index, side in enumerate((one.a, one.b)):
         chosen, fmt = scales[index], side.scale_format
         if chosen is not None and fmt is not None and chosen.ndim:
             larger = np.where(np.arange(chosen.shape[-1]) % 3 == 1, 32.0, 1.0) * chosen
             scales[index] = fmt.round(larger, overflow="saturate")
-    return Contents(_normal(one, one.a), _normal(one, one.b), scales[0], scales[1])
+    return Contents(normal_codes(one, one.a), normal_codes(one, one.b), scales[0], scales[1])
 
 
 def cancel(one: ScaledDraw) -> Contents:
     """The second half of k repeats the first with the sign changed, but for more and more numbers from row to row."""
-    a, b = _normal(one, one.a), _normal(one, one.b)
+    a, b = normal_codes(one, one.a), normal_codes(one, one.b)
     half = one.a.k // 2
     kept = one.rng.random((one.a.rows, half)) < np.linspace(0.98, 0.0, one.a.rows)[:, None]
     a[:, half : 2 * half] = np.where(kept, -a[:, :half], a[:, half : 2 * half])
     b[:, half : 2 * half] = b[:, :half]
-    return Contents(a, b, *_random(one, along_k=False))
-
-
-def subnormals(one: ScaledDraw) -> Contents:
-    """Codes and scales from the smallest to ordinary ones, row by row."""
-    a, b = _normal(one, one.a), _normal(one, one.b)
-    sides = []
-    for side, x in ((one.a, a), (one.b, b)):
-        fmt = side.format
-        if not is_integer(fmt):
-            steps = np.linspace(min(fmt.emin - fmt.precision + 3, 0), 0, side.rows).round().astype(int)
-            x = np.ldexp(np.clip(x, -4, 4), steps[:, None])
-        sides.append(x)
-    scale_a, scale_b = _random(one)
-    if scale_a is None:
-        return Contents(sides[0], sides[1], None, _shrinking(scale_b, one.b, one.out))
-    return Contents(sides[0], sides[1], _shrinking(scale_a, one.a, one.out), scale_b)
-
-
-def _shrinking(scales: Array | None, side: Side, out: Format) -> Array | None:
-    """Scales from the smallest of their format to ordinary ones, row by row."""
-    fmt = side.scale_format
-    if scales is None or fmt is None:
-        return None
-    low = max(fmt.emin - fmt.precision + 6, out.emin - out.precision) if scales.ndim else -8
-    rows = np.linspace(low, 0, len(scales) if scales.ndim else 1).round().astype(int)
-    tiny = np.ldexp(scales, rows.reshape((-1, 1) if scales.ndim else ()))
-    rounded: Array = fmt.round(tiny, overflow="saturate")
-    return np.maximum(rounded, fmt.eta if fmt.kind == "float" else fmt.min_normal)
-
-
-def near_overflow(one: ScaledDraw) -> Contents:
-    """One sign, with sums from an eighth of the output's largest number to four times it, where rows have scales."""
-    a, b = np.abs(_normal(one, one.a)) + 1, np.abs(_normal(one, one.b)) + 1
-    scales = list(_random(one, along_k=False))
-    index = 0 if scales[0] is not None else 1
-    side, chosen = (one.a, one.b)[index], scales[index]
-    other = scales[1 - index]
-    fmt = side.scale_format
-    if chosen is not None and fmt is not None:
-        size = one.a.k * float(np.median(a)) * float(np.median(b)) * (1.0 if other is None else float(np.median(other)))
-        steps = np.exp2(np.linspace(-3, 2, chosen.shape[0])) if chosen.ndim else np.ones(())
-        rows = one.out.max / size * steps
-        scales[index] = fmt.round(
-            np.broadcast_to((rows[:, None] if chosen.ndim else rows), chosen.shape), overflow="saturate"
-        )
-    return Contents(a, b, scales[0], scales[1])
+    return Contents(a, b, *random_pair(one, along_k=False))
 
 
 def truncation(one: ScaledDraw) -> Contents:
     """One leading product and many just below its last bit: the worst case of an accumulator that truncates."""
     a, b = data_bounded.truncation(one.gemm())
-    return Contents(a, b.T, *_random(one, along_k=False))
-
-
-def special(one: ScaledDraw) -> Contents:
-    """NaN and infinite codes, scales of NaN and of zero, signed zeros."""
-    sides = []
-    for side in (one.a, one.b):
-        x = _normal(one, side)
-        fmt = side.format
-        if not is_integer(fmt):
-            x = np.copysign(np.maximum(np.abs(x), 0.5), x)
-            marks = [np.nan] * fmt.has_nan + [np.inf, -np.inf] * fmt.has_inf + [-0.0]
-            for row, mark in enumerate(marks[: max(0, side.rows - 3)]):
-                x[row, (row * 7) % side.k] = mark
-        sides.append(x)
-    scales = list(_random(one))
-    for index, side in enumerate((one.a, one.b)):
-        chosen, of_scale = scales[index], side.scale_format
-        if chosen is None or of_scale is None or not chosen.ndim or chosen.shape[0] < 4:
-            continue
-        chosen = chosen.copy()
-        if of_scale.has_nan:
-            chosen[-1, -1] = np.nan
-        if of_scale.kind == "float":
-            chosen[-2, 0] = 0.0
-        scales[index] = chosen
-    return Contents(sides[0], sides[1], scales[0], scales[1])
+    return Contents(a, b.T, *random_pair(one, along_k=False))
 
 
 def _floats(a: Side, b: Side, out: Format) -> bool:
@@ -221,20 +152,6 @@ def _integers(a: Side, b: Side, out: Format) -> bool:
 
 def _ties(a: Side, b: Side, out: Format) -> bool:
     return _floats(a, b, out) and min(a.format.precision, b.format.precision) > 2 and out.precision <= 11
-
-
-def _special(a: Side, b: Side, out: Format) -> bool:
-    formats = [side.format for side in (a, b)] + [side.scale_format for side in (a, b) if side.scale_format]
-    return out.has_nan and any(fmt is not None and (fmt.has_nan or fmt.has_inf) for fmt in formats)
-
-
-def _overflows(a: Side, b: Side, out: Format) -> bool:
-    formats = [side.scale_format for side in (a, b) if side.scale_format is not None]
-    return out.emax < 32 and max((fmt.emax for fmt in formats), default=0) > 32
-
-
-def _wide(a: Side, b: Side, out: Format) -> bool:
-    return out.emax > 64
 
 
 RECIPES = {
@@ -256,13 +173,32 @@ RECIPES = {
             "ties", "midpoints of the output format", _from_gemm(data_exact.ties, out=True), exact=True, needs=_ties
         ),
         ScaledRecipe("full_range", "every integer, extremes in pairs", full_range, exact=True, needs=_integers),
+        ScaledRecipe(
+            "full_range_turned",
+            "the same, zero points at the other ends first",
+            lambda one: full_range(one, first_end=1),
+            exact=True,
+            needs=_integers,
+        ),
+        ScaledRecipe(
+            "opposite_scales",
+            "scales of a from 2^-126 to 2^127, of b the reciprocals",
+            opposite,
+            exact=True,
+            needs=is_far,
+        ),
         ScaledRecipe("normal", "N(0, 1), random scales", normal),
         ScaledRecipe("uniform", "one sign", uniform),
         ScaledRecipe("sharp", "one group in three 32 times larger", sharp),
         ScaledRecipe("cancel", "k cancels against itself", cancel),
-        ScaledRecipe("subnormals", "tiny codes and scales", subnormals, needs=_wide),
-        ScaledRecipe("near_overflow", "sums around the largest output value", near_overflow, needs=_overflows),
+        ScaledRecipe("subnormals", "tiny codes and scales", subnormals, needs=is_wide),
+        ScaledRecipe("near_overflow", "sums around the largest output value", near_overflow, needs=may_overflow),
         ScaledRecipe("truncation", "worst case of a truncating accumulator", truncation, needs=_floats),
-        ScaledRecipe("special", "NaN, infinities, zeros, in codes and scales", special, needs=_special),
+        ScaledRecipe("special", "NaN, infinities, zeros, in codes and scales", special, needs=has_special),
+        ScaledRecipe("infinite_scales", "infinite scales of either sign", infinite_scales, needs=has_infinite),
+        *(
+            ScaledRecipe(name, f"N(0, 1), the scale of the tensors {value:g}", under(value), needs=has_global)
+            for name, value in GLOBALS.items()
+        ),
     )
 }

@@ -1,6 +1,7 @@
 """Scaling, how a tensor becomes codes and scales: what is scaled together, by what, and in which arithmetic."""
 
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import Any
 
 from lastbit.references.formats import Format
@@ -51,6 +52,10 @@ class Scaling:
     axis: int = -1
     #: Format that scales are stored in; None: there is no scale.
     scale_format: str | None = "f32"
+    #: Whether no scale but NaN has a sign, those of the tensor included: the source stores them in a format without one
+    #: (ue4m3), so that a kernel may read the codes of a signed format without their sign. Such scalings are tried with
+    #: positive scales only; "signed_amax" makes negative ones, and is refused with it.
+    unsigned_scales: bool = False
     #: Format of a scale of the whole tensor on top, or None.
     global_scale: str | None = None
     #: How a scale is got: one of RULES.
@@ -126,6 +131,11 @@ class Scaling:
         ):
             if fmt is not None:
                 Format.of(fmt)
+        self._check_storage()
+        if self.rule in POWERS and self.global_scale is not None:
+            raise ScalingError(f"scaling {self.name}: {self.rule} makes no scale of the tensor, global_scale")
+        if self.unsigned_scales and self.rule == "signed_amax":
+            raise ScalingError(f"scaling {self.name}: signed_amax makes negative scales, which are no unsigned_scales")
         if self.steps != 1 and self.global_scale is not None:
             raise ScalingError(f"scaling {self.name}: {self.steps} steps and a global scale; expected one of both")
         if self.steps & (self.steps - 1) and self.arithmetic not in ("reciprocal", None):
@@ -140,18 +150,31 @@ class Scaling:
         if self.granularity == "block" and min(self.block) < 1:
             raise ScalingError(f"scaling {self.name}: block is {self.block}, expected sizes of at least 1")
 
+    def _check_storage(self) -> None:
+        """Raise ScalingError for elements that are no codes of at most 8 bits, or do not fit their packing."""
+        bits = Format.of(self.element).bits
+        if bits > 8:
+            raise ScalingError(f"scaling {self.name}: element is {self.element}, expected a format of at most 8 bits")
+        width = {"none": bits, "six_bit_little_endian": 6}.get(self.packing, 4)
+        if bits != width:
+            raise ScalingError(
+                f"scaling {self.name}: packing {self.packing!r} is of {width} bits, but {self.element} has {bits}"
+            )
+
     @staticmethod
     def of(name: "str | Scaling") -> "Scaling":
         """The preset called `name`; a Scaling is returned unchanged.
 
-        Raises ScalingError, listing the known names, when there is none.
+        Raises ScalingError, with the names nearest to it, when there is none.
         """
         if isinstance(name, Scaling):
             return name
         from lastbit.references.scaling_presets import PRESETS
 
         if name not in PRESETS:
-            raise ScalingError(f"there is no scaling {name!r}; known: {', '.join(PRESETS)}")
+            near = get_close_matches(str(name).lower(), PRESETS, n=3, cutoff=0.4)
+            hint = f"did you mean {' or '.join(near)}? " if near else ""
+            raise ScalingError(f"there is no scaling {name!r}; {hint}Scaling.names() has all {len(PRESETS)}")
         return PRESETS[name]
 
     @staticmethod
@@ -199,13 +222,25 @@ class Scaling:
 
 
 def with_contract(scaling: "str | Scaling", scale_rule: str | None, scale_arithmetic: str | None) -> Scaling:
-    """The scaling with a contract's `scale_rule` and `scale_arithmetic`, where they are not None, for its own."""
-    changed: dict[str, Any] = {}
+    """The scaling with a contract's `scale_rule` and `scale_arithmetic`, where they are not None, for its own.
+
+    Raises ScalingError for a rule of powers of two where the scales are stored in a format of other numbers, and for
+    one of zero points where none are stored.
+    """
+    scaling, changed = Scaling.of(scaling), dict[str, Any]()
+    stored = Format.of(scaling.scale_format or "f32")
+    if scale_rule in POWERS and scaling.rule not in POWERS and stored.kind != "exponent":
+        raise ScalingError(
+            f"scale_rule {scale_rule!r} gives powers of two, but scaling {scaling.name} stores quotients in "
+            f"{stored.name}; if that is meant, make it the rule of a Scaling of your own, by dataclasses.replace"
+        )
+    if scale_rule == "affine_min_max" and scaling.zero_point is None:
+        raise ScalingError(f"scale_rule 'affine_min_max' makes zero points, but scaling {scaling.name} stores none")
     if scale_rule is not None:
         changed["rule"] = scale_rule
     if scale_arithmetic is not None:
         changed["arithmetic"] = scale_arithmetic
-    return replace(Scaling.of(scaling), **changed)
+    return replace(scaling, **changed)
 
 
 _CHOICES: dict[str, tuple[Any, ...]] = {

@@ -80,15 +80,14 @@ def _nvfp4() -> Iterator[Scaling]:
     )
     yield nvfp4
     yield replace(nvfp4, name="nvfp4_single", source=f"{NVFP4_TENSOR} without per_tensor_scale", global_scale=None)
-    up = "cuDNN block scale quantize: scale = round up(amax / 6), x / scale"
+    # Tensor cores take ue4m3, which has no sign: PTX ISA 8.7, mma with .block_scale.
+    unsigned = replace(nvfp4, unsigned_scales=True, arithmetic="divide", smallest_scale=None)
+    up = "cuDNN block scale quantize, for tensor cores (ue4m3): scale = round up(amax / 6), x / scale"
+    yield replace(unsigned, name="nvfp4_round_up", source=up, scale_rounding="up")
     yield replace(
-        nvfp4, name="nvfp4_round_up", source=up, scale_rounding="up", arithmetic="divide", smallest_scale=None
-    )
-    yield replace(
-        nvfp4,
+        unsigned,
         name="nvfp4_divide",
-        source="NVFP4 as published: x / (scale * global), each rounded once, no smallest scale but 2^-9",
-        arithmetic="divide",
+        source="NVFP4 as published (ue4m3): x / (scale * global), each rounded once, no smallest scale but 2^-9",
         smallest_scale=2.0**-9,
     )
     yield replace(

@@ -36,7 +36,10 @@ def markdown(run: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-LEGEND = "yes: every kernel of the class under every seed; some: not all; NO: none; -: not of its ops"
+LEGEND = (
+    "yes: every kernel of the class under every seed; 3/20: so many of so many pairs of a kernel and a seed; NO: none; "
+    "-: the rule does not cover it, which counts neither way"
+)
 TOTALS = ("judge", "always", "some", "never", "false alarms", "seconds", "on")
 
 
@@ -46,9 +49,11 @@ PER_OP = "faulty kernels caught under every seed, of those looked at"
 def verdict(run: Mapping[str, Any]) -> str:
     """The score in one sentence."""
     seeds, right = len(run["seeds"]), len(run["right_seeds"])
+    stopped = "" if run["complete"] else "stopped by the user, so of what was judged until then: "
     return (
-        f"lastbit caught {run['caught']} of {run['classes']} fault classes always and flagged {run['false_alarms']} of "
-        f"{run['correct']} correct variants; tier {run['tier']}, {seeds} seed{'' if seeds == 1 else 's'} "
+        f"{stopped}lastbit caught {run['caught']} of {run['classes']} fault classes always and flagged "
+        f"{run['false_alarms']} of {run['correct']} correct variants; tier {run['tier']}, "
+        f"{seeds} seed{'' if seeds == 1 else 's'} "
         f"({right} of the variants), "
         f"{run['seconds']:g} s"
     )
@@ -73,12 +78,18 @@ def _matrix(run: Mapping[str, Any]) -> list[list[str]]:
     for power in run["faults"]:
         if not power["tried"]:
             continue
-        answers = [MARKS[rival["faults"].get(power["fault"], "no kernel")] for rival in _asked(run).values()]
+        answers = [_answer(rival, power["fault"]) for rival in _asked(run).values()]
         caught = MARKS[power["answer"]]
         if power["answer"] == "sometimes":
             caught = f"{power['caught']}/{power['tried']}"
         rows.append([power["fault"], str(power["kernels"]), caught, power["check"], *answers])
     return rows
+
+
+def _answer(rival: Mapping[str, Any], fault: str) -> str:
+    """A rival's cell: how many of how many where it is some."""
+    answer = rival["faults"].get(fault, "no kernel")
+    return "{}/{}".format(*rival["counts"][fault]) if answer == "sometimes" else MARKS[answer]
 
 
 def _totals(run: Mapping[str, Any]) -> list[list[str]]:

@@ -6,14 +6,17 @@ from lastbit.case import Case, Check, Trial
 from lastbit.suites import attention_cases as cases
 from lastbit.suites import (
     attention_gradients,
+    attention_gradients_hunt,
     attention_hunt,
     attention_laws,
     attention_packed,
+    attention_packed_hunt,
     attention_structure,
     attention_values,
 )
 from lastbit.suites.attention_trial import has_data
 from lastbit.suites.hunt import has_hunt
+from lastbit.suites.trials import lacking
 from lastbit.verdict import Verdict
 
 
@@ -138,6 +141,20 @@ CHECKS: tuple[Check, ...] = (
         attention_hunt.hunt,
         "Some combination of sizes, options, layouts and data, found by search and shrunk, breaks the law.",
         has_hunt,
+    ),
+    _check(
+        "gradients_hunt",
+        cases.HUNT,
+        attention_gradients_hunt.hunt,
+        "Gradients of some combination of sizes, options, layouts and data, found by search and shrunk, are wrong.",
+        lambda trial: lacking(trial, {"gradients"}) or has_hunt(trial),
+    ),
+    _check(
+        "packed_hunt",
+        cases.HUNT,
+        attention_packed_hunt.hunt,
+        "Some packed batch, found by search of lengths, options, layouts and data and shrunk, is wrong.",
+        lambda trial: lacking(trial, {"packed"}) or has_hunt(trial),
     ),
     *attention_gradients.CHECKS,
     *attention_packed.CHECKS,

@@ -89,13 +89,14 @@ MASKS = (
     Case("one_hot", sizes(17, 17), options=(*_C, ("window", "2:0"))),
     Case("one_hot", sizes(9, 20), options=(("window", "3:1"),)),
     Case("one_hot", sizes(9, 20), options=(("window", "-1:2"),)),
-    Case("one_hot", sizes(12, 12), options=(("window", "0:0"),)),
+    Case("sharp", sizes(12, 12), options=(("window", "0:0"),)),
     Case("sharp", sizes(9, 70), options=(*_C, ("window", "4:-1"))),
     Case("low_offset", sizes(16, 48), options=(*_C, ("window", "4:0"))),
     Case("one_hot", sizes(9, 21, batch=2), options=(("mask", "keep"),)),
     Case("sharp", sizes(9, 21, batch=2), options=(("mask", "keep"),)),
     Case("sharp", sizes(9, 21, batch=2), options=(("mask", "add"),)),
     Case("sharp", sizes(9, 21), options=(*_C, ("mask", "keep"))),
+    Case("sharp", sizes(21, 5), options=(*_C, ("mask", "keep"))),
     *(Case("one_hot", sizes(n, n), options=_C, tier="standard") for n in (2, 31, 33, 63, 64, 65)),
     *(Case("one_hot", sizes(33, 45), options=(*_C, ("window", f"{w}:0")), tier="standard") for w in (0, 1, 2, 31, 32)),
     Case("one_hot", sizes(1, 40), options=(*_C, ("window", "5:0")), tier="standard"),
@@ -109,6 +110,7 @@ FEATURES = (
     Case("sharp", sizes(5, 21, hq=2), options=(("sinks", "heads"),)),
     Case("normal", sizes(5, 9), options=(("sinks", "heads"), ("causal", 1))),
     Case("heads", sizes(5, 11, hq=4, hkv=2)),
+    Case("heads", sizes(5, 40, hq=14, hkv=2)),
     Case("one_hot", sizes(3, 11, hq=4, hkv=2), options=_C),
     *(Case("heads", sizes(5, 40, hq=3 * g, hkv=3), tier="standard") for g in (2, 3, 5, 7)),
     Case("sharp", sizes(17, 90, 32, hq=4), options=(("bias", "heads"), *_C), tier="standard"),
@@ -145,6 +147,7 @@ CHUNKS = (Case("sharp", sizes(5, 44)), Case("increasing", sizes(17, 200, 32), ti
 
 LARGE = (
     Case("sharp", sizes(128, 1024, 32, hq=2)),
+    Case("increasing", sizes(16, 1024, 32)),
     Case("sharp", sizes(1024, 1024, 64, hq=4, hkv=2), options=_C, tier="standard"),
     Case("increasing", sizes(4096, 4096, 64, hq=2), options=_C, tier="full"),
 )

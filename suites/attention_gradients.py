@@ -27,9 +27,14 @@ VALUES = (
 TAILS = (
     Case("selected", sizes("overtile", "undertile", hq=1)),
     Case("selected", sizes("undertile", "overtile", hq=1)),
+    # Many numbers, for the bound of one alone may be too wide to tell anything.
     Case("sharp", sizes(1, "overtile", 8, hq=4, batch=3)),
     Case("sharp", sizes("overtile", 1, 8, hq=2)),
     Case("sharp", sizes(1, 1, 8)),
+    # What whole tiles divide takes a path without remainders.
+    Case("sharp", sizes(32, 32, 8)),
+    Case("sharp", sizes(64, 128, 8)),
+    Case("sharp", sizes(128, 48, 8)),
     *(Case("sharp", sizes(n, 65 - n, 24, hq=2), tier="standard") for n in (2, 15, 16, 17, 31, 32, 33, 63, 64)),
 )
 
@@ -41,16 +46,34 @@ MASKS = (
     Case("sharp", sizes(17, 17, 8), options=(*_C, ("window", "2:0"))),
     Case("sharp", sizes(9, 20, 8), options=(("window", "3:1"),)),
     Case("sharp", sizes(9, 21, 8, batch=2), options=(("mask", "keep"),)),
+    Case("sharp", sizes(21, 5, 8), options=(*_C, ("mask", "keep"))),
     Case("sharp", sizes(9, 21, 8, batch=2), options=(("mask", "add"),)),
     *(Case("sharp", sizes(n, n, 24), options=_C, tier="standard") for n in (31, 33, 63, 65)),
+)
+
+_Q, _KV, _OUT = "q:transposed", "k:strided+v:interleaved", "grad_out:strided"
+_WINDOW, _SCALE, _CAP = ("window", "6:2"), ("scale", 0.3), ("softcap", 5.0)
+_KEEP, _ADD, _BIAS, _SINKS = ("mask", "keep"), ("mask", "add"), ("bias", "heads"), ("sinks", "heads")
+#: Every two of gqa, causal, window, mask, bias, softcap, sinks, scale, dv != d, batch and strided meet in one.
+COMBINED = (
+    Case("sharp", sizes(9, 12, 8, hq=4, hkv=2), options=(*_C, _WINDOW, _SCALE)),
+    Case("sharp", sizes(9, 12, 8, hq=2), options=(*_C, _SINKS)),
+    Case("sharp", sizes(9, 12, 8, hq=2, batch=2), _Q, options=(_BIAS, _ADD, _SCALE, _CAP)),
+    Case("sharp", sizes(9, 12, 8, hq=2, dv=12, batch=2), options=(*_C, _KEEP, _BIAS)),
+    Case("sharp", sizes(9, 12, 8, hq=4, hkv=2, dv=12), _KV, options=(_BIAS, _SINKS, _WINDOW, _CAP)),
+    Case("sharp", sizes(9, 12, 8, hq=4, hkv=2, batch=2), _OUT, options=(*_C, _CAP, _KEEP, _SINKS, _SCALE)),
+    Case("sharp", sizes(9, 12, 8, hq=2, dv=12, batch=2), _Q, options=(_WINDOW, _KEEP, _SINKS, _SCALE)),
+    Case("sharp", sizes(9, 12, 8, hq=4, hkv=2, batch=2), options=(_BIAS, _SINKS, _WINDOW, _ADD)),
+    Case("sharp", sizes(9, 12, 8, hq=4, hkv=2, dv=12, batch=2), _OUT, options=(*_C, _SCALE, _CAP)),
 )
 
 FEATURES = (
     Case("sharp", sizes(9, 12, 8, hq=2), options=(("bias", "heads"),)),
     Case("sharp", sizes(9, 12, 8), options=(("softcap", 5.0),)),
     Case("sharp", sizes(9, 12, 8, hq=2), options=(("sinks", "heads"),)),
-    Case("sharp", sizes(9, 12, 8, hq=6, hkv=2)),
+    Case("sharp", sizes(9, 12, 8, hq=14, hkv=2)),
     Case("sharp", sizes(9, 12, 8, hq=3, hkv=1, batch=3), options=_C),
+    *COMBINED,
     Case("sharp", sizes(33, 40, 32, hq=8, hkv=2), options=(("softcap", 20.0), *_C), tier="standard"),
 )
 

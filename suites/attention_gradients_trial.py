@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lastbit.attention_gradient_budget import NAMES, gradient_budget
+from lastbit.attention_gradient_budget import NAMES, Parts, budget_of, weigh
+from lastbit.attention_terms import working
 from lastbit.case import Trial
 from lastbit.contract import Contract
 from lastbit.harness import Obtained
@@ -165,13 +166,20 @@ def _truth(given: Given, alignment: str, masked_row: str) -> Gradients:
 
 @kept(KEPT)
 def _proofs(given: Given, contract: Contract, formats: Formats) -> dict[str, Proof]:
-    forward = attention_proof.proof_of(given, contract, formats)
-    out, truth = given.operands["grad_out"].values, _truth(given, contract.causal_alignment, contract.masked_row)
-    named = dict(formats)
-    budgets = gradient_budget(contract, named, forward.problem, out, forward.truth, (forward.out, forward.lse), truth)
+    named, truth = dict(formats), _truth(given, contract.causal_alignment, contract.masked_row)
+    problem = problem_of(given.operands, given.options, contract)
+    parts = _parts(given, replace(contract, head_gradients=None), formats)
+    budgets = budget_of(contract, named, problem, parts, truth)
     return {
         name: proved(getattr(truth, name), budget, _as_out(named, name), contract) for name, budget in budgets.items()
     }
+
+
+@kept(KEPT)
+def _parts(given: Given, contract: Contract, formats: Formats) -> dict[str, Parts]:
+    forward = attention_proof.proof_of(given, contract, formats)
+    out, work = given.operands["grad_out"].values, working(contract, dict(formats))
+    return weigh(work, forward.problem, out, forward.truth, (forward.out, forward.lse))
 
 
 def _as_out(formats: Any, name: str) -> dict[str, str]:

@@ -17,7 +17,10 @@ from lastbit.suites.trials import Given
 from lastbit.verdict import Verdict
 
 _C = (("causal", 1),)
-_MIXED, _SELF, _DECODE, _EMPTY, _ONE = ((("pack", name),) for name in ("mixed", "self", "decode", "empty", "one"))
+_MIXED, _SELF, _DECODE, _EMPTY, _ONE, _MANY = (
+    (("pack", name),) for name in ("mixed", "self", "decode", "empty", "one", "many")
+)
+_STRIDED = "q:transposed+k:strided+v:interleaved+cu_seqlens_q:strided+cu_seqlens_k:strided"
 
 VALUES = (
     Case("one_hot", sizes(9, 21, hq=2), options=_MIXED),
@@ -26,6 +29,9 @@ VALUES = (
     Case("one_hot", sizes("overtile", "overtile"), options=_SELF),
     Case("increasing", sizes(5, 40), options=_DECODE),
     Case("sharp", sizes(7, 9), options=_ONE),
+    Case("sharp", sizes(5, 140, 64), options=_MIXED),
+    Case("sharper", sizes(4, 6, 8, hq=8), options=(*_MANY, ("scale", 0.3))),
+    Case("sharp", sizes(5, 9, 8, hq=2), _STRIDED, options=_MIXED),
     Case("sharp", sizes(40, 100, 32, hq=4, hkv=2), options=_MIXED, tier="standard"),
 )
 MASKS = (
@@ -33,7 +39,8 @@ MASKS = (
     Case("one_hot", sizes(21, 9), options=(*_MIXED, *_C)),
     Case("sharp", sizes("overtile", "overtile"), options=(*_SELF, *_C)),
     Case("one_hot", sizes(9, 21), options=(*_MIXED, *_C, ("window", "3:0"))),
-    Case("one_hot", sizes(12, 12), options=(*_SELF, ("window", "2:1"))),
+    Case("sharp", sizes(9, 21, 8, hq=2, hkv=1), options=(*_MIXED, *_C)),
+    Case("sharp", sizes(9, 21, 8, hq=2, hkv=1), options=(*_MIXED, ("window", "3:1"), ("scale", 0.3))),
     Case("sharp", sizes(65, 65, 32, hq=2), options=(*_SELF, *_C), tier="standard"),
 )
 EMPTY = (

@@ -1,19 +1,20 @@
 """What the checks of packed batches share: lengths by pattern, operands, sequences cut out, and the guarded call."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from lastbit.case import Trial
+from lastbit.errors import UsageError
 from lastbit.references.attention_data import reason_not
 from lastbit.references.attention_packed_data import NAMES, Lengths, cumulative, packed_operands
 from lastbit.references.data import Operand
 from lastbit.suites.attention_trial import call_options, drawn_formats, sizes
-from lastbit.suites.proofs import Formats
+from lastbit.suites.proofs import Formats, drawn_once
 from lastbit.suites.trials import Given, lacking, seed_of, unplaceable
 
 #: Operands kept for the next kernel that is judged on the same case.
@@ -26,7 +27,10 @@ PATTERNS: dict[str, Callable[[int, int], Lengths]] = {
     "decode": lambda q, k: [(1, k), (1, 1), (1, k - 1), (1, 2)],
     "empty": lambda q, k: [(0, 0), (q, k), (0, 3), (2, 0), (q - 1, k - 1), (0, 0)],
     "one": lambda q, k: [(q, k)],
+    "many": lambda q, k: [(1 + n % q, 1 + (n + 2) % k) for n in range(19)],
 }
+#: Lengths listed one by one.
+LISTED = re.compile(r"\d+x\d+(\+\d+x\d+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +46,22 @@ class Drawn:
 
 
 def lengths(trial: Trial) -> Lengths:
-    """(queries, keys) of the case's sequences."""
-    counts = sizes(trial)
-    return PATTERNS[str(dict(trial.case.options)["pack"])](counts["lq"], counts["lk"])
+    """(queries, keys) of the case's sequences: by a pattern's name, or listed, as "3x5+1x2".
+
+    Raises UsageError for a pack that is neither.
+    """
+    counts, pack = sizes(trial), str(dict(trial.case.options)["pack"])
+    if pack in PATTERNS:
+        return PATTERNS[pack](counts["lq"], counts["lk"])
+    if not LISTED.fullmatch(pack):
+        known = ", ".join(PATTERNS)
+        raise UsageError(f"case {trial.case.id}: pack is {pack!r}, expected one of {known}, or lengths such as 3x5+1x2")
+    return [(int(lq), int(lk)) for lq, _, lk in (one.partition("x") for one in pack.split("+"))]
+
+
+def listed(found: Lengths) -> str:
+    """The sequences' lengths as a case's option "pack"."""
+    return "+".join(f"{lq}x{lk}" for lq, lk in found)
 
 
 def inputs(trial: Trial, *, shift: int = 0, backwards: bool = False) -> Given:
@@ -72,7 +89,10 @@ def has_packed(trial: Trial) -> str:
     if missing:
         return missing
     asked = {**call_options(trial), "causal_alignment": trial.contract.causal_alignment}
-    return reason_not(trial.case.recipe, drawn_formats(trial), counts, asked) or unplaceable(trial)
+    recipe, formats = trial.case.recipe, drawn_formats(trial)
+    keys = sorted({lk for _, lk in lengths(trial) if lk})
+    reasons = (reason_not(recipe, formats, {**counts, "lk": lk}, asked) for lk in keys)
+    return next(filter(None, reasons), "") or unplaceable(trial)
 
 
 def spans(given: Given) -> list[tuple[slice, slice]]:
@@ -110,7 +130,7 @@ def _cut(operand: Operand, rows: Any) -> Operand:
     return Operand(operand.format, operand.codes[:, :, rows].copy(), operand.values[:, :, rows].copy())
 
 
-@lru_cache(maxsize=KEPT)
+@drawn_once(KEPT)
 def _operands(drawn: Drawn) -> dict[str, Operand]:
     return packed_operands(
         drawn.recipe,

@@ -18,7 +18,7 @@ from lastbit.references.attention_mask import Problem
 from lastbit.references.formats import Format
 from lastbit.references.truth import Truth
 from lastbit.results import lse_format
-from lastbit.suites.attention_trial import Drawn, Given, drawn_operands
+from lastbit.suites.attention_trial import Given
 from lastbit.suites.proofs import Formats, judge_exactly, kept, part_of_budget, part_of_truth, proved, widened_budget
 from lastbit.suites.trials import noted, unless_vacuous
 from lastbit.verdict import Outcome, Verdict
@@ -43,14 +43,10 @@ class Proof:
     hole: str
 
 
-def posed_by(drawn: Drawn, options: tuple[tuple[str, Any], ...], contract: Contract) -> Problem:
-    """`problem` of drawn operands."""
-    return problem_of(drawn_operands(drawn), dict(options), contract)
-
-
 def proof(trial: Trial, given: Given) -> Proof:
     """Truth, budgets and vacuity of the case on `given`."""
-    found = proof_of(given, trial.contract, tuple(trial.formats.items()))
+    # The forward pass adds no gradients.
+    found = proof_of(given, replace(trial.contract, head_gradients=None), tuple(trial.formats.items()))
     if "budget_factor" not in trial.settings:
         return found
     wide = proved(found.truth.out, widened_budget(found.out, trial), trial.formats, trial.contract)
@@ -61,12 +57,13 @@ def proof(trial: Trial, given: Given) -> Proof:
 def proof_of(given: Given, contract: Contract, formats: Formats) -> Proof:
     """Truth, budgets and vacuity of drawn operands, kept for the next kernel."""
     truth = _truth(given, contract.causal_alignment, contract.masked_row)
-    return _weighed(contract, formats, problem_of(given.operands, given.options, contract), truth)
+    return weighed(contract, formats, problem_of(given.operands, given.options, contract), truth)
 
 
-def prove(contract: Contract, formats: Formats, posed: Problem) -> Proof:
-    """Truth, budgets and vacuity of a problem."""
-    return _weighed(contract, formats, posed, attention_truth(posed))
+def weighed(contract: Contract, formats: Formats, posed: Problem, truth: AttentionTruth) -> Proof:
+    """Budgets and vacuity of a problem whose truth is at hand."""
+    out, lse = attention_budget(contract, dict(formats), posed, truth)
+    return Proof(posed, truth, out, lse, proved(truth.out, out, dict(formats), contract).hole)
 
 
 def judge_within(trial: Trial, given: Given, got: Obtained) -> Verdict:
@@ -136,8 +133,3 @@ def lse_contract(contract: Contract) -> Contract:
 def _truth(given: Given, alignment: str, masked_row: str) -> AttentionTruth:
     policies = Contract(causal_alignment=alignment, masked_row=masked_row)
     return attention_truth(problem_of(given.operands, given.options, policies))
-
-
-def _weighed(contract: Contract, formats: Formats, posed: Problem, truth: AttentionTruth) -> Proof:
-    out, lse = attention_budget(contract, dict(formats), posed, truth)
-    return Proof(posed, truth, out, lse, proved(truth.out, out, dict(formats), contract).hole)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from lastbit.references.attention_data import RECIPES, operands, problem_of, rea
 from lastbit.references.attention_mask import Problem
 from lastbit.references.data import Operand
 from lastbit.suites import trials
+from lastbit.suites.proofs import drawn_once
 from lastbit.suites.trial_sizes import resolved as sizes
 from lastbit.suites.trials import Given, check_heads, check_recipe, lacking, seed_of, unplaceable, window_of
 
@@ -21,9 +21,7 @@ __all__ = [
     "Given",
     "as_called",
     "call_options",
-    "drawing",
     "drawn_formats",
-    "drawn_operands",
     "has_data",
     "inputs",
     "obtain",
@@ -36,6 +34,8 @@ __all__ = [
 KEPT = 48
 #: Options of a case that are operands of the call, and the feature that a kernel needs for each of their values.
 EXTRAS = {"mask": {"keep": "mask", "add": "additive_mask"}, "bias": {"heads": "bias"}, "sinks": {"heads": "sinks"}}
+#: Options of a case that are options of the call, and how they are read.
+CALLED: dict[str, Callable[[Any], Any]] = {"scale": float, "causal": bool, "window": window_of, "softcap": float}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +52,7 @@ class Drawn:
 
 def inputs(trial: Trial, *, shift: int = 0) -> Given:
     """The trial's operands and options; another `shift` draws other data of the same recipe and sizes."""
-    drawn = drawing(trial, shift=shift)
-    return Given(drawn_operands(drawn), call_options(trial), drawn)
-
-
-def drawing(trial: Trial, *, shift: int = 0) -> Drawn:
-    """What the trial's operands are drawn by."""
-    return Drawn(
+    drawn = Drawn(
         trial.case.recipe,
         tuple(drawn_formats(trial).items()),
         tuple(sizes(trial).items()),
@@ -66,13 +60,13 @@ def drawing(trial: Trial, *, shift: int = 0) -> Drawn:
         tuple(name for name, _ in trial.case.options if name in EXTRAS),
         (*call_options(trial).items(), ("causal_alignment", trial.contract.causal_alignment)),
     )
+    return Given(_operands(drawn), call_options(trial), drawn)
 
 
 def call_options(trial: Trial) -> dict[str, Any]:
     """The case's options as the kernel is called with them: a window is a pair of numbers, causal a bool."""
     chosen = dict(trial.case.options)
-    read: dict[str, Callable[[Any], Any]] = {"scale": float, "causal": bool, "window": window_of, "softcap": float}
-    return {name: convert(chosen[name]) for name, convert in read.items() if name in chosen}
+    return {name: convert(chosen[name]) for name, convert in CALLED.items() if name in chosen}
 
 
 def drawn_formats(trial: Trial) -> dict[str, str]:
@@ -131,8 +125,8 @@ def wanted(trial: Trial) -> set[str]:
     return features
 
 
-@lru_cache(maxsize=KEPT)
-def drawn_operands(drawn: Drawn) -> Mapping[str, Operand]:
+@drawn_once(KEPT)
+def _operands(drawn: Drawn) -> Mapping[str, Operand]:
     """The operands that `drawn` describes, the same ones as long as they are kept."""
     return operands(
         drawn.recipe,

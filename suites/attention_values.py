@@ -1,8 +1,6 @@
 """Attention checks of values: unique answers, the derived bound, special values, the log-sum-exp, statistics, size."""
 
 from dataclasses import replace
-from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,16 +8,21 @@ from numpy.typing import NDArray
 from lastbit.attention_statistics import sample
 from lastbit.case import Trial
 from lastbit.contract import Contract
+from lastbit.references.attention import AttentionTruth, attention_truth
+from lastbit.references.attention_data import problem_of
 from lastbit.references.attention_mask import Problem, positions
 from lastbit.references.data import Operand
 from lastbit.references.formats import Format
 from lastbit.statistics import judge_statistics
-from lastbit.suites.attention_proof import Proof, judge_against, judge_result, judge_within, posed_by, proof, prove
-from lastbit.suites.attention_trial import Drawn, Given, drawing, has_data, inputs, obtain
+from lastbit.suites.attention_proof import Proof, judge_against, judge_result, judge_within, proof, weighed
+from lastbit.suites.attention_trial import Given, has_data, inputs, obtain
+from lastbit.suites.proofs import Formats, kept
 from lastbit.verdict import Outcome, Verdict
 
 #: Rows that are proved of a large case: the first and the last, and one of each of as many bands as are left.
 SAMPLED = 8
+#: Their proofs kept for the next kernel that is judged on the same case.
+KEPT = 4
 
 
 def result(trial: Trial) -> Verdict:
@@ -76,24 +79,28 @@ def large(trial: Trial) -> Verdict:
     count = got.codes.shape[2]
     rows = _sample(trial.seed, count)
     others = tuple(None if one is None else one[:, :, rows] for one in got.others)
-    options = tuple(given.options.items())
-    proved = _proved_rows(trial.contract, tuple(trial.formats.items()), drawing(trial), options, trial.seed)
+    proved = _proved_rows(given, trial.contract, tuple(trial.formats.items()), trial.seed)
     verdict = judge_against(trial, proved, replace(got, codes=got.codes[:, :, rows], others=others))
     text = f"{rows.size} of {count} rows of every head, element by element"
     return replace(verdict, notes={**verdict.notes, "proved": text})
 
 
-@lru_cache(maxsize=4)
-def _proved_rows(
-    contract: Contract,
-    formats: tuple[tuple[str, str], ...],
-    drawn: Drawn,
-    options: tuple[tuple[str, Any], ...],
-    seed: int,
-) -> Proof:
+@kept(KEPT)
+def _proved_rows(given: Given, contract: Contract, formats: Formats, seed: int) -> Proof:
     """The proof of the sampled rows, kept for the next kernel."""
-    whole = posed_by(drawn, options, contract)
-    return prove(contract, formats, _rows(whole, _sample(seed, whole.scores[2])))
+    posed = _sampled_rows(given, contract, seed)
+    return weighed(contract, formats, posed, _truth(given, contract.causal_alignment, contract.masked_row, seed))
+
+
+@kept(KEPT)
+def _truth(given: Given, alignment: str, masked_row: str, seed: int) -> AttentionTruth:
+    policies = Contract(causal_alignment=alignment, masked_row=masked_row)
+    return attention_truth(_sampled_rows(given, policies, seed))
+
+
+def _sampled_rows(given: Given, contract: Contract, seed: int) -> Problem:
+    whole = problem_of(given.operands, given.options, contract)
+    return _rows(whole, _sample(seed, whole.scores[2]))
 
 
 def has_lse(trial: Trial) -> str:

@@ -19,7 +19,14 @@ BATCHED: Sizes = (("batch", 3), *_mn(5, 7))
 PLAIN = _mn(17, 33)
 
 EXHAUSTIVE = (Case("every_code", ALL),)
-BOUNDARIES = (Case("boundaries", ALL),)
+#: Also in several dimensions, a whole number of vectors and some over, and beyond the elements of 16 bits of address.
+BOUNDARIES = (
+    Case("boundaries", ALL),
+    Case("boundaries", _mn(32, 64)),
+    Case("boundaries", (("batch", 3), *_mn(9, 71))),
+    Case("boundaries", _n(64)),
+    Case("boundaries", _n(65536 + 77), tier="standard"),
+)
 SAMPLED = (
     Case("stratified", _n(4096)),
     Case("stratified", _n(65536), tier="standard"),
@@ -46,6 +53,7 @@ LAYOUTS = (
         Case("mixed", PLAIN, f"x:{layout}")
         for layout in ("transposed", "strided", "strided_rows", "offset", "reversed")
     ),
+    Case("boundaries", _mn(17, 64), "x:reversed"),
     Case("mixed", _n(101), "x:strided"),
     Case("mixed", BATCHED, "x:transposed"),
     Case("mixed", BATCHED, "x:broadcast"),

@@ -1,7 +1,6 @@
 """What the checks of casts share: sizes, the operand, the codes that are right, and the judgement of what came back."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from lastbit.references.cast_data import applicable, operand
 from lastbit.references.data import Operand
 from lastbit.references.formats import Format
 from lastbit.suites import trial_sizes
-from lastbit.suites.proofs import kept
+from lastbit.suites.proofs import drawn_once, kept
 from lastbit.suites.trials import Given, noted, seed_of, unless_vacuous, unplaceable
 from lastbit.verdict import ErrorStats, Outcome, Verdict
 
@@ -195,7 +194,7 @@ def _takes_all(trial: Trial) -> bool:
     return any(size == "all" for _, size in trial.case.sizes)
 
 
-@lru_cache(maxsize=KEPT)
+@drawn_once(KEPT)
 def _operand(drawn: Drawn) -> Operand:
     return operand(drawn.recipe, dict(drawn.formats), drawn.shape, drawn.seed)
 

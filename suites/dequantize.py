@@ -32,6 +32,7 @@ CHECKS: tuple[Check, ...] = (
         "A scale is of another group: an axis swapped, an offset, a layout, a swizzle or a packing mistaken.",
     ),
     _check("zero_points", cases.ZERO_POINTS, "A zero point has a wrong sign, is applied late, or to another group."),
+    _check("global_scale", cases.GLOBAL, "A global scale far from 1, or without a value, is clamped or replaced."),
     _check("special", cases.SPECIAL, "NaN, infinities, or scales of zero do not come through."),
     _check("tails", cases.TAILS, "Codes that fill no group are lost or mistaken.", checks.tails),
     _check("empty", cases.EMPTY, "No codes: the result has the right shape."),

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from lastbit.case import Trial
-from lastbit.references.dequantize_data import RECIPES
+from lastbit.references.dequantize_data import GLOBALS, RECIPES
 from lastbit.suites.dequantize_checks import result
 from lastbit.suites.dequantize_trial import has_data
 from lastbit.suites.hunt import search
@@ -20,6 +20,7 @@ CHECKS = {
     "zero_points": "zero_points",
     "beside_ties": "rounding",
     "special": "special",
+    **dict.fromkeys(GLOBALS, "global_scale"),
 }
 
 

@@ -1,21 +1,21 @@
 """What the checks of dequantizers share: sizes in whole bytes, quantized operands, and the judgement of the values."""
 
 from collections.abc import Mapping
-from functools import lru_cache
 
 from lastbit.case import Trial
 from lastbit.dequantize_judge import judge_dequantized
 from lastbit.harness import Obtained
 from lastbit.references.data import Operand
-from lastbit.references.dequantize_data import applicable, quantized
+from lastbit.references.dequantize_data import RECIPES, applicable, quantized
 from lastbit.references.packing import UNIT
 from lastbit.references.scaling import Scaling
 from lastbit.scaled_operands import parts
 from lastbit.scaled_storage import held, of_operands
 from lastbit.suites import quantize_trial
 from lastbit.suites.comparison import with_note
+from lastbit.suites.proofs import drawn_once
 from lastbit.suites.quantize_trial import scaling
-from lastbit.suites.trials import Given, lacking, layouts, noted, seed_of, unplaceable
+from lastbit.suites.trials import Given, check_recipe, lacking, layouts, noted, seed_of, unplaceable
 from lastbit.verdict import Verdict
 
 #: Operands kept for the next kernel that is judged on the same case.
@@ -50,6 +50,7 @@ def judge(trial: Trial, given: Given, got: Obtained) -> Verdict:
 def has_data(trial: Trial) -> str:
     """ "" if the case's recipe and layout suit this kernel, else why they do not."""
     case, chosen = trial.case, scaling(trial)
+    check_recipe(trial, RECIPES)
     if not applicable(case.recipe, trial.formats["out"], chosen):
         return f"the scaling has no {case.recipe} data"
     absent = layouts(trial).keys() - parts(chosen).keys()
@@ -63,7 +64,7 @@ def is_short(trial: Trial) -> bool:
     return any(size % quantize_trial.whole(trial, name) for name, size in sizes(trial).items())
 
 
-@lru_cache(maxsize=KEPT)
+@drawn_once(KEPT)
 def _operands(
     recipe: str, out: str, chosen: Scaling, sizes: tuple[tuple[str, int], ...], seed: int
 ) -> Mapping[str, Operand]:

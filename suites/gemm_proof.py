@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from math import prod
 
 import numpy as np
@@ -11,10 +10,10 @@ from lastbit.case import Trial
 from lastbit.contract import Contract
 from lastbit.gemm_budget import budget as gemm_budget
 from lastbit.references import gemm
-from lastbit.references.data import Operand, operands
+from lastbit.references.data import RECIPES, Operand, operands
 from lastbit.references.formats import Format
 from lastbit.references.truth import Truth
-from lastbit.suites.proofs import Formats, Proof, kept, proved, widened
+from lastbit.suites.proofs import Formats, Proof, drawn_once, kept, proved, widened
 from lastbit.suites.trial_sizes import resolved as sizes
 from lastbit.suites.trials import Given, accumulator, as_broadcast, seed_of
 
@@ -53,12 +52,12 @@ def inputs(trial: Trial, *, shift: int = 0) -> Given:
         tuple(sizes(trial).items()),
         seed_of(trial, shift),
         accumulator(trial).exact_bits,
-        min(INPUT_BITS.get(trial.contract.input_rounding or "", 64), accumulator(trial).input_precision or 64),
+        _precision(trial),
         _extras(trial),
     )
     scalars = {name: float(value) for name, value in trial.case.options if name in ("alpha", "beta")}
     if prod(drawn_size for _, drawn_size in drawn.sizes) > LARGEST_KEPT:
-        given = Given(_operands.__wrapped__(drawn), scalars)
+        given = Given(_draw(drawn), scalars)
     else:
         given = Given(_operands(drawn), scalars, drawn)
     if scalars.get("beta") == 0.0:
@@ -80,8 +79,19 @@ def proof(trial: Trial, given: Given) -> Proof:
     return widened(_proof(given, trial.contract, tuple(trial.formats.items()), resolution), trial)
 
 
-@lru_cache(maxsize=KEPT)
+def _precision(trial: Trial) -> int:
+    """Significand bits of the operands that the products keep; exact recipes alone ask for them."""
+    if not RECIPES[trial.case.recipe].exact:
+        return 64
+    return min(INPUT_BITS.get(trial.contract.input_rounding or "", 64), accumulator(trial).input_precision or 64)
+
+
+@drawn_once(KEPT)
 def _operands(drawn: Drawn) -> Mapping[str, Operand]:
+    return _draw(drawn)
+
+
+def _draw(drawn: Drawn) -> Mapping[str, Operand]:
     return operands(
         drawn.recipe,
         dict(drawn.formats),

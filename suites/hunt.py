@@ -6,8 +6,11 @@ from importlib.util import find_spec
 from typing import Any
 
 from lastbit.case import Trial
+from lastbit.contract import Contract
 from lastbit.verdict import Outcome, Verdict
 
+#: What makes a drawn case: of the trial, hypothesis's data and its strategies.
+Draw = Callable[[Trial, Any, Any], Trial]
 EXAMPLES = {"smoke": 20, "standard": 60, "full": 1000}
 #: Layouts that every framework's arrays have; plain ones first, which are simpler.
 LAYOUTS = ("contiguous", "transposed", "strided", "strided_rows", "offset")
@@ -26,7 +29,7 @@ class _CaughtError(Exception):
 
 def search(
     trial: Trial,
-    draw: Callable[[Trial, Any, Any], Trial],
+    draw: Draw,
     judge: Callable[[Trial], Verdict],
     *,
     applies: Callable[[Trial], str],
@@ -40,8 +43,14 @@ def search(
     """
     tally: dict[Outcome, int] = {}
     unsuited: set[str] = set()
+    key = _key(trial, draw)
     try:
-        _search(trial, draw, judge, applies, check, tally, unsuited)
+        if not _replayed(trial, _walked.get(key, ()), judge, applies, tally, unsuited):
+            tally.clear()
+            drawn = _search(trial, draw, judge, applies, check, tally, unsuited)
+            _walked[key] = drawn
+            if len(_walked) > KEPT:
+                del _walked[next(iter(_walked))]
     except _CaughtError as caught:
         case, found, name = caught.trial.case, caught.verdict, check(caught.trial)
         # The run's command replays what these notes name.
@@ -57,6 +66,44 @@ def search(
         return Verdict(Outcome.VACUOUS, f"none of {sum(tally.values())} drawn cases could be judged")
     note = f"{passed} cases passed, {vacuous} vacuous, {sum(tally.values()) - passed - vacuous} not judged"
     return Verdict(Outcome.PASS, note, float(passed), notes={"hunt": note})
+
+
+#: Kernels whose drawn cases are kept for others like them, and those cases, by `_key`.
+KEPT = 16
+_walked: dict[tuple[Draw, str], tuple[tuple[Trial, bool], ...]] = {}
+
+
+def _key(trial: Trial, draw: Draw) -> tuple[Draw, str]:
+    """What cases are drawn by: the hunt, and all of the trial but what the kernel is called, does and promises."""
+    alike = replace(trial.kernel, name="any/kernel", run=_key, contract=Contract())
+    return draw, repr((alike, trial.formats, trial.device, trial.case, trial.seed, trial.tier))
+
+
+def _replayed(
+    trial: Trial,
+    walked: Sequence[tuple[Trial, bool]],
+    judge: Callable[[Trial], Verdict],
+    applies: Callable[[Trial], str],
+    tally: dict[Outcome, int],
+    unsuited: set[str],
+) -> bool:
+    """Whether the kernel holds in the cases drawn for one like it: hypothesis would draw the same ones, but slowly.
+
+    False where there are none; where another contract suits other ones of them, for what is drawn next depends on it;
+    and where one fails, which is for hypothesis to find again and to shrink.
+    """
+    own = [replace(other, kernel=trial.kernel, contract=trial.contract, settings=trial.settings) for other, _ in walked]
+    reasons = [applies(drawn) for drawn in own]
+    if [not why for why in reasons] != [suited for _, suited in walked]:
+        return False
+    unsuited.update(why for why in reasons if why)
+    for drawn, why in zip(own, reasons, strict=True):
+        if not why:
+            outcome = judge(drawn).outcome
+            if outcome.failed:
+                return False
+            tally[outcome] = tally.get(outcome, 0) + 1
+    return bool(walked)
 
 
 def draw_batch(trial: Trial, data: Any, st: Any) -> int | None:
@@ -78,13 +125,14 @@ def has_hunt(trial: Trial) -> str:
 
 def _search(
     trial: Trial,
-    draw: Callable[[Trial, Any, Any], Trial],
+    draw: Draw,
     judge: Callable[[Trial], Verdict],
     applies: Callable[[Trial], str],
     check: Callable[[Trial], str],
     tally: dict[Outcome, int],
     unsuited: set[str],
-) -> None:
+) -> tuple[tuple[Trial, bool], ...]:
+    """The drawn cases, of which none failed, and whether each suits the kernel; raises _CaughtError otherwise."""
     import hypothesis
     from hypothesis import strategies as st
 
@@ -100,6 +148,7 @@ def _search(
     )
 
     failures: list[_CaughtError] = []
+    walked: list[tuple[Trial, bool]] = []
     # A failure that is a known finding where it is judged on its own is passed over, or it would hide all others.
     known = trial.settings.get("known", lambda name, drawn, outcome: False)
 
@@ -108,7 +157,9 @@ def _search(
     @hypothesis.given(st.data())
     def walk(data: Any) -> None:
         drawn = draw(trial, data, st)
-        if why := applies(drawn):
+        why = applies(drawn)
+        walked.append((drawn, not why))
+        if why:
             unsuited.add(why)
             hypothesis.reject()
         verdict = judge(drawn)
@@ -120,8 +171,9 @@ def _search(
     try:
         walk()
     except hypothesis.errors.Unsatisfiable:  # every drawn case was left out; `unsuited` says why
-        return
+        return ()
     except hypothesis.errors.Flaky:  # the same case passes when it is tried again: the failure that was seen counts
         if not failures:
             raise
         raise failures[0] from None
+    return tuple(walked)

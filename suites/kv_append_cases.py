@@ -14,14 +14,18 @@ def _case(recipe: str, slots: str, tokens: int, *, tier: str = "smoke", options:
 RECIPES = ("normal", "bits", "ties", "near_ties", "extremes")
 #: One scale for all heads; by default each head has its own.
 TENSOR: Options = (("scale", "tensor"),)
+#: Below, at and above what a vector, a warp or a tile of tokens takes.
+REMAINDERS = (2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129)
 
 EXACT = (
     *(_case(recipe, "shuffled", 13) for recipe in RECIPES),
     *(_case(recipe, "shuffled", 13, options=TENSOR) for recipe in RECIPES),
     _case("bits", "sequential", 1),
     _case("normal", "sequential", 1),
+    *(_case("normal", "shuffled", 16 + 32 * more, block=16) for more in (0, 1)),
     *(_case(recipe, "shuffled", 19, tier="standard", hkv=3, d=80, dv=80, block=16) for recipe in RECIPES),
     *(_case(recipe, "shuffled", 19, tier="standard", hkv=1, d=8, dv=8, block=1, pages=40) for recipe in RECIPES),
+    *(_case("normal", "shuffled", n, tier="standard", block=16, pages=9) for n in REMAINDERS),
 )
 UNTOUCHED = (
     *(_case(recipe, "shuffled", tokens) for recipe in ("bits", "normal") for tokens in (1, 5)),

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from lastbit.references.formats import Format
 from lastbit.references.kv_append_data import RECIPES, appends, applicable
 from lastbit.references.kv_cache import appended, contenders, quantized
 from lastbit.references.kv_cache_data import QUANTIZED_BITS
+from lastbit.suites.proofs import drawn_once
 from lastbit.suites.trials import Given, check_recipe, lacking, noted, seed_of
 from lastbit.verdict import Outcome, Verdict
 
@@ -195,7 +195,7 @@ def _rule(contract: Contract, given: Mapping[str, Operand]) -> str:
     return f"{how} in f32, one rounding to {given['k_cache'].format}"
 
 
-@lru_cache(maxsize=KEPT)
+@drawn_once(KEPT)
 def _operands(
     recipe: str,
     formats: tuple[tuple[str, str], ...],

@@ -64,7 +64,7 @@ UNUSED = (
 HEADS = (
     _case("one_hot", hq=4, hkv=2, b=1),
     _case("one_hot", hq=6, hkv=2, b=3),
-    _case("one_hot", hq=7, hkv=1, b=3),
+    _case("one_hot", hq=14, hkv=2, b=3),
     _case("one_hot", hq=3, hkv=3, b=3),
     _case("normal", hq=6, hkv=3, b=3),
 )

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ from lastbit.references.kv_cache_data import (
 )
 from lastbit.references.kv_cache_data import paged as draw
 from lastbit.references.truth import Truth
-from lastbit.suites.proofs import Formats, Proof, judge_by, judge_exactly, kept, part_of, proved, widened
+from lastbit.suites.proofs import Formats, Proof, drawn_once, judge_by, judge_exactly, kept, part_of, proved, widened
 from lastbit.suites.trials import Given, check_heads, check_recipe, lacking, seed_of, window_of
 from lastbit.verdict import Verdict
 
@@ -147,7 +146,7 @@ def sequence_of(given: Given, sequence: int) -> Given:
     return given.changed(**{name: Operand(one.format, one.codes[row], one.values[row]) for name, one in whole})
 
 
-@lru_cache(maxsize=KEPT)
+@drawn_once(KEPT)
 def _drawn(drawn: Drawn) -> CacheData:
     return draw(
         drawn.recipe,

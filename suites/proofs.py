@@ -1,6 +1,7 @@
 """What a result is judged by: truth, budget and the counterfeits that it would accept; kept, cut, and applied."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -37,29 +38,89 @@ class Proof:
     hole: str
 
 
+@contextmanager
+def roomy(times: int) -> Iterator[None]:
+    """Keep so many times as many results of each function that is `kept`, and forget them all at the end.
+
+    For many kernels of one op: their hunts draw the same cases, more than are kept for one kernel after the other.
+    """
+    global _times
+    before, _times = _times, times
+    try:
+        yield
+    finally:
+        _times = before
+        for found in _KEPT:
+            found.clear()
+
+
+#: What `roomy` multiplies, and what it forgets.
+_times = 1
+_KEPT: list[dict[Any, Any]] = []
+
+
 def kept(most: int) -> Callable[[Callable[Concatenate[Given, P], R]], Callable[Concatenate[Given, P], R]]:
     """Keep the last `most` results of a function of a Given and hashable arguments, for the next kernel.
 
-    They are known by what drew the operands; for operands that nothing drew the function is called each time.
+    They are known by what drew the operands; for operands that nothing drew the function is called each time. Of a
+    contract the function sees what is `promised_of_values`: kernels that differ in the rest of it share a result.
     """
 
     def decorate(function: Callable[Concatenate[Given, P], R]) -> Callable[Concatenate[Given, P], R]:
         found: dict[Any, R] = {}
+        _KEPT.append(found)
 
         @wraps(function)
         def known(given: Given, /, *args: P.args, **kwargs: P.kwargs) -> R:
+            seen: Any = tuple(promised_of_values(arg) if isinstance(arg, Contract) else arg for arg in args)
             if given.drawn is None:
-                return function(given, *args, **kwargs)
-            key = (given.drawn, tuple(given.options.items()), args, tuple(kwargs.items()))
-            result = found.pop(key) if key in found else function(given, *args, **kwargs)
-            found[key] = result  # the latest last
-            if len(found) > most:
-                del found[next(iter(found))]
-            return result
+                return function(given, *seen, **kwargs)
+            key = (given.drawn, tuple(given.options.items()), seen, tuple(kwargs.items()))
+            return _kept_last(found, key, most, lambda: function(given, *seen, **kwargs))
 
         return known
 
     return decorate
+
+
+def drawn_once(most: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Keep the last `most` results of a function of hashable arguments that draws operands, for the next kernel."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        found: dict[Any, R] = {}
+        _KEPT.append(found)
+
+        @wraps(function)
+        def known(*args: P.args, **kwargs: P.kwargs) -> R:
+            key = (args, tuple(kwargs.items()))
+            return _kept_last(found, key, most, lambda: function(*args, **kwargs))
+
+        return known
+
+    return decorate
+
+
+def _kept_last(found: dict[Any, R], key: Any, most: int, make: Callable[[], R]) -> R:
+    result = found.pop(key) if key in found else make()
+    found[key] = result  # the latest last
+    if len(found) > most * _times:
+        del found[next(iter(found))]
+    return result
+
+
+def promised_of_values(contract: Contract) -> Contract:
+    """The contract without its source, and without the promises that say what is asked of a kernel, not what is right.
+
+    No truth, budget or counterfeit of a call depends on those.
+    """
+    return replace(
+        contract,
+        deterministic=True,
+        deterministic_gradients=True,
+        batch_invariant=False,
+        masked_keys="ignored",
+        source="",
+    )
 
 
 def proved(truth: Truth, budget: Budget, formats: Mapping[str, str], contract: Contract) -> Proof:

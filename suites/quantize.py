@@ -56,6 +56,12 @@ CHECKS: tuple[Check, ...] = (
         "A code, a binade's boundary or a subnormal element is wrong.",
     ),
     _check("saturation", cases.BEYOND, checks.result, "Numbers beyond the range do not become what is promised."),
+    _check(
+        "given_scales",
+        cases.GIVEN,
+        checks.result,
+        "A scale that is given is taken for another: its sign lost, a subnormal one replaced, a large one clamped.",
+    ),
     _check("blocks", cases.BLOCKS, checks.result, "A zero, constant, tiny or huge group is mishandled."),
     _check("special", cases.SPECIAL, checks.special, "NaN or infinities are swallowed, or leak into other groups."),
     _check("tails", cases.TAILS, checks.tails, "Numbers that fill no group or no byte are lost or mistaken."),

@@ -14,7 +14,7 @@ from lastbit.verdict import Verdict
 #: Largest m*n drawn for a kernel without a limit of its own.
 VOLUME = 40_000
 ROWS, GROUPS = 40, 9
-LAYOUTS = ("contiguous", "transposed", "strided", "strided_rows", "offset")
+LAYOUTS = ("contiguous", "transposed", "strided", "strided_rows", "offset", "reversed")
 SPECIAL = ("special", "not_a_number")
 #: The check that judges a recipe's cases alike; others are those of "exact".
 CHECKS = {

@@ -4,6 +4,7 @@ Words for sizes follow the scaling: a tile of k is a group, one of m or n a bloc
 """
 
 from lastbit.case import Case
+from lastbit.references.dequantize_data import GLOBALS
 
 Sizes = tuple[tuple[str, int | str], ...]
 
@@ -16,6 +17,9 @@ def _mnk(m: int | str, n: int | str, k: int | str) -> Sizes:
 PLAIN = _mnk(17, 33, "spanning")
 FAIR = _mnk(17, 33, "fair")
 
+#: Whole tiles and vectors of one dimension and then another, for kernels that small products suit.
+EVEN = (_mnk(2, 128, 512), _mnk(128, 2, 512), _mnk(64, 64, 32))
+
 EXACT_RECIPES = (
     "integers",
     "scales",
@@ -26,15 +30,20 @@ EXACT_RECIPES = (
     "one_hot_b",
     "ties",
     "full_range",
+    "full_range_turned",
 )
 EXACT = (
     *(Case(recipe, PLAIN) for recipe in EXACT_RECIPES),
     Case("scales", _mnk("overtile", 33, "spanning")),
     Case("scales", _mnk(5, "overtile", "spanning")),
-    Case("scales", _mnk(33, 33, 512)),
+    Case("scales", _mnk(64, 64, 512)),
+    *(Case("scales", sizes) for sizes in EVEN),
+    Case("opposite_scales", PLAIN),
+    Case("opposite_scales", _mnk(3, 4, 8192)),  # every exponent of a group of 32
     Case("full_range", _mnk(5, 6, 4099)),  # sums beyond 2^25: an f32 or a 24-bit sum loses them
     *(Case(recipe, _mnk(65, 31, 300), tier="standard") for recipe in EXACT_RECIPES),
     Case("scales", _mnk("spanning", "overtile", 128), tier="standard"),
+    Case("scales", _mnk(128, 256, 1024), tier="standard"),
     Case("cancel_halves", _mnk(9, 10, 4096), tier="standard"),
     Case("full_range", _mnk(2, 3, 33025), tier="standard"),  # the longest of u8 x u8, and with zero points
     Case("full_range", _mnk(2, 3, 65793), tier="standard"),  # the longest sum of u8 x i8 that stays in i32
@@ -85,7 +94,12 @@ STATISTICS = (
     Case("uniform", _mnk(128, 128, 512), tier="standard"),
 )
 
-SPECIAL = (Case("special", FAIR), Case("special", _mnk(9, 10, "spanning")))
+SPECIAL = (
+    Case("special", FAIR),
+    Case("special", _mnk(9, 10, "spanning")),
+    Case("infinite_scales", FAIR),
+    *(Case(recipe, _mnk(9, 10, "fair")) for recipe in GLOBALS),
+)
 
 EPILOGUE = (
     Case("integers", PLAIN, options=(("bias", 1),)),
@@ -98,9 +112,13 @@ LAYOUTS = (
     Case("scales", PLAIN, "a:strided_rows+b:strided_rows"),
     Case("scales", PLAIN, "a:strided+b:strided"),
     Case("scales", PLAIN, "a:offset+b:offset"),
-    Case("scales", PLAIN, "scale_a:transposed"),
-    Case("scales", PLAIN, "scale_b:transposed"),
-    Case("scales", PLAIN, "scale_b:strided"),
+    Case("scales", PLAIN, "a:reversed"),
+    Case("scales", PLAIN, "b:reversed"),
+    *(
+        Case("scales", PLAIN, f"scale_{name}:{layout}")
+        for name in "ab"
+        for layout in ("transposed", "strided", "strided_rows", "offset", "reversed")
+    ),
 )
 
 OUTPUTS = (Case("scales", PLAIN, "out:contiguous"), Case("scales", PLAIN, "out:transposed"))

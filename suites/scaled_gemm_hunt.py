@@ -14,7 +14,7 @@ from lastbit.verdict import Verdict
 #: Largest m*n*k drawn for a kernel without a limit of its own: a sum stays long enough to matter, a call short.
 VOLUME = 200_000
 LARGEST = 130
-LAYOUTS = ("contiguous", "transposed", "strided_rows", "offset")
+LAYOUTS = ("contiguous", "transposed", "strided_rows", "offset", "reversed")
 
 
 def hunt(trial: Trial) -> Verdict:

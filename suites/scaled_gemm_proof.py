@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 from lastbit.case import Trial
 from lastbit.contract import Contract
@@ -16,7 +15,7 @@ from lastbit.references.truth import Truth
 from lastbit.scaled_gemm_budget import budget as scaled_budget
 from lastbit.scaled_operands import product_scalings
 from lastbit.suites.gemm_proof import INPUT_BITS
-from lastbit.suites.proofs import Formats, Proof, kept, proved, widened
+from lastbit.suites.proofs import Formats, Proof, drawn_once, kept, proved, widened
 from lastbit.suites.trial_sizes import resolved
 from lastbit.suites.trials import Given, accumulator, seed_of
 
@@ -96,7 +95,7 @@ def proof(trial: Trial, given: Given) -> Proof:
     return widened(_proof(given, trial.contract, tuple(trial.formats.items()), *_elements(trial), resolution), trial)
 
 
-@lru_cache(maxsize=KEPT)
+@drawn_once(KEPT)
 def _operands(drawn: Drawn) -> Mapping[str, Operand]:
     return scaled(
         drawn.recipe,

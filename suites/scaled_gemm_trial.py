@@ -49,6 +49,8 @@ def has_data(trial: Trial) -> str:
     unscaled = [f"scale_{name}" for name, one in zip("ab", chosen, strict=True) if one is None or not one.scale_format]
     if any(name in unscaled for name in layouts(trial)):
         return f"the kernel has no {' and no '.join(unscaled)}"
+    if case.recipe == "opposite_scales" and "f16" in (trial.contract.accumulator, trial.contract.input_rounding):
+        return "numbers in f16 have no such scales"
     if accumulator(trial).engine == "integer" and sizes(trial)["k"] > _longest(trial):
         return "the sum may leave i32"
     return lacking(trial, {name for name, _ in case.options}) or unplaceable(trial)
@@ -62,7 +64,7 @@ def _longest(trial: Trial) -> int:
 
 def _beyond(trial: Trial, given: Given) -> bool:
     """Whether full-range integers add up to more than the accumulator, or the f32 after it, holds exactly."""
-    if trial.case.recipe != "full_range":
+    if not trial.case.recipe.startswith("full_range"):
         return False
     bits = min(accumulator(trial).exact_bits, EXACT_BITS)
     problem = problem_of(trial, given)

@@ -26,7 +26,7 @@ EXACT = (
 
 #: Remainders of a tile and of a vector on both sides, single rows and columns; the last column always counts.
 TAILS = (
-    *(Case("normal", _mn(3, n)) for n in ("tile", "overtile", "undertile", 1, 2, 1000, 781)),
+    *(Case("normal", _mn(3, n)) for n in ("tile", "overtile", "undertile", 1, 2, 48, 1000, 781)),
     Case("one_hot", _mn("overtile", "overtile")),
     Case("repeated", _mn(1, 81)),
     Case("normal", _mn(1, 65)),

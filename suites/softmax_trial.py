@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from lastbit.references.softmax_data import RECIPES, applicable, operands
 from lastbit.references.truth import Truth
 from lastbit.softmax_budget import budget as softmax_budget
 from lastbit.suites import trial_sizes
-from lastbit.suites.proofs import Formats, Proof, judge_by, judge_exactly, kept, part_of, proved, widened
+from lastbit.suites.proofs import Formats, Proof, drawn_once, judge_by, judge_exactly, kept, part_of, proved, widened
 from lastbit.suites.trials import Given, accumulator, as_broadcast, check_recipe, lacking, seed_of, unplaceable
 from lastbit.verdict import Verdict
 
@@ -118,7 +117,7 @@ def has_output(trial: Trial) -> str:
     return has_data(trial) or lacking(trial, {"out"})
 
 
-@lru_cache(maxsize=KEPT)
+@drawn_once(KEPT)
 def _operands(drawn: Drawn) -> Mapping[str, Operand]:
     return operands(drawn.recipe, dict(drawn.formats), dict(drawn.sizes), drawn.seed)
 

@@ -73,7 +73,8 @@ def examine(border: Arrays, wanted: Wanted, result: Any) -> tuple[NDArray[Any] |
         result = wanted.out.tensor
     misfit = border.misfit(result, wanted.shape, wanted.format, wanted.device)
     if misfit:
-        reason = "it returned None" if result is None else f"it returned a wrong thing: {misfit}"
+        named = "it returned a wrong thing" if wanted.name == "out" else f"what it returned as {wanted.name} is wrong"
+        reason = "it returned None" if result is None else f"{named}: {misfit}"
         return None, [Fault(reason, wanted.name), *faults]
     codes = border.codes(result, wanted.format)
     faults += _borrowed(border, wanted, result) + _unwritten(wanted, codes)

@@ -69,8 +69,19 @@ def gradient_budget(
 
     Raises BudgetError when `contract` names an unknown input rounding, or no accumulator.
     """
+    parts = weigh(working(contract, formats), problem, upstream, truth, forward)
+    return budget_of(contract, formats, problem, parts, gradients)
+
+
+def budget_of(
+    contract: "Contract",
+    formats: Mapping[str, str],
+    problem: Problem,
+    parts: dict[str, Parts],
+    gradients: Gradients,
+) -> dict[str, Budget]:
+    """`gradient_budget` from the bounds of every query head's part, which `contract.head_gradients` does not change."""
     work = working(contract, formats)
-    parts = weigh(work, problem, upstream, truth, forward)
     truths = {"q": gradients.q, "k": gradients.k, "v": gradients.v}
     heads = problem.k.shape[1]
     return {

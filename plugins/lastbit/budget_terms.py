@@ -97,13 +97,16 @@ def _add_addends(
     terms.weight = total
 
 
+def working(accumulator: Accumulator) -> Accumulator:
+    """What scalars and addends are computed in after the sum: a chain that rounds to nearest as it is, else f32."""
+    is_plain = accumulator.engine == "exact" or (accumulator.engine == "chain" and not accumulator.truncates)
+    return accumulator if is_plain else Accumulator.of("f32")
+
+
 def _working(accumulator: Accumulator) -> tuple[float, str]:
     """Unit roundoff of what follows the sum, and the name of its format."""
-    if accumulator.engine == "exact":
-        return 0.0, "exact"
-    if accumulator.engine == "chain" and not accumulator.truncates:
-        return accumulator.unit, accumulator.name
-    return 2.0**-24, "f32"
+    after = working(accumulator)
+    return (0.0, "exact") if after.engine == "exact" else (after.unit, after.name)
 
 
 def _round_scaled(terms: Terms, name: str, factor: float, size: Floats, u: float, working: str) -> None:

@@ -13,9 +13,9 @@ from lastbit.verdict import Verdict
 TIERS = ("smoke", "standard", "full")
 
 
-_SIZE = re.compile(
-    r"(batch|m|n|k|b|hq|hkv|lq|lk|d|dv|block|len|tokens|pages)(\d+|tile|overtile|undertile|spanning|long|fair|all)"
-)
+_NAMES = "batch|m|n|k|b|hq|hkv|lq|lk|d|dv|block|len|tokens|pages"
+_WORDS = "tile|overtile|undertile|halftile|even|wide|spanning|long|fair|all"
+_SIZE = re.compile(rf"({_NAMES})(\d+|{_WORDS})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +23,9 @@ class Case:
     """One point of the law: a data recipe, sizes, a memory layout and options; the same for every kernel.
 
     Sizes are numbers, or words that `suites` resolves against the kernel: "tile", "overtile" (one more), "undertile"
-    (one less), "long" and "fair" (as long a sum, up to thousands and up to 129, as the contract's bound can still tell
-    from a wrong answer), "spanning" (two tiles and one more), "all" (as many numbers as the recipe has).
+    (one less), "halftile" (half a group more), "even" and "wide" (128 and 1024 or more, that tiles divide), "long"
+    and "fair" (as long a sum, up to thousands and up to 129, as the contract's bound can still tell from a wrong
+    answer), "spanning" (two tiles and one more), "all" (as many numbers as the recipe has).
     """
 
     recipe: str

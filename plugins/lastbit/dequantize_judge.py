@@ -34,20 +34,37 @@ def judge_dequantized(
     """Whether every number is the one that `contract` (resolved) promises, or within the bound of its order.
 
     "once": the exact value, rounded once to `out`. "scales_first", "element_first": each step rounded in the format of
-    the contract's accumulator, then once more to `out`; one result is right. "fused_zero": the bound of `budget`.
+    the contract's accumulator, then once more to `out`; one result is right. Each is a product: its zeros have the sign
+    of the factors (IEEE 754-2019, 6.3), q - z = 0 being +0, unless the contract flushes. "fused_zero": the
+    bound of `budget`, and under a scale that is not finite q * s + (-z * s) of IEEE 754; the sign of a zero is open.
     """
     order = contract.scale_arithmetic or ORDER
     if contract.subnormals == "flush":
         quantized = _as_flushed(codes, out, quantized, scaling)
     exact = truth(quantized, scaling)
     if order == "once":
-        return judge_exact(codes, out, exact, contract)
+        return judge_exact(codes, out, exact, contract, signed_zeros=_signed(quantized, scaling))
     if order == "fused_zero":
+        exact = _of_products(exact, quantized, scaling)
         return judge(codes, out, exact, budget(contract, out, quantized, scaling, exact), contract)
     compute = working(contract)
     values = dequantize(quantized, scaling, out, order=order, compute=compute, overflow=contract.overflow)
     none = np.zeros(values.shape)
-    return judge_exact(codes, out, Truth(values, none, none, exact.weight, f"{order} in {compute}"), contract)
+    product = Truth(values, np.copysign(none, values), none, exact.weight, f"{order} in {compute}")
+    return judge_exact(codes, out, product, contract, signed_zeros=_signed(quantized, scaling))
+
+
+def _signed(quantized: Quantized, scaling: Scaling) -> NDArray[np.bool_]:
+    """Where a zero has a sign: not under codes of -0 that the scaling does not use, which tables of integers give 0."""
+    element = Format.of(scaling.element).decode(quantized.codes)
+    signed: NDArray[np.bool_] = (element != 0) | ~np.signbit(element) | scaling.negative_zero
+    return signed
+
+
+def _of_products(exact: Truth, quantized: Quantized, scaling: Scaling) -> Truth:
+    """The truth with q * s + (-z * s) where s is infinite: infinite products of unlike signs give NaN."""
+    values = dequantize(quantized, scaling, "f32", order="fused_zero")
+    return replace(exact, hi=np.where(np.isfinite(exact.hi), exact.hi, values))
 
 
 def _as_flushed(codes: NDArray[Any], out: str, quantized: Quantized, scaling: Scaling) -> Quantized:

@@ -1,6 +1,6 @@
 """The text of a failure: what, where, got, want, and what the wrong output resembles."""
 
-from math import isinf, isnan
+from math import copysign, isinf, isnan
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,9 @@ def place(flat: int, shape: tuple[int, ...]) -> str:
 
 
 def number(value: float) -> str:
-    """`value` with as many digits as float64 has; integers without a fraction."""
+    """`value` with as many digits as float64 has; integers without a fraction, -0 with its sign."""
+    if value == 0:
+        return "-0" if copysign(1, value) < 0 else "0"
     return repr(float(value)) if not float(value).is_integer() or abs(value) >= 1e16 else str(int(value))
 
 

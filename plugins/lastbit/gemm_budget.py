@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from lastbit.budget import Budget
 from lastbit.budget_output import ROUND_UP, flushes, overflow_window, round_output, settled
-from lastbit.budget_terms import Terms, add_epilogue
+from lastbit.budget_terms import Terms, add_epilogue, working
 from lastbit.errors import LastbitError
 from lastbit.input_rounding import INPUT_ROUNDINGS
 from lastbit.references.accumulators import Accumulator
@@ -67,7 +67,10 @@ def budget(
         terms.add(truth.radius, "radius of the truth", "budgets.md 7")
     slack = terms.error * ROUND_UP
     window = overflow_window(np.maximum(largest, terms.weight), slack, terms.lost, accumulator, fmt, truth)
-    allowed, sigma, before = round_output(terms, slack, contract, accumulator, fmt, truth)
+    # What an epilogue gives may be wider than the sum: it is rounded even to the sum's own format.
+    has_epilogue = accumulator.engine != "integer" and (alpha != 1.0 or bool(addends))
+    last = working(accumulator) if has_epilogue else accumulator
+    allowed, sigma, before = round_output(terms, slack, contract, last, fmt, truth)
     if sigma is not None:
         if not float(sigma.max(initial=0.0)) > 0:
             terms.no_statistics("every result is exact")

@@ -200,7 +200,9 @@ def invoke(trial: Trial, prepared: Prepared, *, scalars: Mapping[str, Any] | Non
     if returned is None and results.in_place(trial.kernel):
         returned = (None,) * len(wanted)
     if not (isinstance(returned, tuple) and len(returned) == len(wanted)):
-        text = f"it returned a {type(returned).__name__}, expected ({', '.join(one.name for one in wanted)})"
+        what = f"a tuple of {len(returned)}" if isinstance(returned, tuple) else f"a {type(returned).__name__}"
+        text = f"it returned {what}, expected ({', '.join(one.name for one in wanted)})"
+        text += ", a tuple" if isinstance(returned, list) else ""
         return Obtained(_NO_CODES, Verdict(Outcome.WRONG_STRUCTURE, text), ran.notes)
     codes: list[NDArray[Any] | None] = []
     faults: list[aftermath.Fault] = []

@@ -53,24 +53,40 @@ def judge(codes: Codes, fmt: "str | Format", truth: "Truth", budget: Budget, con
     return _verdict(Outcome.PASS, "", measured.stats, truth, budget)
 
 
-def judge_exact(codes: Codes, fmt: "str | Format", truth: "Truth", contract: "Contract") -> Verdict:
+def judge_exact(
+    codes: Codes,
+    fmt: "str | Format",
+    truth: "Truth",
+    contract: "Contract",
+    *,
+    signed_zeros: bool | NDArray[np.bool_] = False,
+) -> Verdict:
     """Whether every element of `codes`, read as `fmt`, is the exact result rounded once as the contract says.
 
-    Zero mismatches are allowed; both zeros are equal, and so are all NaN. Stochastic rounding may give either
-    neighbour, a flushing contract zero for a subnormal, and a truth with a radius any value between its two ends.
+    Zero mismatches are allowed; all NaN are equal, and so are both zeros, but at the elements of `signed_zeros`
+    (True: all) under a contract that does not flush: there a zero has the sign of the truth, be that zero or too small
+    for `fmt`. Stochastic rounding may give either neighbour, a flushing contract zero for a subnormal, and a truth with
+    a radius any value between its two ends.
     WRONG_CLASS if a mismatch involves a NaN or an infinity, else OVER_BUDGET.
     """
     fmt = Format.of(fmt)
     stats = measure(codes, fmt, truth).stats
     y = fmt.decode(codes)
     low, high = expected(fmt, truth, contract)
-    right = ((y >= low) & (y <= high)) | (np.isnan(y) & (np.isnan(low) | np.isnan(high)))
+    lost = np.isnan(low), np.isnan(high)
+    # An end that overflowed to NaN leaves all finite values on its side of the other end right.
+    least = np.where(lost[0] & ~lost[1], fmt.lowest, low)
+    most = np.where(lost[1] & ~lost[0], fmt.max, high)
+    right = ((y >= least) & (y <= most)) | (np.isnan(y) & (lost[0] | lost[1]))
     if not fmt.has_nan:
         right |= np.isnan(truth.hi)
     if contract.subnormals == "flush" and fmt.kind == "float" and fmt.bits >= 16:
         right |= (y == 0) & (np.abs(truth.hi) < fmt.min_normal)
     if contract.overflow == "saturate":
         right |= np.isinf(truth.hi) & (y == truth.hi)
+    if contract.subnormals != "flush":
+        zeros = signed_zeros & (y == 0) & (low == 0) & (high == 0) & (np.signbit(low) == np.signbit(high))
+        right &= ~zeros | (np.signbit(y) == np.signbit(low))
     count = int(right.size - np.count_nonzero(right))
     formula = "exact [one rounding]"
     if not count:
@@ -193,7 +209,9 @@ def expected(fmt: Format, truth: "Truth", contract: "Contract") -> tuple[Floats,
 
 def _moved(truth: "Truth", distance: Floats) -> tuple[Floats, Floats]:
     """The truth moved by `distance`, as a pair."""
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         hi, lo = two_sum(truth.hi, truth.lo + distance)
     finite = np.isfinite(truth.hi)
-    return np.where(finite, hi, truth.hi), np.where(finite & np.isfinite(hi), lo, 0.0)
+    moved = finite & (distance != 0)  # a zero that stays where it is keeps its sign
+    lo = np.where(moved, lo, truth.lo)
+    return np.where(moved, hi, truth.hi), np.where(finite & np.isfinite(hi), lo, 0.0)

@@ -52,6 +52,8 @@ _FORMATS = """
 FORMATS = frozenset(_FORMATS.split())
 
 
+#: Formats that are no floating-point numbers: codes, or scales.
+_CODES = frozenset({"i8", "u8", "i4", "u4", "i32", "nf4", "e8m0fnu"})
 _ATTENTION = """
     scale causal window mask additive_mask causal_mask mask_bias bias softcap sinks gqa dv lse gradients packed
 """
@@ -138,6 +140,26 @@ class Kernel:
             raise KernelError(f"kernel {self.name}: formats is empty; give at least one mapping of operand to format")
         if self.op in (*SCALED_OPS, "scaled_gemm") and self.scaling is None:
             raise KernelError(f"kernel {self.name}: {self.op} needs a scaling; give a Scaling or the name of one")
+        if self.op not in (*SCALED_OPS, "scaled_gemm") and self.scaling is not None:
+            raise KernelError(
+                f"kernel {self.name}: scaling is {self.scaling!r}, but {self.op} has none; leave it out, "
+                f"or make the op one of {', '.join((*SCALED_OPS, 'scaled_gemm'))}"
+            )
+        if self.op == "scaled_gemm" and isinstance(self.scaling, Mapping) and set(self.scaling) - {"a", "b"}:
+            raise KernelError(
+                f"kernel {self.name}: scaling names {', '.join(map(repr, self.scaling))}, expected 'a' and 'b'; "
+                "one that is not named is plain"
+            )
+        if self.op not in (*SCALED_OPS, "kv_append") and (self.contract.scale_rule or self.contract.scale_arithmetic):
+            raise KernelError(
+                f"kernel {self.name}: the contract has scale_rule {self.contract.scale_rule!r} and scale_arithmetic "
+                f"{self.contract.scale_arithmetic!r}, but {self.op} makes no scales; leave them None"
+            )
+        if self.op == "quantize" and self.contract.output_rounding == "to-odd":
+            raise KernelError(
+                f"kernel {self.name}: output_rounding is 'to-odd', which no quantizer is judged by; "
+                "declare nearest-even, another rounding of Scaling, or stochastic"
+            )
         if self.op != "cast" and self.contract.overflow in ("wrap", "any"):
             raise KernelError(f"kernel {self.name}: overflow {self.contract.overflow!r} is for casts, not {self.op}")
         for formats in self._given_formats:
@@ -268,3 +290,9 @@ def _check_formats(name: str, op: str, formats: Mapping[str, str]) -> None:
     unknown = sorted({fmt for fmt in formats.values() if fmt not in FORMATS})
     if unknown:
         raise KernelError(f"kernel {name}: unknown format {', '.join(unknown)}; known: {', '.join(sorted(FORMATS))}")
+    plain = NAMED.get(op, "")
+    if formats.get(plain) in _CODES:
+        raise KernelError(
+            f"kernel {name}: {plain} of {op} is {formats[plain]}, expected a floating-point format, one of "
+            f"{', '.join(sorted(FORMATS - _CODES))}"
+        )

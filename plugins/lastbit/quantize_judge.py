@@ -11,7 +11,7 @@ from lastbit.references.formats import Format
 from lastbit.references.groups import reduced, spread
 from lastbit.references.quantize import Quantized, Scales, given, quantize_with, scales
 from lastbit.references.quantize_allowed import Allowed, allowed_codes, allowed_scales, allowed_zero_points
-from lastbit.references.scaling import Scaling
+from lastbit.references.scaling import POWERS, Scaling
 from lastbit.scaled_operands import parts
 from lastbit.verdict import ErrorStats, Outcome, Verdict
 
@@ -37,6 +37,8 @@ class Right:
     free: NDArray[np.bool_]
     #: Whether zeros of different signs are different codes.
     signed_zeros: bool = True
+    #: As `Allowed.also`.
+    also: Codes | None = None
 
     def wrong(self, codes: Codes) -> NDArray[np.bool_]:
         """Where `codes` are none of the right ones; every NaN is the same."""
@@ -46,12 +48,16 @@ class Right:
             if fmt.has_nan and differs.any():
                 differs &= ~(np.isnan(fmt.decode(codes)) & np.isnan(fmt.decode(self.low)))
             return differs
-        return ~Allowed(self.fmt, self.low, self.high, self.free).holds(codes)
+        return ~self._allowed.holds(codes)
 
     @property
     def ambiguous(self) -> float:
         """The share of elements with more than one right code."""
-        return Allowed(self.fmt, self.low, self.high, self.free).share
+        return self._allowed.share
+
+    @property
+    def _allowed(self) -> Allowed:
+        return Allowed(self.fmt, self.low, self.high, self.free, self.also)
 
 
 def right_parts(x: Array, fmt: str, scaling: Scaling, got: Quantized, scale: Scales | None = None) -> list[Right]:
@@ -88,7 +94,7 @@ def judge_quantized(
     """
     rights = right_parts(x, fmt, scaling, got, scale)
     if flush:
-        rights = _loosened(rights, x, scaling)
+        rights = _loosened(rights, x, scaling, scale)
     formula = f"exact [{scaling.name}: {_declared(scaling)}]"
     notes = {}
     if scaling.arithmetic is None:
@@ -99,19 +105,21 @@ def judge_quantized(
         codes = getattr(got, right.name)
         wrong = right.wrong(codes)
         if wrong.any():
-            known = got if scale is None else Quantized(got.codes, scale.scale, scale.zero_point, scale.global_scale)
-            outcome, where, reason = _explain(x, scaling, right, codes, wrong, known)
+            outcome, where, reason = _explain(x, fmt, scaling, right, codes, wrong, got)
             return Verdict(outcome, reason, float(wrong.sum()), 0.0, where, formula, "exact", stats, notes=notes), ""
     hole = f"{scaling.name} leaves open what the codes of these numbers are" if x.size else ""
     hole = "" if any(not right.free.all() for right in rights) else hole
     return Verdict(Outcome.PASS, "", 0.0, 0.0, "", formula, "exact", stats, notes=notes), hole
 
 
-def _loosened(rights: list[Right], x: Array, scaling: Scaling) -> list[Right]:
+def _loosened(rights: list[Right], x: Array, scaling: Scaling, given: Scales | None) -> list[Right]:
     """The same, free where a number, a scale or its reciprocal is subnormal in f32."""
     size = np.abs(x)
-    least, largest = FLUSHED * max(abs(scaling.largest), 1.0), abs(scaling.largest) / FLUSHED
-    amax = reduced(size, scaling, np.max)
+    if given is None:
+        least, largest = FLUSHED * max(abs(scaling.largest), 1.0), abs(scaling.largest) / FLUSHED
+        amax = reduced(size, scaling, np.max)
+    else:
+        least, largest, amax = FLUSHED, 1 / FLUSHED, np.abs(given.divisor)
     strange = (amax > 0) & ((amax < least) | (amax > largest))
     free = {
         "codes": spread(strange, scaling, x.shape) | ((x != 0) & (size < FLUSHED)),
@@ -142,7 +150,7 @@ def _allowed_global(x: Array, fmt: str, scaling: Scaling) -> Right:
 
 
 def _set(name: str, allowed: Allowed) -> Right:
-    return Right(name, allowed.fmt, allowed.low, allowed.high, allowed.free, signed_zeros=False)
+    return Right(name, allowed.fmt, allowed.low, allowed.high, allowed.free, False, allowed.also)
 
 
 def _mask(mask: NDArray[np.bool_] | None, shape: tuple[int, ...]) -> NDArray[np.bool_]:
@@ -153,8 +161,16 @@ def _declared(scaling: Scaling) -> str:
     return f"{scaling.rule}, {scaling.arithmetic or 'undeclared arithmetic'}, {scaling.rounding}"
 
 
+def _computed(scaling: Scaling, fmt: str) -> str:
+    """The formats of the arithmetic, for the reader of a failure; "" where nothing is rounded on the way."""
+    if scaling.rule in POWERS and scaling.arithmetic == "exact":
+        return ""
+    scales, quotients = scaling.scale_compute or fmt, scaling.compute or fmt
+    return f", in {quotients}" if scales == quotients else f", scales in {scales}, quotients in {quotients}"
+
+
 def _explain(
-    x: Array, scaling: Scaling, right: Right, codes: Codes, wrong: NDArray[np.bool_], got: Quantized
+    x: Array, x_format: str, scaling: Scaling, right: Right, codes: Codes, wrong: NDArray[np.bool_], got: Quantized
 ) -> tuple[Outcome, str, str]:
     """The outcome, the place and the reason of the first wrong code."""
     fmt = Format.of(right.fmt)
@@ -166,7 +182,8 @@ def _explain(
     first = place(int(np.flatnonzero(wrong)[0]), codes.shape)
     lines = [
         f"wrong {right.name.replace('_', ' ')} at {first}: got {shown[0]}, want {want}",
-        f"{share(int(wrong.sum()), wrong.size)} wrong, none may be: {scaling.name}, {_declared(scaling)}",
+        f"{share(int(wrong.sum()), wrong.size)} wrong, none may be: {scaling.name}, {_declared(scaling)}"
+        f"{_computed(scaling, x_format)}",
         _circumstances(x, scaling, right, index, got),
     ]
     strange = not np.isfinite(values).all()
@@ -185,10 +202,16 @@ def _circumstances(x: Array, scaling: Scaling, right: Right, index: tuple[int, .
     number = float(x[index])
     if got.scale is None or scaling.scale_format is None:
         return f"x is {number:.9g}"
-    whole = np.broadcast_to(spread(Format.of(scaling.scale_format).decode(got.scale), scaling, x.shape), x.shape)
-    scale = float(whole[index])
+    known = given(scaling, got.scale, got.zero_point, got.global_scale)
+
+    def here(values: Array) -> float:
+        return float(np.broadcast_to(spread(values, scaling, x.shape), x.shape)[index])
+
+    stored, divisor = here(Format.of(scaling.scale_format).decode(got.scale)), here(known.divisor)
+    top = 1.0
     if got.global_scale is not None and scaling.global_scale is not None:
-        scale *= float(Format.of(scaling.global_scale).decode(np.asarray(got.global_scale)))
+        top = float(Format.of(scaling.global_scale).decode(np.asarray(got.global_scale)))
     with np.errstate(all="ignore"):
-        quotient = float(np.float64(number) * scaling.steps / scale)
-    return f"x is {number:.9g}, its scale {scale:.9g}, the quotient {quotient:.9g}"
+        quotient = float(np.float64(number) * scaling.steps / (divisor * top))
+    used = f", divided by {divisor * top:.9g}" if divisor != stored else ""
+    return f"x is {number:.9g}, its scale {stored * top:.9g}{used}, the quotient {quotient:.9g}"

@@ -16,10 +16,12 @@ from lastbit.references.formats import Format
 from lastbit.references.scaled_gemm import Part, Problem
 from lastbit.scaled_gemm_terms import (
     DOCS,
+    HALF_LEAST32,
     NORMAL32,
     U32,
     Arithmetic,
     ScaleFormats,
+    grown_of,
     operands,
     products,
     sums,
@@ -49,7 +51,8 @@ def budget(
     """
     accumulator = accumulator_of(contract)
     fmt = Format.of(formats["out"])
-    finite = Problem(_finite(problem.a), _finite(problem.b), problem.global_scale, problem.bias)
+    factor = problem.global_scale if np.isfinite(problem.global_scale) else 0.0
+    finite = Problem(_finite(problem.a), _finite(problem.b), factor, problem.bias)
     terms = _widest(
         [make(contract, accumulator, scale_formats, finite) for make in _arithmetics(contract, accumulator)]
     )
@@ -59,7 +62,7 @@ def budget(
     u = 0.0 if working.engine == "exact" else working.unit
     largest = terms.weight
     if working.engine != "integer":
-        _add_epilogue(terms, contract, accumulator, u, scale_formats, problem)
+        _add_epilogue(terms, contract, accumulator, u, scale_formats, finite)
     if contract.subnormals == "flush":
         _add_flushing(terms, finite)
     if float(truth.radius.max(initial=0.0)) > 0:
@@ -132,6 +135,8 @@ def _add_epilogue(
     if abs(frexp(problem.global_scale)[0]) != 0.5:
         terms.add_scale(u * terms.weight)
         terms.add(u * (1 + u) * (terms.weight + terms.error), "u*|global_scale x|", f"{DOCS} 6")
+    if factor and factor != 1.0 and u and not 2.0**-60 <= factor <= 2.0**60:
+        _add_far(terms, problem)
     if problem.bias is not None:
         size = np.abs(_zeroed(problem.bias))
         starts = (
@@ -143,14 +148,25 @@ def _add_epilogue(
         terms.weight = terms.weight + size
 
 
+def _add_far(terms: Terms, problem: Problem) -> None:
+    """What a global scale that is tiny loses below the normal range of f32, whatever it is multiplied with first; one
+    that is huge may pass its end on the way."""
+    terms.add(HALF_LEAST32 * grown_of(problem), "2^-150 of each product with global_scale", f"{DOCS} 6")
+    terms.no_statistics("products with global_scale may be subnormal")
+    if grown_of(problem).max(initial=0.0) >= 2.0**127:
+        lost = grown_of(problem) >= 2.0**127
+        terms.lost = lost if terms.lost is None else terms.lost | lost
+
+
 def _add_flushing(terms: Terms, problem: Problem) -> None:
     """Subnormal scales, scaled operands and partial sums may become zero."""
     a, b = problem.a, problem.b
-    small = [np.where(one.scale < NORMAL32, np.abs(one.values), 0.0) for one in (a, b)]
+    small = [np.where(np.abs(one.scale) < NORMAL32, np.abs(one.values), 0.0) for one in (a, b)]
     lost = weight_of(small[0], b.values.T) + weight_of(a.values, small[1].T)
-    count = problem.k * (1 + float(max(np.abs(a.values).max(initial=0.0), np.abs(b.values).max(initial=0.0))))
+    if 0 < abs(problem.global_scale) < NORMAL32:
+        lost = weight_of(a.values, b.values.T)
     terms.add(
-        (lost + 4 * count * NORMAL32) * (1 + 2.0**-10) * abs(problem.global_scale),
+        (lost * abs(problem.global_scale) + 4 * NORMAL32 * grown_of(problem)) * (1 + 2.0**-10),
         "flushed subnormals: |A||B| of subnormal scales, and 2^-126 of each operand, product and sum",
         f"{DOCS} 6",
     )

@@ -23,6 +23,8 @@ ScaleFormats = tuple[str | None, str | None]
 U32 = 2.0**-24
 #: Scales and what they multiply are in f32: its least normal number and half its least one.
 NORMAL32, HALF_LEAST32 = 2.0**-126, 2.0**-150
+#: Its largest number.
+LARGEST32 = 2.0**128 - 2.0**104
 DOCS = "scaled_gemm.md"
 U32_PRECISION = 24
 #: What errors of partial sums add to the scale of later roundings, generously: sums of up to 2^14 terms.
@@ -53,12 +55,15 @@ def sums(contract: "Contract", accumulator: Accumulator, scale_formats: ScaleFor
         moved = inner.error + converted
         scale = np.outer(np.abs(a.scale[:, part.start]), np.abs(b.scale[:, part.start]))
         grown = (1 + u) ** roundings
-        error += scale * (moved * grown + (grown - 1) * inner.weight) + _underflow(scale, x, y, inner.weight, roundings)
+        factors = (a.scale[:, part.start], b.scale[:, part.start])
+        error += scale * (moved * grown + (grown - 1) * inner.weight) + _underflow(
+            factors, x, y, inner.weight, roundings
+        )
         weight += scale * inner.weight
         unstatistical = unstatistical or inner.unstatistical
         if inner.sigma is not None:
             variance += scale**2 * (inner.sigma**2 + converted**2 + roundings * (u * inner.weight) ** 2)
-        lost |= scale >= 2.0**127
+        lost |= largest_of(factors, inner.weight + moved) * grown >= LARGEST32
         if inner.lost is not None:
             lost |= inner.lost
         formulas = formulas or inner.formulas
@@ -138,13 +143,35 @@ def _converted(x: Floats, y: Floats, size: Floats) -> Floats:
     return lost
 
 
-def _underflow(scale: Floats, x: Floats, y: Floats, size: Floats, roundings: int) -> Floats:
-    """What products of scales, and with scales, lose below f32's normal range: half its least number each."""
-    low = float(scale[scale > 0].min(initial=1.0)) * _least(x) * _least(y)
-    if low >= NORMAL32 and float(scale[scale > 0].min(initial=1.0)) >= NORMAL32:
+def largest_of(scales: tuple[Floats, Floats], size: Floats) -> Floats:
+    """The largest of the products of some of: a scale of a, one of b, and a sum of codes; whatever the order, no
+    product of them is larger."""
+    rows, columns = (np.maximum(np.abs(scale), 1.0) for scale in scales)
+    largest: Floats = np.outer(rows, columns) * np.maximum(size, 1.0)
+    return largest
+
+
+def _underflow(scales: tuple[Floats, Floats], x: Floats, y: Floats, size: Floats, roundings: int) -> Floats:
+    """What products of scales, and with scales, lose below f32's normal range: half its least number each.
+
+    Each is multiplied by the factors that are still to come, which differ from product to product: all of them together
+    by no more than the product of (1 + |factor|).
+    """
+    if _least(x) * _least(y) * _least(scales[0]) * _least(scales[1]) >= NORMAL32:
         return np.zeros(())
-    lost: Floats = max(roundings, 1) * HALF_LEAST32 * (size + 2)
+    grown = np.outer(*(1 + np.abs(scale) for scale in scales)) * (1 + size)
+    lost: Floats = max(roundings, 1) * HALF_LEAST32 * grown
     return lost
+
+
+def grown_of(problem: Problem) -> Floats:
+    """sum_k of the product of (1 + |factor|) over code and scale of both operands, and of 1 + |global_scale|.
+
+    An absolute loss at each product, in whatever order, is multiplied by factors that are still to come: by no more
+    than this in all.
+    """
+    sides = [(1 + np.abs(one.steps)) * (1 + np.abs(one.scale)) for one in (problem.a, problem.b)]
+    return weight_of(sides[0], sides[1].T) * (1 + abs(problem.global_scale))
 
 
 def _least(x: Floats) -> float:

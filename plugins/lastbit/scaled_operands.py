@@ -29,8 +29,11 @@ def scaling_of(kernel: "Kernel", contract: Contract | None = None, operand: str 
     if isinstance(chosen, Mapping):
         chosen = chosen.get(operand)
     if not isinstance(chosen, str | Scaling):
-        of, known = f" of {operand}" if operand else "", ", ".join(Scaling.names())
-        raise KernelError(f"kernel {kernel.name}: scaling{of} is {chosen!r}, expected a Scaling or one of {known}")
+        of, given = (f" of {operand}", chosen) if operand else ("", kernel.scaling)
+        raise KernelError(
+            f"kernel {kernel.name}: scaling{of} is {given!r}, expected a Scaling or the name of one; "
+            "Scaling.names() has all"
+        )
     promise = contract or kernel.contract
     try:
         arithmetic = None if kernel.op == "dequantize" else promise.scale_arithmetic

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from lastbit.references.data import Operand
 from lastbit.references.formats import Format
-from lastbit.references.packing import pack, swizzled, unpack, unswizzled
+from lastbit.references.packing import UNIT, pack, swizzled, unpack, unswizzled
 from lastbit.references.quantize import Quantized
 from lastbit.references.scaling import Scaling
 from lastbit.scaled_operands import holder, parts
@@ -36,6 +36,9 @@ def read(arrays: Sequence[Codes], scaling: Scaling, shape: tuple[int, ...]) -> t
     for (name, fmt), codes in zip(parts(scaling).items(), arrays, strict=False):
         if name == "codes" and scaling.packing != "none":
             found[name] = unpack(codes, scaling.packing, shape[-1], scaling.group)
+            # A dequantizer takes whole units, so that what fills one up is read.
+            if not np.array_equal(pack(found[name], scaling.packing, scaling.group), codes):
+                return None, f"the codes that fill up the last {UNIT[scaling.packing]} of a row are not zero"
             continue
         if name == "scale" and scaling.scale_layout == "swizzled-128x4":
             scales = scaling.scale_shape(shape)

@@ -79,8 +79,10 @@ def _offer(
     right = _rounded(fmt, x, lo, contract)
     offered = np.stack([COUNTERFEITS[name](truth.hi.reshape(-1), index) for name in names])
     y = _rounded(fmt, offered, None, contract)
-    # A few NaN and infinities in the truth do not refuse on behalf of the bound.
-    y = np.where(np.isfinite(x) | np.isnan(offered) & ~np.isnan(x), y, right)
+    # A few NaN and infinities in the truth, or moved by a counterfeit, do not refuse on behalf of the bound.
+    nothing_else = np.array([[name == "NaN"] for name in names])
+    shown = np.where(nothing_else, ~np.isnan(x), np.isfinite(x) & np.isfinite(offered))
+    y = np.where(shown, y, right)
     x, lo, allowed = (np.tile(array, len(names)) for array in (x, lo, allowed))
     slack = None if slack is None else np.tile(slack, len(names))
     kinds = classify(y.reshape(-1), x, lo, allowed, slack, budget.flush_below, fmt, contract).reshape(y.shape)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lastbit.choices import Options, options, selection
 from lastbit.contract import Contract
 from lastbit.errors import KernelError, UsageError
-from lastbit.kernel import Kernel
+from lastbit.kernel import INDICES, OPERANDS, SCALES, Kernel
 from lastbit.settling import exit_status
 from lastbit.verdict import Finding, Outcome, Record, finding
 
@@ -164,6 +164,7 @@ def _kernel(
     known = name or f"{run.__module__.rpartition('.')[2]}/{getattr(run, '__name__', type(run).__name__)}"
     known = known.replace("<lambda>", "lambda")
     if formats is None:
-        raise KernelError(f"kernel {known}: formats is missing; give formats={{'a': 'f32', 'b': 'f32', 'out': 'f32'}}")
+        needed = {one: "f32" for one in OPERANDS.get(op, OPERANDS["gemm"]) if one not in (*INDICES, *SCALES)}
+        raise KernelError(f"kernel {known}: formats is missing; give formats={needed}")
     promise = contract or Contract()
     return Kernel(known, op, run, formats, promise, framework, features=frozenset(features), scaling=scaling)

@@ -15,12 +15,15 @@ from lastbit.errors import UsageError
 
 if TYPE_CHECKING:
     from lastbit.suites.zoo.outcome import ZooRun
-    from lastbit.suites.zoo.rivals import Rival
+    from lastbit.suites.zoo.rival import Rival
     from lastbit.suites.zoo.specimen import Faulty, Variant
 
 #: Seeds where --seeds says nothing: of faults, and of correct variants.
 SEEDS = {"smoke": 1, "standard": 10, "full": 10}
 RIGHT_SEEDS = {"smoke": 2, "standard": 20, "full": 20}
+
+#: Exit status of a command that SIGINT ended.
+STOPPED = 130
 
 
 def add(commands: Any) -> None:
@@ -41,17 +44,21 @@ def add(commands: Any) -> None:
     zoo.add_argument("--explain", metavar="CLASS", help="the story of one fault class: F042")
     zoo.add_argument("--json", metavar="FILE", help="write the score to FILE, or to standard output for -")
     zoo.add_argument("--markdown", metavar="FILE", help="write the score to FILE in Markdown")
+    zoo.add_argument("--html", metavar="FILE", help="write the score to FILE as a page of its own")
     zoo.set_defaults(command=run)
 
 
 def run(parsed: argparse.Namespace) -> int:
     """Run the command; 0 where every faulty kernel is caught under every seed and no right one is flagged, else 1.
 
+    130 where the user stops it; the score is then of what was judged until then.
+
     Raises UsageError where a name matches nothing, or a judge cannot be used.
     """
     if parsed.explain:
         return _explain(parsed)
     from lastbit.reports import zoo as reports
+    from lastbit.reports.zoo_page import page
     from lastbit.suites.zoo.outcome import as_json
 
     score = as_json(_scored(parsed))
@@ -60,6 +67,10 @@ def run(parsed: argparse.Namespace) -> int:
         _write(parsed.json, json.dumps(score, indent=1) + "\n")
     if parsed.markdown:
         _write(parsed.markdown, reports.markdown(score))
+    if parsed.html:
+        _write(parsed.html, page(score))
+    if not score["complete"]:
+        return STOPPED
     return 1 if score["escaped"] or score["false_alarms"] else 0
 
 
@@ -67,20 +78,27 @@ def _scored(parsed: argparse.Namespace) -> "ZooRun":
     from lastbit.suites.zoo.collection import classes
     from lastbit.suites.zoo.outcome import OURS, Judged, ZooRun
     from lastbit.suites.zoo.rival_score import judged
-    from lastbit.suites.zoo.score import score
+    from lastbit.suites.zoo.score import StoppedError, score
 
     faulty, variants = _chosen(parsed.names)
     rivals = _rivals(parsed)
     seeds = range(parsed.seeds or SEEDS[parsed.tier])
     right = range(parsed.seeds or RIGHT_SEEDS[parsed.tier])
-    start = time.perf_counter()
-    sightings = score(faulty, parsed.tier, seeds, workers=parsed.jobs, progress=_progress("faulty kernels"))
-    sightings += score(variants, parsed.tier, right, workers=parsed.jobs, progress=_progress("right kernels"))
+    start, sightings, others, complete = time.perf_counter(), [], [], True
+    try:
+        sightings += score(faulty, parsed.tier, seeds, workers=parsed.jobs, progress=_progress("faulty kernels"))
+        sightings += score(variants, parsed.tier, right, workers=parsed.jobs, progress=_progress("right kernels"))
+    except StoppedError as stopped:
+        sightings, complete = sightings + stopped.found, False
     ours = Judged(OURS, tuple(sightings), time.perf_counter() - start)
-    others: list[Judged] = judged(
-        rivals, faulty, variants, (seeds, right), workers=parsed.jobs, progress=_progress("rivals")
-    )
-    return ZooRun(classes(), faulty, variants, (ours, *others), parsed.tier, tuple(seeds), tuple(right))
+    if complete:
+        told = _progress("rivals")
+        try:
+            others = judged(rivals, faulty, variants, (seeds, right), workers=parsed.jobs, progress=told)
+        except StoppedError as stopped:
+            others, complete = stopped.found, False
+    judges = (ours, *others)
+    return ZooRun(classes(), faulty, variants, judges, parsed.tier, tuple(seeds), tuple(right), complete)
 
 
 def _chosen(names: Sequence[str]) -> "tuple[tuple[Faulty, ...], tuple[Variant, ...]]":

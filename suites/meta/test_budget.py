@@ -156,6 +156,25 @@ def test_budget_holds_for_scalars_and_addends(
     assert verdict.outcome is Outcome.PASS, verdict.reason
 
 
+@STEPS
+@example(sizes=(3, 0, 2), seed=0, alpha=1.0, beta=0.1)
+@given(sizes=SIZES, seed=st.integers(0, 2**32 - 1), alpha=SCALARS, beta=SCALARS)
+def test_epilogue_in_f32_of_an_f16_sum_is_rounded_again(
+    sizes: tuple[int, int, int], seed: int, alpha: float, beta: float
+) -> None:
+    """The sum fits the output as it is, but not what scalars and addends make of it."""
+    accumulator = Accumulator.of("h100", "f16", carried="f16")
+    data = Data.draw("f16", sizes, seed, "normal")
+    c = Format.of("f16").round(np.random.default_rng(seed).standard_normal((sizes[0], sizes[2])))
+    scaled = [
+        np.float32(factor) * x.astype(np.float32)
+        for factor, x in ((alpha, accumulator.matmul(data.a, data.b)), (beta, c))
+    ]
+    y = (scaled[0] + scaled[1]).astype(np.float64)
+    verdict = data.judge(y, "f16", Contract(accumulator=accumulator), alpha=alpha, beta=beta, c=c)
+    assert verdict.outcome is Outcome.PASS, verdict.reason
+
+
 def test_scalar_that_f32_does_not_hold_costs_a_second_rounding() -> None:
     """f32 holds alpha to 0.98 u, and results up to 1.5 lose up to 0.66 u more in the same direction: over one rounding,
     within two. A result one ulp further is over two."""

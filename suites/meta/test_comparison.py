@@ -16,7 +16,7 @@ from lastbit.kernel import Kernel
 from lastbit.references.data import Operand
 from lastbit.references.truth import Truth
 from lastbit.suites import comparison
-from lastbit.suites.proofs import Proof, judge_by, judge_exactly, kept, part_of, widened
+from lastbit.suites.proofs import Proof, judge_by, judge_exactly, kept, part_of, roomy, widened
 from lastbit.suites.trials import Given, obtain
 from lastbit.verdict import Outcome, Verdict
 
@@ -197,3 +197,26 @@ def test_kept_function_runs_once_for_what_is_drawn_and_forgets_the_oldest() -> N
     for _ in range(2):
         product(drawn(None), 2.0)
     assert len(calls) == 7, "what nothing drew is computed each time"
+
+
+def test_roomy_keeps_more_and_forgets_all_at_the_end() -> None:
+    made: list[int] = []
+
+    @kept(2)
+    def double(given: Given) -> int:
+        made.append(given.drawn)
+        return 2 * int(given.drawn)
+
+    asked = [Given({}, drawn=number) for number in range(6)]
+
+    def twice() -> int:
+        """Calls that computed, of six cases asked for twice in turn."""
+        made.clear()
+        assert [double(one) for one in asked * 2] == [0, 2, 4, 6, 8, 10] * 2
+        return len(made)
+
+    assert twice() == 12, "two are not enough for six in turn"
+    with roomy(3):
+        assert twice() == 4, "the last two were still there"
+        assert twice() == 0
+    assert twice() == 12, "nothing is left, and no more than two are kept again"

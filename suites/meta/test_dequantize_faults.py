@@ -3,7 +3,7 @@
 import pytest
 
 from lastbit.suites import dequantize
-from lastbit.suites.zoo.dequantize_faults import FAULTY
+from lastbit.suites.zoo import dequantize_faults, dequantize_scale_faults
 from lastbit.suites.zoo.dequantize_parts import mxfp8
 from lastbit.suites.zoo.dequantize_variants import VARIANTS
 from lastbit.suites.zoo.quantize_kernels import kernel
@@ -12,6 +12,7 @@ from lastbit.suites.zoo.specimen import Faulty, Variant
 from lastbit.verdict import Outcome
 from lastbit.verify import verify
 
+FAULTY = (*dequantize_faults.FAULTY, *dequantize_scale_faults.FAULTY)
 SEEDS = 4
 
 
@@ -45,6 +46,7 @@ def test_every_check_can_fail() -> None:
         (known["dequantize-code_255_infinite-mxfp8_e4m3-f32"], "smoke"),
         (known["dequantize-double_rounding-i8_row-bf16"], "smoke"),
         (known["dequantize-sign-i4_group32_zp-f32"], "smoke"),
+        (known["dequantize-global_missing-nvfp4-f32"], "smoke"),
         (kernel("no-rows", fails_without_rows, "mxfp8_e4m3", op="dequantize"), "smoke"),
     ]
     failing = set()

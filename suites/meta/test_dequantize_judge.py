@@ -134,6 +134,40 @@ def test_nan_scale_needs_nan() -> None:
     assert verdict(np.nan_to_num(right), tensor, scaling, "f32", None) is Outcome.WRONG_CLASS
 
 
+def test_zero_has_the_sign_of_its_factors() -> None:
+    """IEEE 754-2019, 6.3, under every order that is a product; q - z = 0 is +0."""
+    fp8, affine = Scaling.of("fp8_row"), AFFINE
+    codes, scale = np.array([[0x00, 0x80, 0x38]], np.uint8), Format.of("f32").encode(np.array([[-1.0]]))
+    right = np.array([[-0.0, 0.0, -1.0]])
+    for order in (None, "once", "scales_first", "element_first"):
+        tensor = Quantized(codes, scale)
+        assert verdict(right, tensor, fp8, "f32", order) is Outcome.PASS
+        assert verdict(right + 0.0, tensor, fp8, "f32", order) is Outcome.OVER_BUDGET
+        tensor = row([3, 4], -2.0, 3)
+        assert verdict(np.array([[-0.0, -2.0]]), tensor, affine, "f32", order) is Outcome.PASS
+        assert verdict(np.array([[0.0, -2.0]]), tensor, affine, "f32", order) is Outcome.OVER_BUDGET
+    assert verdict(np.array([[0.0, -2.0]]), row([3, 4], -2.0, 3), affine, "f32", "fused_zero") is Outcome.PASS
+
+
+def test_sign_of_codes_that_are_not_used_is_open() -> None:
+    """A table of integers has no -0: gguf's."""
+    tensor = Quantized(np.full((1, 32), 8, np.uint8), np.array([[127]], np.uint8))
+    zeros = np.zeros((1, 32))
+    assert verdict(zeros, tensor, Scaling.of("gguf_mxfp4"), "f32", None) is Outcome.PASS
+    assert verdict(zeros, tensor, Scaling.of("mxfp4"), "f32", None) is Outcome.OVER_BUDGET
+    assert verdict(-zeros, tensor, Scaling.of("mxfp4"), "f32", None) is Outcome.PASS
+
+
+@pytest.mark.parametrize(("code", "zero"), [(3, 2), (3, -2), (3, 0), (0, 0), (0, 2), (3, 3)])
+def test_infinite_scale_under_a_fused_zero_point_is_ieee_754(code: int, zero: int) -> None:
+    """inf - inf and 0 * inf are NaN; once it is (q - z) * inf."""
+    tensor = row([code], np.inf, zero)
+    for values in fused(tensor):
+        assert verdict(values, tensor, AFFINE, "f32", "fused_zero") is Outcome.PASS
+    wrong = np.where(np.isnan(fused(tensor)[0]), np.inf, np.nan)
+    assert verdict(wrong, tensor, AFFINE, "f32", "fused_zero") is Outcome.WRONG_CLASS
+
+
 def test_working_format_is_that_of_the_contract() -> None:
     assert [working(replace(promise(None), accumulator=name)) for name in ("f32", "bf16", "f64", "i32", None)] == [
         "f32",

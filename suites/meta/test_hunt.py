@@ -11,7 +11,7 @@ from lastbit.case import Case, Check, Trial
 from lastbit.contract import Contract, resolved
 from lastbit.kernel import Kernel
 from lastbit.session import judge as judge_check
-from lastbit.suites import gemm_hunt, softmax_hunt
+from lastbit.suites import gemm_hunt, hunt, softmax_hunt
 from lastbit.suites.hunt import search
 from lastbit.verdict import Outcome, Verdict
 
@@ -197,3 +197,86 @@ def test_exception_that_does_not_come_again_is_an_error_of_lastbit_with_its_text
     record = judge_check(Check("hunt", "gemm", (), lambda trial: hunted(judge), lambda trial: "", "why"), trial(gemm))
     assert record.outcome is Outcome.ERROR
     assert "no memory left" in record.reason
+
+
+def recorded(seen: list[tuple[str, int]], start: Trial) -> tuple[Trial, Verdict]:
+    """The trial of a kernel alike that notes what it is called with, and its hunt's verdict."""
+
+    def watched(a: Any, b: Any, **options: Any) -> Any:
+        seen.append((f"{a.shape} {b.shape}", int(np.ascontiguousarray(a).view(np.uint32).sum(dtype=np.uint64))))
+        return gemm(a, b, **options)
+
+    one = replace(start, kernel=replace(start.kernel, run=watched))
+    return one, gemm_hunt.hunt(one)
+
+
+def test_kernels_alike_are_shown_the_same_cases_as_if_they_were_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    walked: dict[str, Any] = {}
+    monkeypatch.setattr(hunt, "_walked", walked)
+    first: list[tuple[str, int]] = []
+    _, verdict = recorded(first, trial(gemm))
+    assert len(walked) == 1
+    monkeypatch.setattr(hunt, "_search", lambda *given: pytest.fail("the cases were drawn again"))
+    other = replace(trial(gemm).kernel, name="mine/other")
+    second: list[tuple[str, int]] = []
+    _, again = recorded(second, replace(trial(gemm), kernel=other))
+    assert second == first
+    assert again.reason == verdict.reason
+
+
+def drops_odd_k(a: Any, b: Any, **options: Any) -> Any:
+    """Odd sums of more than eight lose their last product."""
+    k = a.shape[-1] - (a.shape[-1] % 2 if a.shape[-1] > 8 else 0)
+    return gemm(a[..., :k], b[..., :k, :], **options)
+
+
+def test_wrong_kernel_after_a_right_one_alike_has_the_verdict_that_it_has_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hunt, "_walked", {})
+    alone = gemm_hunt.hunt(trial(drops_odd_k))
+    recorded([], trial(gemm))
+    after = gemm_hunt.hunt(trial(drops_odd_k))
+    assert alone.outcome.failed
+    assert (after.outcome, after.reason, after.notes) == (alone.outcome, alone.reason, alone.notes)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda one: replace(one, seed=1),
+        lambda one: replace(one, tier="smoke"),
+        lambda one: replace(one, kernel=replace(one.kernel, features=FEATURES - {"c"})),
+    ],
+    ids=["seed", "tier", "features"],
+)
+def test_another_seed_tier_or_feature_draws_anew(
+    change: Callable[[Trial], Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walked: dict[str, Any] = {}
+    monkeypatch.setattr(hunt, "_walked", walked)
+    recorded([], trial(gemm))
+    recorded([], change(trial(gemm)))
+    assert len(walked) == 2
+
+
+def test_another_hunt_of_the_same_kernel_draws_cases_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    walked: dict[Any, Any] = {}
+    monkeypatch.setattr(hunt, "_walked", walked)
+    start = trial(gemm)
+
+    def draws(recipe: str) -> Callable[[Trial, Any, Any], Trial]:
+        return lambda one, data, st: replace(
+            one, case=Case(recipe, start.case.sizes), seed=data.draw(st.integers(0, 9))
+        )
+
+    met: list[str] = []
+
+    def judged(one: Trial) -> Verdict:
+        met.append(one.case.recipe)
+        return Verdict(Outcome.PASS, "")
+
+    for recipe in ("normal", "uniform"):
+        hunt.search(start, draws(recipe), judged, applies=lambda one: "", check=lambda one: "bound")
+    assert set(met[: len(met) // 2]) == {"normal"}
+    assert set(met[len(met) // 2 :]) == {"uniform"}

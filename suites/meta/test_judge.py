@@ -99,6 +99,26 @@ def test_zeros_of_both_signs_are_right() -> None:
     assert judge_exact(codes, fmt, truth, PLAIN).outcome is Outcome.PASS
 
 
+def test_sign_of_a_zero_is_judged_where_it_is_asked_for() -> None:
+    fmt, tiny = Format.of("f16"), 2.0**-40
+    truth = replace(truth_of([0.0, -0.0, tiny, -tiny]), lo=np.array([0.0, -0.0, 0.0, -0.0]))
+    right, wrong = (fmt.encode(np.array(zeros)) for zeros in ([0.0, -0.0, 0.0, -0.0], [0.0, -0.0, 0.0, 0.0]))
+    assert judge_exact(right, fmt, truth, PLAIN, signed_zeros=True).outcome is Outcome.PASS
+    verdict = judge_exact(wrong, fmt, truth, PLAIN, signed_zeros=True)
+    assert verdict.outcome is Outcome.OVER_BUDGET
+    assert verdict.where == "(3,)"
+    assert "got 0, want -0" in verdict.reason
+    assert (
+        judge_exact(wrong, fmt, truth, PLAIN, signed_zeros=np.array([True, True, True, False])).outcome is Outcome.PASS
+    )
+    assert judge_exact(wrong, fmt, truth, replace(PLAIN, subnormals="flush"), signed_zeros=True).outcome is Outcome.PASS
+    # A radius elsewhere leaves the sign of a zero, and a zero that may be of both signs is open.
+    near = replace(truth, radius=np.array([0.0, 0.0, tiny / 2, 2 * tiny]))
+    assert judge_exact(wrong, fmt, near, PLAIN, signed_zeros=True).outcome is Outcome.PASS
+    astray = fmt.encode(np.array([0.0, 0.0, 0.0, 0.0]))
+    assert judge_exact(astray, fmt, near, PLAIN, signed_zeros=True).where == "(1,)"
+
+
 def test_overflow_of_the_accumulator_excuses_nan_and_infinity_only_where_it_is_possible() -> None:
     fmt = Format.of("f16")
     budget = budget_of([1.0, 1.0], overflow_slack=np.array([inf, 0.0]))

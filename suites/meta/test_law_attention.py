@@ -9,12 +9,14 @@ import pytest
 
 from lastbit.case import Case
 from lastbit.suites.attention import CHECKS
+from lastbit.suites.zoo import attention_call_faults, attention_faults, attention_mask_faults
 from lastbit.suites.zoo import attention_parts as zoo
-from lastbit.suites.zoo.attention_faults import FAULTY, odd_dimensions
+from lastbit.suites.zoo.attention_call_faults import odd_dimensions
 from lastbit.suites.zoo.specimen import Faulty
 from lastbit.verdict import Outcome
 from lastbit.verify import verify
 
+FAULTY = (*attention_faults.FAULTY, *attention_mask_faults.FAULTY, *attention_call_faults.FAULTY)
 #: Gradients and packed batches have zoos of their own.
 SMOKE = {
     check.name: [case.id for case in check.cases if case.tier == "smoke"]

@@ -5,13 +5,24 @@ import pytest
 from lastbit.discovery import Found
 from lastbit.suites.attention_gradients import CHECKS
 from lastbit.suites.zoo import attention_parts as zoo
-from lastbit.suites.zoo import gradient_parts
-from lastbit.suites.zoo.gradient_faults import FAULTY
+from lastbit.suites.zoo import (
+    gradient_call_faults,
+    gradient_combined_faults,
+    gradient_faults,
+    gradient_mask_faults,
+    gradient_parts,
+)
 from lastbit.suites.zoo.gradient_variants import VARIANTS
 from lastbit.suites.zoo.specimen import Faulty
 from lastbit.verdict import Outcome
 from lastbit.verify import verify, walk
 
+FAULTY = (
+    *gradient_faults.FAULTY,
+    *gradient_mask_faults.FAULTY,
+    *gradient_call_faults.FAULTY,
+    *gradient_combined_faults.FAULTY,
+)
 SMOKE = {check.name: [case.id for case in check.cases if case.tier == "smoke"] for check in CHECKS}
 
 
@@ -30,8 +41,8 @@ def test_every_check_catches_a_fault() -> None:
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_correct_kernels_are_not_flagged(seed: int) -> None:
-    """Each variant in one of its formats, another one by seed."""
-    chosen = [variant for i, variant in enumerate(VARIANTS) if i % 3 == (i // 3 + seed) % 3]
+    """A third of the variants under each seed."""
+    chosen = [variant for i, variant in enumerate(VARIANTS) if i % 3 == seed % 3]
     found = Found(tuple(variant.build() for variant in chosen))
     cases = [f"{check} {case}" for check, over in SMOKE.items() for case in over]
     report = walk(found, {"tier": "smoke", "seed": seed, "device": ["cpu"], "case": cases}, "lastbit.verify(kernel")

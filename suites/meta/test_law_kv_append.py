@@ -3,7 +3,8 @@
 import pytest
 
 from lastbit.suites.zoo.collection import specimen
-from lastbit.suites.zoo.kv_append_faults import FAULTY, VARIANTS
+from lastbit.suites.zoo.kv_append_faults import FAULTY
+from lastbit.suites.zoo.kv_append_variants import VARIANTS
 from lastbit.suites.zoo.specimen import Faulty, Variant
 from lastbit.verdict import Outcome
 from lastbit.verify import verify

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lastbit.suites.zoo.paged_faults import VARIANTS
+from lastbit.suites.zoo.paged_variants import VARIANTS
 from lastbit.suites.zoo.specimen import Variant
 from lastbit.verify import verify
 

@@ -8,7 +8,10 @@ import pytest
 
 from lastbit.case import Case, Trial
 from lastbit.contract import Contract, resolved
+from lastbit.errors import UsageError
 from lastbit.kernel import Kernel
+from lastbit.quantize_judge import judge_quantized
+from lastbit.references import quantize as quantize_references
 from lastbit.references.scaling import Scaling
 from lastbit.suites import dequantize, dequantize_trial, quantize, quantize_checks, quantize_trial
 from lastbit.suites.quantize_stochastic import frequencies
@@ -131,6 +134,34 @@ def test_scale_is_named_before_the_codes_that_it_spoils() -> None:
     assert "have this scale" in first.reason
 
 
+def test_size_word_of_another_op_is_refused() -> None:
+    with pytest.raises(UsageError, match="n is 'spanning', expected a number or one of fair, tile"):
+        verify(kernel("one", parts.MXFP4, "mxfp4"), case="exact normal/m17-nspanning")
+
+
+def judged(x: Any, scaling: Any, fmt: str, spoil: int) -> str:
+    """The reason why a right quantized tensor with one code changed is wrong."""
+    right = quantize_references.quantize(np.array(x), scaling, fmt)
+    codes = right.codes.copy()
+    codes[0, 1] ^= spoil
+    return judge_quantized(np.array(x), fmt, Scaling.of(scaling), replace(right, codes=codes))[0].reason
+
+
+def test_divisor_that_is_not_the_scale_is_told() -> None:
+    reason = judged([[2.0**-130, 2.0**-131]], "mxfp4_ceil", "f32", 2)
+    assert "its scale 5.87747175e-39, divided by 1.17549435e-38, the quotient 0.03125" in reason
+    assert "divided by" not in judged([[3.0, 1.0]], "mxfp4_ceil", "f32", 2)
+
+
+def test_formats_of_the_arithmetic_are_told() -> None:
+    assert "i8_row_affine, affine_min_max, reciprocal, nearest-even, in f16\n" in judged(
+        [[3.0, 1.0]], "i8_row_affine", "f16", 2
+    )
+    mixed = replace(Scaling.of("i8_row_affine"), name="mixed", scale_compute="f32")
+    assert "nearest-even, scales in f32, quotients in f16\n" in judged([[3.0, 1.0]], mixed, "f16", 2)
+    assert "mxfp4, floor, exact, nearest-even\n" in judged([[3.0, 1.0]], "mxfp4", "f16", 2)
+
+
 def test_share_of_ambiguous_codes_is_noted() -> None:
     anyhow = replace(Scaling.of("i8_row"), name="i8_row_any", arithmetic=None)
     verdict = quantize_checks.exact(trial(anyhow, (("m", 67), ("n", "long")), run=parts.I8_ROW))
@@ -154,7 +185,7 @@ def test_stochastic_shares_are_counted(share: Any, outcome: Outcome) -> None:
     if outcome is Outcome.PASS:
         assert "false alarm 1e-09" in verdict.notes["stochastic"]
     else:
-        assert "Hoeffding" in verdict.reason
+        assert "Chernoff" in verdict.reason
 
 
 def test_every_check_has_a_smoke_case_or_says_why_not() -> None:

@@ -2,12 +2,12 @@
 
 import pytest
 
-from lastbit.suites.zoo import scaled_gemm_faults, scaled_gemm_scale_faults
+from lastbit.suites.zoo import scaled_gemm_faults, scaled_gemm_path_faults, scaled_gemm_scale_faults
 from lastbit.suites.zoo.specimen import Faulty
 from lastbit.verdict import Outcome
 from lastbit.verify import verify
 
-FAULTY = (*scaled_gemm_scale_faults.FAULTY, *scaled_gemm_faults.FAULTY)
+FAULTY = (*scaled_gemm_scale_faults.FAULTY, *scaled_gemm_faults.FAULTY, *scaled_gemm_path_faults.FAULTY)
 
 
 @pytest.mark.parametrize("fault", FAULTY, ids=[fault.name for fault in FAULTY])

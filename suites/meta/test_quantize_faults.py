@@ -3,14 +3,15 @@
 import pytest
 
 from lastbit.suites import quantize
-from lastbit.suites.zoo import quantize_faults, quantize_parts, quantize_random_faults, quantize_scale_faults
+from lastbit.suites.zoo import quantize_parts
+from lastbit.suites.zoo.collection import faulty
 from lastbit.suites.zoo.quantize_kernels import kernel
 from lastbit.suites.zoo.quantize_parts import Array
 from lastbit.suites.zoo.specimen import Faulty
 from lastbit.verdict import Outcome
 from lastbit.verify import verify
 
-FAULTY = (*quantize_faults.FAULTY, *quantize_scale_faults.FAULTY, *quantize_random_faults.FAULTY)
+FAULTY = tuple(one for one in faulty() if one.name.startswith("quantize-"))
 
 
 @pytest.mark.parametrize("fault", FAULTY, ids=[fault.name for fault in FAULTY])

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,10 +16,11 @@ from lastbit.kernel import Kernel
 from lastbit.references import scaling as scalings
 from lastbit.references.dequantize import ORDERS
 from lastbit.references.dequantize_data import quantized
-from lastbit.references.scaling import Scaling
+from lastbit.references.scaling import Scaling, ScalingError
 from lastbit.results import results
 from lastbit.scaled_operands import operand_names, packed_shape, scaling_of, stored, unpacked_shape
 from lastbit.scaled_storage import held, of_operands, read
+from lastbit.verify import verify
 
 SWIZZLED = replace(Scaling.of("mxfp8_e4m3"), name="mxfp8_swizzled", scale_layout="swizzled-128x4")
 GIVEN = "i8_affine_torch"
@@ -113,7 +115,11 @@ def test_contract_takes_the_place_of_the_scaling() -> None:
 
 def test_scaled_gemm_names_a_scaling_for_each_operand() -> None:
     both = Kernel(
-        "mine/two", "gemm", print, {"a": "e4m3fn", "b": "i8", "out": "f32"}, scaling={"a": "fp8_row", "b": "i8_row"}
+        "mine/two",
+        "scaled_gemm",
+        print,
+        {"a": "e4m3fn", "b": "i8", "out": "f32"},
+        scaling={"a": "fp8_row", "b": "i8_row"},
     )
     assert [scaling_of(both, operand=name).name for name in "ab"] == ["fp8_row", "i8_row"]
     with pytest.raises(KernelError, match="scaling of c is None"):
@@ -121,11 +127,70 @@ def test_scaled_gemm_names_a_scaling_for_each_operand() -> None:
 
 
 @pytest.mark.parametrize(
+    ("op", "fields", "message"),
+    [
+        ("gemm", {"scaling": "fp8_row"}, "scaling is 'fp8_row', but gemm has none"),
+        ("softmax", {"scaling": 3}, "scaling is 3, but softmax has none"),
+        ("cast", {"scaling": "nonsense"}, "scaling is 'nonsense', but cast has none"),
+        ("scaled_gemm", {"scaling": {"a": "fp8_row", "c": "zzz"}}, "scaling names 'a', 'c', expected 'a' and 'b'"),
+        ("gemm", {"contract": Contract(scale_rule="ceil")}, "scale_rule 'ceil' .*, but gemm makes no scales"),
+        (
+            "quantize",
+            {"scaling": "mxfp4", "contract": Contract(output_rounding="to-odd")},
+            "output_rounding is 'to-odd', which no quantizer is judged by",
+        ),
+        ("quantize", {"scaling": {"x": "mxfp4"}}, "scaling is {'x': 'mxfp4'}, expected a Scaling or the name of one"),
+        (
+            "quantize",
+            {"scaling": "i8_row", "contract": Contract(scale_rule="floor")},
+            "scale_rule 'floor' gives powers of two, but scaling i8_row stores quotients in f32",
+        ),
+        (
+            "quantize",
+            {"scaling": "i8_row", "contract": Contract(scale_rule="affine_min_max")},
+            "scale_rule 'affine_min_max' makes zero points, but scaling i8_row stores none",
+        ),
+    ],
+)
+def test_field_that_an_op_does_not_have_is_refused(op: str, fields: dict[str, Any], message: str) -> None:
+    formats = {"a": "f32", "b": "f32", "x": "f32", "out": "f32"}
+    with pytest.raises(KernelError, match=message):
+        _ = Kernel("mine/odd", op, print, formats, **fields).format_sets
+
+
+@pytest.mark.parametrize("fmt", ["i8", "u8", "i4", "u4", "i32", "nf4", "e8m0fnu"])
+@pytest.mark.parametrize(("op", "operand"), [("quantize", "x"), ("dequantize", "out")])
+def test_plain_side_of_a_quantizer_is_of_floating_point_numbers(op: str, operand: str, fmt: str) -> None:
+    message = f"{operand} of {op} is {fmt}, expected a floating-point format, one of bf16, .*, f16, f32, f64"
+    with pytest.raises(KernelError, match=message):
+        kernel(op, "mxfp8_e4m3", **{operand: fmt})
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "message"),
+    [
+        ("mxfp4", {"element": "bf16"}, "element is bf16, expected a format of at most 8 bits"),
+        ("mxfp4", {"element": "e4m3fn"}, "packing 'nibbles_low_first' is of 4 bits, but e4m3fn has 8"),
+        ("mxfp6_e3m2", {"element": "e2m1fn"}, "packing 'six_bit_little_endian' is of 6 bits, but e2m1fn has 4"),
+        ("nvfp4", {"rule": "floor"}, "floor makes no scale of the tensor"),
+    ],
+)
+def test_scaling_that_contradicts_itself_is_refused(name: str, changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(ScalingError, match=message):
+        replace(Scaling.of(name), **changed)
+
+
+def test_formats_that_are_missing_are_those_of_the_op() -> None:
+    with pytest.raises(KernelError, match=r"give formats=\{'x': 'f32'\}"):
+        verify(print, op="quantize", scaling="mxfp4")
+
+
+@pytest.mark.parametrize(
     ("scaling", "formats", "message"),
     [
         (None, {"x": "f32"}, "quantize needs a scaling"),
-        ("mxfp5", {"x": "f32"}, "there is no scaling 'mxfp5'; known: mxfp8_e4m3"),
-        (17, {"x": "f32"}, "scaling is 17, expected a Scaling or one of"),
+        ("mxfp5", {"x": "f32"}, "there is no scaling 'mxfp5'; did you mean "),
+        (17, {"x": "f32"}, "scaling is 17, expected a Scaling or the name of one"),
         ("mxfp4", {"x": "f32", "out": "i8"}, "formats say that out is i8, but scaling mxfp4 has e2m1fn"),
         ("mxfp4", {"y": "f32"}, "lack x"),
     ],
@@ -185,3 +250,16 @@ def test_padding_of_swizzled_scales_is_zero() -> None:
     assert read([codes, scale], SWIZZLED, (3, 64))[1] == ""
     scale[500] = 1
     assert read([codes, scale], SWIZZLED, (3, 64)) == (None, "the padding of the swizzled scales is not zero")
+
+
+@pytest.mark.parametrize("name", ["mxfp4", "nf4", "mxfp6_e3m2"])
+def test_codes_that_fill_up_a_unit_are_zero(name: str) -> None:
+    scaling = Scaling.of(name)
+    tensor = quantized("random_codes", "f32", scaling, {"m": 3, "n": 65}, 0)
+    arrays = [array.codes for array in held(tensor, scaling).values()]
+    assert read(arrays, scaling, (3, 65))[1] == ""
+    spoiled = arrays[0].copy()
+    spoiled[2, -1] ^= 0x01 if name == "nf4" else 0x80
+    found, strange = read([spoiled, *arrays[1:]], scaling, (3, 65))
+    assert found is None
+    assert strange.startswith("the codes that fill up the last ")

@@ -13,7 +13,7 @@ from lastbit.references import gemm
 from lastbit.references.data import Operand
 from lastbit.references.formats import Format
 from lastbit.references.truth import Truth
-from lastbit.vacuity import COUNTERFEITS, FIRST, vacuity
+from lastbit.vacuity import COUNTERFEITS, FIRST, shuffled, vacuity
 
 Array = NDArray[np.float64]
 PLAIN = Contract(accumulator="f32")
@@ -131,3 +131,60 @@ def test_integers_and_formats_without_nan_are_offered_what_they_can_hold() -> No
 
 def test_no_elements_no_vacuity() -> None:
     assert vacuity("f32", truth_of(np.zeros((0, 4))), budget_of(np.zeros((0, 4))), PLAIN) == ""
+
+
+def test_a_shuffle_moves_every_element_far_and_loses_none() -> None:
+    """Neighbours are often alike: no element may go to one of them, in rows of any usual length."""
+    for size in (2, 3, 5, 8, 100, 4096):
+        places = shuffled(np.arange(size), size)
+        assert sorted(places) == list(range(size))
+        moved = (places - np.arange(size)) % size
+        assert (moved == moved[0]).all()
+        assert moved[0] == max(1, int(size * 0.381966))  # by the golden section, of all the least like any period
+    assert shuffled(np.arange(1), 1).tolist() == [0]
+    assert shuffled(np.arange(0), 0).size == 0
+
+
+def test_the_constant_is_the_mean_of_what_is_finite_or_zero() -> None:
+    everywhere = COUNTERFEITS["a constant"]
+    for x, mean in (
+        ([1.0, 2.0, 6.0], 3.0), ([np.nan, 1.0, np.inf, 3.0], 2.0), ([np.nan, np.inf], 0.0), ([1.7e308] * 4, 0.0),
+    ):  # fmt: skip
+        with np.errstate(over="ignore"):
+            assert everywhere(np.array(x), np.arange(2)).tolist() == [mean, mean]
+
+
+def test_special_elements_of_the_truth_neither_accept_nor_refuse_for_the_rest() -> None:
+    """A truth of NaN and infinities beside numbers: as vacuous, and by the same names, as the numbers alone."""
+    numbers = np.random.default_rng(6).uniform(1, 2, 64)
+    for specials in ([np.nan], [np.inf], [-np.inf], [np.nan, np.inf, -np.inf]):
+        x = np.concatenate([numbers, specials])
+        for limit, names in ((1e-6, set()), (0.05, {"2 % too large"}), (9.0, set(COUNTERFEITS) - {"NaN"})):
+            for window in (0.0, np.inf):
+                said = vacuity("f32", truth_of(x), budget_of(limit, overflow_slack=np.full(x.shape, window)), PLAIN)
+                nan = {"NaN"} if window and not set(specials) - {np.nan} else set()
+                assert {name for name in COUNTERFEITS if name in said} == names | nan, (specials, limit, window)
+
+
+def test_a_truth_without_a_number_shows_nothing_in_formats_with_and_without_nan() -> None:
+    x = np.array([np.nan, 1.0, 2.0, 3.0])
+    for name in ("e2m1fn", "i8"):
+        assert vacuity(name, truth_of(x), budget_of(0.0), PLAIN) == ""
+        assert "the double" in vacuity(name, truth_of(x), budget_of(100.0), PLAIN)
+
+
+def test_a_single_accepted_counterfeit_is_named_alone_and_more_are_listed() -> None:
+    x = np.random.default_rng(7).uniform(1, 2, 50)
+    assert vacuity("f32", truth_of(x), budget_of(0.05), PLAIN) == "the budget would also accept 2 % too large"
+    said = vacuity("f32", truth_of(x), budget_of(1.0), PLAIN)
+    assert said == "the budget would also accept a constant, a shuffle and 2 % too large"
+
+
+def test_every_element_is_shown_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One element refuses: wherever it is, around the ends of every piece."""
+    monkeypatch.setattr("lastbit.vacuity.PIECE", 100)
+    x = np.random.default_rng(8).uniform(1, 2, FIRST + 137)
+    for flat in (0, 1, 2, 99, 100, 101, FIRST - 1, FIRST, FIRST + 1, x.size - 2, x.size - 1):
+        allowed = np.full(x.shape, 1e3)
+        allowed[flat] = 1e-9
+        assert vacuity("f32", truth_of(x), budget_of(allowed), PLAIN) == ""

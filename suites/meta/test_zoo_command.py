@@ -49,7 +49,7 @@ def judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 def test_score_of_a_few_kernels_is_printed_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = ["gemm-zeros-f32", "F012", "gemm-in_f64-f32"]
-    files = ["--json", str(tmp_path / "zoo.json"), "--markdown", str(tmp_path / "zoo.md")]
+    files = [word for kind in ("json", "markdown", "html") for word in (f"--{kind}", str(tmp_path / f"zoo.{kind}"))]
     assert main(["zoo", *names, "--jobs", "1", "--seeds", "1", *files]) == 0
     said = capsys.readouterr()
     assert said.out.startswith("lastbit caught 2 of 2 fault classes always and flagged 0 of 1 correct variants")
@@ -59,7 +59,8 @@ def test_score_of_a_few_kernels_is_printed_and_written(tmp_path: Path, capsys: p
     assert score["rivals"]["TOSA"]["faults"] == {"F012": "always", "F093": "always"}
     assert score["rivals"]["CUTLASS profiler"]["faults"]["F012"] == "never"
     assert score["rivals"]["ONNX"]["source"].startswith("onnx/onnx:")
-    assert "# lastbit zoo" in (tmp_path / "zoo.md").read_text(encoding="utf-8")
+    assert "<h1>lastbit zoo</h1>" in (tmp_path / "zoo.html").read_text(encoding="utf-8")
+    assert "# lastbit zoo" in (tmp_path / "zoo.markdown").read_text(encoding="utf-8")
 
 
 def test_json_goes_to_standard_output_for_a_dash(capsys: pytest.CaptureFixture[str]) -> None:
@@ -140,3 +141,27 @@ def test_status_is_one_where_a_fault_escapes(
     monkeypatch.setattr(collection, "variants", lambda: ())
     assert main(["zoo", "--jobs", "1", "--no-rivals"]) == 1
     assert f"{right.name} under seed 0 passed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("where", ["score", "rival_score"])
+def test_interrupt_prints_what_was_judged_until_then(
+    where: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from importlib import import_module
+
+    module = import_module(f"lastbit.suites.zoo.{where}")
+    each = module.each
+
+    def stopping(*given: object) -> Iterator[object]:
+        yield next(iter(each(*given)))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "each", stopping)
+    names = ["gemm-zeros-f32", "softmax-uniform-f32"]
+    assert main(["zoo", *names, "--jobs", "1", "--seeds", "1", "--json", "-"]) == 130
+    said = capsys.readouterr()
+    score = json.loads(said.out)
+    assert score["complete"] is False
+    assert score["caught"] == score["classes"] >= 1
+    assert "stopped by the user" in said.err
+    assert bool(score["rivals"]) is (where == "rival_score")

@@ -2,15 +2,18 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
 
 import pytest
 
 from lastbit.reports import zoo as reports
-from lastbit.suites.zoo.collection import classes, specimen
+from lastbit.reports.zoo_page import page
+from lastbit.suites.zoo.collection import classes, faulty, specimen
 from lastbit.suites.zoo.outcome import Judged, ZooRun, as_json, by_op
 from lastbit.suites.zoo.power import powers
 from lastbit.suites.zoo.score import Sighting
-from lastbit.suites.zoo.specimen import Faulty, Variant
+from lastbit.suites.zoo.specimen import Faulty, Variant, room
 
 KEYS = {"classes", "caught", "correct", "false_alarms", "faults", "rivals"}
 FAULTY = tuple(
@@ -114,3 +117,92 @@ def test_long_lists_are_cut_and_counted() -> None:
     many = [missed("gemm-zeros-f32", seed) for seed in range(reports.SHOWN + 3)]
     told = reports.text(as_json(run(*many)))
     assert "and 3 more" in told
+
+
+HOSTILE = '<script>alert("x")</script>&\''
+
+
+class Reader(HTMLParser):
+    """The tags that are open, the cells of each row, and whatever the page would load."""
+
+    VOID = frozenset({"meta"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[str] = []
+        self.loads: list[str] = []
+        self.rows: list[list[str]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append(tag)
+        self.loads += [str(value) for name, value in attrs if name in ("src", "href")]
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            assert dict(attrs).get("scope") if tag == "th" else True
+            self.rows[-1].append("")
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        while self.open[-1] == "p" != tag:
+            self.open.pop()
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] in ("td", "th"):
+            self.rows[-1][-1] += data
+
+
+def test_page_is_one_whole_file_that_escapes_what_it_is_told() -> None:
+    rival = (missed("gemm-zeros-f32"), caught("gemm-in_f64-f32"))
+    flagged = Sighting("gemm-in_f64-f32", 0, HOSTILE, HOSTILE, HOSTILE, 1)
+    one = run(caught("gemm-zeros-f32"), missed("gemm-constant-f32"), flagged, rival=rival)
+    one = replace(one, judges=(one.judges[0], replace(one.judges[1], judge=HOSTILE, data=HOSTILE, source=HOSTILE)))
+    told = page(as_json(one))
+    reader = Reader()
+    reader.feed(told)
+    reader.close()
+    assert reader.open == []
+    assert reader.loads == []
+    assert "script" not in reader.seen
+    assert "url(" not in told
+    assert "@import" not in told
+    assert HOSTILE not in told
+    row = next(row for row in reader.rows if row[0] == "F093")
+    assert row[:4] == ["F093", "1 of 2", "\u25d0 1 of 2", "exact"]
+    assert row[4] == "\u25cb never"
+    assert reader.seen.count("caption") == reader.seen.count("table") == 5
+    tables = [len(cells) for cells in reader.rows]
+    assert min(tables) >= 2
+
+
+def test_answers_that_a_rival_has_no_rule_for_count_neither_way() -> None:
+    score = as_json(run(caught("gemm-zeros-f32"), caught("softmax-uniform-f32"), rival=(caught("gemm-zeros-f32"),)))
+    rival = score["rivals"]["their rule"]
+    assert rival["ops"] == {"gemm": [1, 1]}
+    assert (rival["caught"], rival["classes"]) == (1, 1)
+    assert rival["counts"] == {"F093": [1, 1]}
+    assert "\u2013" in page(score)
+
+
+def test_rival_that_catches_some_says_how_many() -> None:
+    rival = (caught("gemm-zeros-f32"), missed("gemm-constant-f32"), missed("gemm-zeros-f32", 1))
+    score = as_json(run(caught("gemm-zeros-f32"), rival=rival))
+    assert score["rivals"]["their rule"]["counts"]["F093"] == [1, 3]
+    for told in (reports.text(score), reports.markdown(score)):
+        assert "1/3" in next(line for line in told.splitlines() if "F093" in line)
+    assert "\u25d0 1 of 3" in page(score)
+
+
+def test_attention_is_counted_by_its_rooms() -> None:
+    rooms = {room(one.build()) for one in faulty()}
+    assert rooms > {"attention", "attention gradients", "packed attention", "paged_attention"}
+
+
+def test_score_that_was_stopped_says_so_everywhere() -> None:
+    score = as_json(replace(run(caught("gemm-zeros-f32")), complete=False))
+    assert score["complete"] is False
+    for write in (reports.text, reports.markdown, page):
+        assert "stopped by the user" in write(score)

@@ -10,9 +10,10 @@ from lastbit.contract import Contract
 from lastbit.references.data import Operand
 from lastbit.suites.zoo import rival_rules as rules
 from lastbit.suites.zoo.collection import specimen
+from lastbit.suites.zoo.rival import Rival, accepts, answer
 from lastbit.suites.zoo.rival_data import Question, attention, gemm, normal, rows
 from lastbit.suites.zoo.rival_score import Round, answers, judged
-from lastbit.suites.zoo.rivals import RIVALS, Rival, accepts, answer
+from lastbit.suites.zoo.rivals import RIVALS
 from lastbit.suites.zoo.specimen import kernel
 
 BLIND_TO_NAN = {"FlashInfer mismatches"}
@@ -45,7 +46,9 @@ def one_for(rival: Rival, change: Any = lambda out: out) -> Any:
     return kernel("one", "attention", run, ATTENTION, Contract(), features=frozenset({"causal"}))
 
 
-@pytest.mark.parametrize("rival", RIVALS, ids=lambda rival: rival.name)
+@pytest.mark.parametrize(
+    "rival", [one for one in RIVALS if {"gemm", "attention"} & one.draws.keys()], ids=lambda rival: rival.name
+)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_rival_accepts_the_right_answer_and_rejects_gross_errors(rival: Rival, seed: int) -> None:
     assert accepts(rival, one_for(rival), seed) is True
@@ -95,8 +98,10 @@ def test_answers_of_the_data_are_right() -> None:
         assert np.allclose(x.exact, right[op], rtol=1e-12, atol=1e-14)
     causal = kernel("one", "attention", attend, ATTENTION, Contract(), features=frozenset({"causal"}))
     drawn = attention(normal, 1, 2, 7, 4)(rng, causal)
-    obtained = answer(causal, drawn)
-    assert obtained is not None
+    assert drawn is not None
+    found = answer(causal, drawn)
+    assert found is not None
+    (obtained,) = found
     assert np.abs(obtained - drawn.exact).max() < 2.0**-7
     assert np.array_equal(drawn.exact[..., 0, :], drawn.operands["v"].values[..., 0, :]), "row 0 sees key 0 alone"
     assert 0 < np.abs(drawn.plain - drawn.expected).max() < 0.1, "plain code rounds more often"

@@ -71,6 +71,8 @@ class Knobs:
     running: Callable[[Array], Array] = same
     #: The factor that the sum so far is multiplied by, from the right one and the tile's number.
     rescale: Callable[[Array, int], Array] = lambda shrink, tile: shrink
+    #: What is subtracted, from the maximum so far and that with the tile's.
+    peak: Callable[[Array, Array], Array] = lambda top, peak: peak
     subtract: bool = True
     #: Padding keys of score 0 that enter the denominator.
     phantom: bool = False
@@ -131,7 +133,7 @@ def _rows(s: Array, keep: Array, v: Array, sink: Array, knobs: Knobs) -> tuple[A
     for number, start in enumerate(range(0, s.shape[1], knobs.tile)):
         part = slice(start, start + knobs.tile)
         x, kept = np.where(keep[:, part], s[:, part], np.float32(-np.inf)), keep[:, part]
-        peak = np.maximum(top, x.max(1, keepdims=True))
+        peak = knobs.peak(top, np.maximum(top, x.max(1, keepdims=True)))
         base = np.where(peak == -np.inf, np.float32(0), peak) if knobs.subtract else np.zeros_like(peak)
         p = np.where(kept, knobs.exp(x - base), np.float32(0))
         shrink = knobs.exp(top - base) if knobs.subtract else np.ones_like(top)
@@ -169,8 +171,6 @@ F16 = {"q": "f16", "k": "f16", "v": "f16", "out": "f16", "lse": "f32"}
 BF16 = {"q": "bf16", "k": "bf16", "v": "bf16", "out": "bf16", "lse": "f32"}
 PLAIN = Contract(exp_ulp=4.0)
 INVARIANT = replace(PLAIN, batch_invariant=True)
-#: Every format with every variant.
-EACH = (F32, F16, BF16)
 
 
 def kernel(

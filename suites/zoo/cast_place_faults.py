@@ -70,6 +70,16 @@ def one_row_for_all(x: Array) -> Array:
     return y
 
 
+def tail_away(x: Array) -> Array:
+    """The remainder of a vector of eight rounds ties away from zero."""
+    y = encoded(x, "bf16")
+    held, source = codes(y).reshape(-1), np.ascontiguousarray(x).reshape(-1).view(np.uint32)
+    rest = np.arange(held.size) >= held.size // 8 * 8
+    tie = rest & (source & 0xFFFF == 0x8000)
+    held[tie] = ((source[tie] >> 16) + 1).astype(held.dtype)
+    return y
+
+
 class Remembers:
     """Results are kept by address and shape."""
 
@@ -91,6 +101,7 @@ FAULTY: tuple[Faulty, ...] = (
     wrong("F023", ignores_strides, "f32", "bf16", "layout"),
     wrong("F092", Remembers, "f32", "bf16", "second_call"),
     wrong("F082", swaps_pairs, "f32", "e2m1fn", "structure", "placed", contract=ZEROING),
+    wrong("F008", tail_away, "f32", "bf16", "structure"),
     wrong("F089", smears, "f32", "bf16", "placed"),
     wrong("F022", transposes, "f32", "f16", "structure"),
     wrong("F023", one_row_for_all, "f32", "f16", "structure"),

@@ -162,7 +162,6 @@ VARIANTS: tuple[Variant, ...] = (
     right(bf16_by_carry, "f32", "bf16"),
     right(bf16_with_any_nan, "f32", "bf16"),
     right(e4m3fn_by_magic, "f32", "e4m3fn"),
-    right(e4m3fn_by_magic, "bf16", "e4m3fn"),
     right(e4m3fn_by_search, "f64", "e4m3fn"),
     right(_library(np.float16), "f64", "f16", name="library", story=_LIBRARY),
     right(f16_by_bits, "f16", "f32"),

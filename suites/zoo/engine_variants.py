@@ -28,5 +28,9 @@ def _is_device(engine: Kernel) -> bool:
     return isinstance(model, Accumulator) and (model.engine in ("fused", "cdna3") or model.flush)
 
 
+#: Formats that a device adds as it does the other one of their width, which stands for both.
+ALIKE = ("a100-bf16", "cdna2-bf16", "h100-bf16", "h100-e5m2")
 #: Every simulated engine.
-VARIANTS: tuple[Variant, ...] = tuple(_variant(engine) for engine in kernels() if _is_device(engine))
+VARIANTS: tuple[Variant, ...] = tuple(
+    _variant(engine) for engine in kernels() if _is_device(engine) and engine.name.rpartition("/")[2] not in ALIKE
+)

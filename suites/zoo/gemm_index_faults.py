@@ -19,6 +19,7 @@ from lastbit.suites.zoo.gemm_parts import (
     wrong,
 )
 from lastbit.suites.zoo.specimen import Faulty
+from lastbit.suites.zoo.strides import as_if_contiguous
 
 # Indices ------------------------------------------------------------------------------------------------------------
 
@@ -192,24 +193,23 @@ def wrong_leading_dimension(a: Array, b: Array) -> Array:
     return honest(a, np.swapaxes(flat, -1, -2))
 
 
-def _as_if_contiguous(x: Array) -> Array:
-    steps = (x.shape[-1] * x.itemsize, x.itemsize)
-    return np.lib.stride_tricks.as_strided(x, x.shape, steps) if x.ndim == 2 else x
+def _flat(x: Array) -> Array:
+    return as_if_contiguous(x) if x.ndim == 2 else x
 
 
 def ignores_strides_of_a(a: Array, b: Array) -> Array:
     """Rows of a are taken from memory as if it were contiguous."""
-    return honest(_as_if_contiguous(a), b)
+    return honest(_flat(a), b)
 
 
 def ignores_strides_of_b(a: Array, b: Array) -> Array:
     """Rows of b are taken from memory as if it were contiguous."""
-    return honest(a, _as_if_contiguous(b))
+    return honest(a, _flat(b))
 
 
 def ignores_strides_of_out(a: Array, b: Array, *, out: Array) -> Array:
     """The result is written row after row, whatever the strides of the output."""
-    _as_if_contiguous(out)[...] = honest(a, b)
+    _flat(out)[...] = honest(a, b)
     return out
 
 

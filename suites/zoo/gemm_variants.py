@@ -87,6 +87,20 @@ def fused(a: Array, b: Array) -> Array:
         return total.astype(a.dtype)
 
 
+def compensated(a: Array, b: Array) -> Array:
+    """What each addition loses is added to the next product (Kahan)."""
+    total, lost = (np.zeros((*a.shape[:-1], b.shape[-1]), np.float32) for _ in range(2))
+    wide_a, wide_b = f32(a), f32(b)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for k in range(a.shape[-1]):
+            term = wide_a[..., :, k, None] * wide_b[..., None, k, :] - lost
+            larger = total + term
+            # Of an infinite sum nothing is lost that could be added.
+            lost = np.where(np.isfinite(larger), (larger - total) - term, np.float32(0))
+            total = larger
+        return total.astype(a.dtype)
+
+
 def in_f64(a: Array, b: Array) -> Array:
     """Everything in f64, rounded once to f32."""
     wide = np.asarray(a).astype(np.float64) @ np.asarray(b).astype(np.float64)
@@ -97,6 +111,14 @@ def in_f64(a: Array, b: Array) -> Array:
 def column_major(a: Array, b: Array) -> Array:
     """The result lies column after column."""
     return np.asarray(honest(a, b), order="F")
+
+
+def inside_larger(a: Array, b: Array) -> Array:
+    """The result is a part of a larger array, neither at its beginning nor contiguous."""
+    out = honest(a, b)
+    larger = np.zeros((*out.shape[:-2], out.shape[-2] + 3, out.shape[-1] + 5), out.dtype)
+    larger[..., 2:-1, 1:-4] = out
+    return larger[..., 2:-1, 1:-4]
 
 
 def of_tiles(a: Array, b: Array) -> Array:
@@ -158,11 +180,25 @@ def integers_by_offset(a: Array, b: Array) -> Array:
     return shifted + 128 * b.astype(np.int32).sum(axis=-2, keepdims=True, dtype=np.int32)
 
 
-_ORDERS = (honest, backward, pairwise, split_k_2, split_k_7, blocks_of_16, lanes_of_8, fused, in_f64, of_tiles)
+#: Ways to add, and to write: in f32 where the products are rounded too, or where the output is.
+_ORDERS = (
+    (honest, (F32, F16)),
+    (backward, (F32,)),
+    (pairwise, (F32,)),
+    (split_k_2, (BF16,)),
+    (split_k_7, (F32,)),
+    (blocks_of_16, (F16,)),
+    (lanes_of_8, (BF16,)),
+    (fused, (F32,)),
+    (compensated, (F32,)),
+    (in_f64, (F32,)),
+    (of_tiles, (BF16,)),
+    (column_major, (F32,)),
+    (inside_larger, (F16,)),
+)
 #: Every correct GEMM.
 VARIANTS: tuple[Variant, ...] = (
-    *(right(run, formats) for run in _ORDERS for formats in (F32, F16, BF16)),
-    right(column_major, F32),
+    *(right(run, formats) for run, over in _ORDERS for formats in over),
     right(product, F32, limit=None),
     right(in_f64, F64),
     right(honest, F32, contract=INVARIANT),

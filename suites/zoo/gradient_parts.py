@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lastbit.suites.zoo import attention_parts
 from lastbit.suites.zoo.attention_parts import FEATURES as FORWARD
 from lastbit.suites.zoo.attention_parts import TILE, Array, f32, same
 
@@ -180,3 +181,7 @@ def _backward(
 def turned(**knobs: Any) -> Callable[..., Any]:
     """`attend` with these turns."""
     return partial(attend, knobs=Turns(**knobs))
+
+
+#: A faulty backward pass, as attention_parts.wrong has it.
+wrong = partial(attention_parts.wrong, features=FEATURES)

@@ -1,74 +1,31 @@
-"""KV appends that are wrong in ways seen in the field, each one changed step of `store`, and right ones."""
+"""KV appends that are wrong in ways seen in the field, each one changed step of `store`."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
-from lastbit.contract import Contract
-from lastbit.kernel import Kernel
-from lastbit.suites.zoo import specimen
-from lastbit.suites.zoo.specimen import Faulty, Variant, maker
+from lastbit.suites.zoo.kv_append_parts import (
+    BF16,
+    F32,
+    FP8,
+    IN_PLACE,
+    INT8,
+    Array,
+    by_reciprocal,
+    divided,
+    flat_put,
+    narrowed,
+    put,
+    store,
+    turned,
+    unclipped,
+    wrong,
+)
+from lastbit.suites.zoo.specimen import Faulty
 
-Array = Any
 #: Bits of a page id that `narrow_slot` keeps.
 PAGE_BITS = 16
-
-
-def divided(x: Array, scale: Array, dtype: Any) -> Array:
-    """The quotients as codes."""
-    return narrowed(x.astype(np.float32) / scale, dtype)
-
-
-def narrowed(x: Array, dtype: Any) -> Array:
-    """Rounded and saturated."""
-    if dtype == np.int8:
-        return np.clip(np.rint(x), -128, 127).astype(dtype)
-    largest = np.float32(ml_dtypes.finfo(dtype).max)
-    return np.clip(x, -largest, largest).astype(dtype)
-
-
-def put(new: Array, slots: Array, codes: Array) -> None:
-    """Tokens at their slots, one after the other."""
-    flat_put(new, slots, codes, lambda slot, block, places: slot)
-
-
-def flat_put(new: Array, slots: Array, codes: Array, where: Callable[[int, int, int], int]) -> None:
-    """Tokens where `where` puts their slots."""
-    pages, block = new.shape[:2]
-    for token, slot in enumerate(slots):
-        if slot >= 0:
-            place = where(int(slot), block, pages * block) % (pages * block)
-            new[place // block, place % block] = codes[token]
-
-
-def store(
-    k: Array,
-    v: Array,
-    k_cache: Array,
-    v_cache: Array,
-    slots: Array,
-    *,
-    k_scale: Array = None,
-    v_scale: Array = None,
-    inplace: bool = False,
-    quantize: Callable[..., Array] = divided,
-    write: Callable[[Array, Array, Array], None] = put,
-    scales: Callable[[Array, Array], tuple[Array, Array]] = lambda a, b: (a, b),
-) -> Any:
-    """Both caches with the tokens in them; every step can be replaced."""
-    new = (k_cache, v_cache) if inplace else (k_cache.copy(), v_cache.copy())
-    chosen = (None, None) if k_scale is None else scales(k_scale, v_scale)
-    for x, cache, scale in zip((k, v), new, chosen, strict=True):
-        with np.errstate(all="ignore"):
-            codes = x if scale is None else quantize(x, scale[:, None], cache.dtype)
-        write(cache, slots, codes)
-    return None if inplace else new
-
-
-# Faults ------------------------------------------------------------------------------------------------------------
 
 
 def _at(where: Callable[[int, int, int], int]) -> Callable[[Array, Array, Array], None]:
@@ -149,19 +106,9 @@ def half_away(x: Array, scale: Array, dtype: Any) -> Array:
     return np.clip(np.trunc(wide + np.copysign(np.float32(0.5), wide)), -128, 127).astype(dtype)
 
 
-def by_reciprocal(x: Array, scale: Array, dtype: Any) -> Array:
-    """Products with the reciprocal as codes."""
-    return narrowed(x.astype(np.float32) * (np.float32(1) / scale), dtype)
-
-
 def in_source(x: Array, scale: Array, dtype: Any) -> Array:
     """The quotient is rounded to the tokens' format before it is coded."""
     return narrowed((x / scale.astype(x.dtype)).astype(np.float32), dtype)
-
-
-def unclipped(x: Array, scale: Array, dtype: Any) -> Array:
-    """Codes without saturation."""
-    return (x.astype(np.float32) / scale).astype(dtype)
 
 
 def swaps_caches(k: Array, v: Array, k_cache: Array, v_cache: Array, slots: Array, **keywords: Any) -> Any:
@@ -180,78 +127,12 @@ def writes_operands(k: Array, v: Array, k_cache: Array, v_cache: Array, slots: A
     return k_cache.copy(), v_cache.copy()
 
 
-def _store(**steps: Any) -> Callable[..., Any]:
-    return partial(store, **steps)
-
-
-BF16 = {"k": "bf16", "v": "bf16", "k_cache": "bf16", "v_cache": "bf16", "out": "bf16"}
-F32 = {"k": "f32", "v": "f32", "k_cache": "f32", "v_cache": "f32", "out": "f32"}
-FP8 = {"k": "bf16", "v": "bf16", "k_cache": "e4m3fn", "v_cache": "e4m3fn", "out": "e4m3fn"}
-INT8 = {"k": "bf16", "v": "bf16", "k_cache": "i8", "v_cache": "i8", "out": "i8"}
-SATURATING = Contract(overflow="saturate", scale_arithmetic="divide")
-RECIPROCAL = Contract(overflow="saturate", scale_arithmetic="reciprocal")
-IN_PLACE = frozenset({"inplace"})
-NONE: frozenset[str] = frozenset()
-
-
-# Right appends that differ --------------------------------------------------------------------------------------------
-
-
-def backwards(new: Array, slots: Array, codes: Array) -> None:
-    """From the last token to the first: of several tokens for a slot the first stays."""
-    put(new, slots[::-1], codes[::-1])
-
-
-def at_once(new: Array, slots: Array, codes: Array) -> None:
-    """All tokens in one assignment."""
-    kept = slots >= 0
-    new[slots[kept] // new.shape[1], slots[kept] % new.shape[1]] = codes[kept]
-
-
-def kernel(
-    name: str, run: Callable[..., Any], formats: dict[str, str], contract: Contract, features: frozenset[str]
-) -> Kernel:
-    """A KV append of the zoo."""
-    every = frozenset({"scales", "head_scales", "padding"}) | features
-    return specimen.kernel(name, "kv_append", run, formats, contract, features=every)
-
-
-def wrong(
-    fault: str,
-    name: str,
-    run: Callable[..., Any],
-    formats: dict[str, str],
-    *checks: str,
-    story: str,
-    features: frozenset[str] = NONE,
-) -> Faulty:
-    """`run` as a faulty kernel of class `fault`."""
-    known, making = f"kv_append-{name}-{formats['k_cache']}", maker(run)
-    return Faulty(
-        known, lambda: kernel(known, making(), formats, SATURATING, features), fault, story, frozenset(checks)
-    )
-
-
-def right(
-    name: str,
-    run: Callable[..., Any],
-    formats: dict[str, str],
-    *,
-    story: str,
-    contract: Contract = SATURATING,
-    features: frozenset[str] = NONE,
-) -> Variant:
-    """`run` as a kernel that keeps its contract."""
-    known, making = f"kv_append-{name}-{formats['k_cache']}", maker(run)
-    return Variant(known, lambda: kernel(known, making(), formats, contract, features), story)
-
-
 #: Every faulty append.
 FAULTY: tuple[Faulty, ...] = (
     wrong(
         "F058",
         "neighbour_slot",
-        _store(write=_at(lambda s, b, n: s + 1)),
+        turned(write=_at(lambda s, b, n: s + 1)),
         BF16,
         "exact",
         "untouched",
@@ -260,7 +141,7 @@ FAULTY: tuple[Faulty, ...] = (
     wrong(
         "F058",
         "next_slot_too",
-        _store(write=also_next),
+        turned(write=also_next),
         BF16,
         "untouched",
         story="The place after the last of an odd number of tokens is written too.",
@@ -268,7 +149,7 @@ FAULTY: tuple[Faulty, ...] = (
     wrong(
         "F058",
         "clears_page",
-        _store(write=whole_page),
+        turned(write=whole_page),
         BF16,
         "untouched",
         story="A page is cleared when its first place is written.",
@@ -276,7 +157,7 @@ FAULTY: tuple[Faulty, ...] = (
     wrong(
         "F058",
         "wrong_stride",
-        _store(write=_at(lambda s, b, n: s // b * (b + 1) + s % b)),
+        turned(write=_at(lambda s, b, n: s // b * (b + 1) + s % b)),
         BF16,
         "exact",
         story="Pages are a token longer than they are.",
@@ -284,7 +165,7 @@ FAULTY: tuple[Faulty, ...] = (
     wrong(
         "F024",
         "narrow_page_id",
-        _store(write=_at(lambda s, b, n: (s // b & (2**PAGE_BITS - 1)) * b + s % b)),
+        turned(write=_at(lambda s, b, n: (s // b & (2**PAGE_BITS - 1)) * b + s % b)),
         BF16,
         "top",
         story="Page ids are cut to 16 bits.",
@@ -292,7 +173,7 @@ FAULTY: tuple[Faulty, ...] = (
     wrong(
         "F058",
         "wraps_padding",
-        _store(write=wraps_padding),
+        turned(write=wraps_padding),
         F32,
         "padding",
         story="Slot -1 is written as the last place.",
@@ -300,7 +181,7 @@ FAULTY: tuple[Faulty, ...] = (
     wrong(
         "F058",
         "stops_at_padding",
-        _store(write=stops_at_padding),
+        turned(write=stops_at_padding),
         F32,
         "padding",
         story="Tokens after one without a slot are not stored.",
@@ -308,13 +189,13 @@ FAULTY: tuple[Faulty, ...] = (
     wrong(
         "F004",
         "mixes_duplicates",
-        _store(write=mixes_duplicates),
+        turned(write=mixes_duplicates),
         BF16,
         "duplicates",
         story="Of two tokens for a slot one half of each is stored.",
     ),
-    wrong("F008", "drops_last", _store(write=drops_last), BF16, "exact", story="The last token is not stored."),
-    wrong("F058", "sorts_slots", _store(write=sorted_slots), BF16, "exact", story="The slots are sorted."),
+    wrong("F008", "drops_last", turned(write=drops_last), BF16, "exact", story="The last token is not stored."),
+    wrong("F058", "sorts_slots", turned(write=sorted_slots), BF16, "exact", story="The slots are sorted."),
     wrong(
         "F063",
         "remembers_slots",
@@ -327,7 +208,7 @@ FAULTY: tuple[Faulty, ...] = (
     wrong(
         "F059",
         "k_scale_for_v",
-        _store(scales=lambda a, b: (a, a)),
+        turned(scales=lambda a, b: (a, a)),
         FP8,
         "exact",
         story="V is stored with the scale of K.",
@@ -335,7 +216,7 @@ FAULTY: tuple[Faulty, ...] = (
     wrong(
         "F059",
         "scale_of_head_0",
-        _store(scales=lambda a, b: (a[:1], b[:1])),
+        turned(scales=lambda a, b: (a[:1], b[:1])),
         FP8,
         "exact",
         story="The scale of the first head serves all.",
@@ -343,17 +224,17 @@ FAULTY: tuple[Faulty, ...] = (
     wrong(
         "F059",
         "multiplies",
-        _store(scales=lambda a, b: (1 / a, 1 / b)),
+        turned(scales=lambda a, b: (1 / a, 1 / b)),
         FP8,
         "exact",
         story="Multiplied by the scale where division is declared.",
     ),
-    wrong("F064", "truncates", _store(quantize=truncated), FP8, "exact", story="Codes are cut toward zero."),
-    wrong("F065", "half_away", _store(quantize=half_away), INT8, "exact", story="Ties go away from zero."),
+    wrong("F064", "truncates", turned(quantize=truncated), FP8, "exact", story="Codes are cut toward zero."),
+    wrong("F065", "half_away", turned(quantize=half_away), INT8, "exact", story="Ties go away from zero."),
     wrong(
         "F078",
         "by_reciprocal",
-        _store(quantize=by_reciprocal),
+        turned(quantize=by_reciprocal),
         FP8,
         "exact",
         story="Multiplied by the reciprocal where division is declared.",
@@ -361,7 +242,7 @@ FAULTY: tuple[Faulty, ...] = (
     wrong(
         "F068",
         "quotient_in_bf16",
-        _store(quantize=in_source),
+        turned(quantize=in_source),
         INT8,
         "exact",
         story="The quotient is rounded to bf16 before it is coded.",
@@ -369,7 +250,7 @@ FAULTY: tuple[Faulty, ...] = (
     wrong(
         "F070",
         "overflows",
-        _store(quantize=unclipped),
+        turned(quantize=unclipped),
         FP8,
         "exact",
         story="Overflow gives NaN where the largest number is promised.",
@@ -390,36 +271,5 @@ FAULTY: tuple[Faulty, ...] = (
         BF16,
         "exact",
         story="It says that it returns new caches, and changes those that it was given.",
-    ),
-)
-
-
-#: Every correct append.
-VARIANTS: tuple[Variant, ...] = (
-    right("stores_right", store, BF16, story="Token after token."),
-    right("stores_fp8_right", store, FP8, story="Tokens as e4m3."),
-    right("stores_i8_right", store, INT8, story="Tokens as i8."),
-    right("in_place_right", _store(inplace=True), F32, features=IN_PLACE, story="The caches are changed in place."),
-    right(
-        "in_place_fp8_right",
-        _store(inplace=True, write=at_once),
-        FP8,
-        features=IN_PLACE,
-        story="All tokens at once, in place.",
-    ),
-    right("backwards_right", _store(write=backwards), FP8, story="From the last token to the first."),
-    right(
-        "reciprocal_right",
-        _store(quantize=by_reciprocal),
-        FP8,
-        contract=RECIPROCAL,
-        story="Multiplied by the reciprocal, which is declared.",
-    ),
-    right(
-        "overflows_by_contract_right",
-        _store(quantize=unclipped),
-        FP8,
-        contract=Contract(overflow="nan"),
-        story="Overflow gives NaN, which is declared.",
     ),
 )

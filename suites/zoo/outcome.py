@@ -7,7 +7,7 @@ from typing import Any
 
 from lastbit.suites.zoo.power import Power, false_alarms, powers
 from lastbit.suites.zoo.score import Sighting
-from lastbit.suites.zoo.specimen import FaultClass, Faulty, Variant
+from lastbit.suites.zoo.specimen import FaultClass, Faulty, Variant, room
 
 #: The judge that this suite is.
 OURS = "lastbit"
@@ -39,6 +39,8 @@ class ZooRun:
     #: Seeds of the faulty kernels, and of the correct variants.
     seeds: tuple[int, ...]
     right_seeds: tuple[int, ...]
+    #: False where the user stopped it: the sightings are those until then.
+    complete: bool = True
 
     def powers(self, judged: Judged) -> list[Power]:
         """The judge's power over each class."""
@@ -52,18 +54,21 @@ class ZooRun:
 def as_json(run: ZooRun) -> dict[str, Any]:
     """The run as JSON has it: "classes", "caught", "correct", "false_alarms", "faults", "rivals", and how it was made.
 
-    "classes" counts the classes that the zoo holds a kernel of, "caught" those of them caught always.
+    Of a rival, "faults" has the answer and "counts" the pairs (kernel, seed) caught and tried, by class.
+    "classes" counts the classes that a kernel of was judged, "caught" those of them caught always, "correct" the right
+    kernels that were judged.
     """
     ours = run.judges[0]
     found = [power for power in run.powers(ours) if power.tried]
     alarms = run.false_alarms(ours)
     return {
+        "complete": run.complete,
         "tier": run.tier,
         "seeds": list(run.seeds),
         "right_seeds": list(run.right_seeds),
         "classes": len(found),
         "caught": sum(power.answer == "always" for power in found),
-        "correct": len(run.variants),
+        "correct": len({one.specimen for one in ours.sightings} & {one.name for one in run.variants}),
         "false_alarms": len({one.specimen for one in alarms}),
         "ops": {op: list(pair) for op, pair in by_op(run, ours).items()},
         "seconds": round(ours.seconds, 1),
@@ -81,8 +86,8 @@ def escaped(faulty: Sequence[Faulty], sightings: Sequence[Sighting]) -> list[Sig
 
 
 def by_op(run: ZooRun, judged: Judged) -> dict[str, tuple[int, int]]:
-    """Kernels caught under every seed, and kernels, by op."""
-    op = {one.name: one.build().op for one in run.faulty}
+    """Kernels caught under every seed, and kernels, by room: those that the judge has no rule for are not counted."""
+    op = {one.name: room(one.build()) for one in run.faulty}
     missed = {one.specimen for one in judged.sightings if not one.caught}
     seen = {one.specimen for one in judged.sightings if one.specimen in op}
     total = Counter(op[name] for name in seen)
@@ -103,4 +108,6 @@ def _rival(run: ZooRun, judged: Judged) -> dict[str, Any]:
         "data": judged.data,
         "source": judged.source,
         "faults": {power.fault: power.answer for power in found},
+        "counts": {power.fault: [power.caught, power.tried] for power in found},
+        "flagged": sorted({one.specimen for one in run.false_alarms(judged)}),
     }

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from lastbit.errors import UsageError
-from lastbit.suites.zoo.rival_data import Array, Question, normal, per_op
-from lastbit.suites.zoo.rivals import Rival
-
-DATA = "N(0, 1); GEMM 64x64x128, softmax 64x128, attention 2x2x128x32 causal"
+from lastbit.suites.zoo.rival import Rival
+from lastbit.suites.zoo.rival_data import Array, Question, normal
+from lastbit.suites.zoo.rivals import EVERY, every
 
 
 @cache
@@ -21,7 +20,8 @@ def load(text: str) -> Rival:
     """The function that "module:function" names, as a rival; modules of the working directory are found, too.
 
     It is called as judge(obtained, expected) with NumPy arrays of one shape: float32 for every floating-point format
-    (which holds f16, bf16 and smaller exactly), float64 for f64, int64 for integers. `expected` is the answer in f64
+    (which holds f16, bf16 and smaller exactly), float64 for f64, int64 for integers; what quantized codes are worth is
+    float32, too. `expected` is the answer in f64
     rounded once to the output format. It accepts by returning True or None, and rejects by returning False or raising
     AssertionError. Kernels that raise, or return another shape or type, are rejected without asking.
 
@@ -41,14 +41,15 @@ def load(text: str) -> Rival:
         found = getattr(found, part, None)
     if not callable(found):
         raise UsageError(f"--judge {text}: {module} has no function {name}")
-    return Rival(text, rule(text, found), {op: (draw,) for op, draw in per_op(normal).items()}, DATA, "yours")
+    return Rival(text, rule(text, found), {op: (draw,) for op, draw in every(normal).items()}, EVERY, "yours")
 
 
 def rule(text: str, judge: Callable[[Any, Any], Any]) -> Callable[[Array, Question], bool]:
     """`judge` as a rule of a rival."""
 
     def accepts(obtained: Array, question: Question) -> bool:
-        dtype = {"f64": np.float64}.get(question.format, np.int64 if question.format[0] in "iu" else np.float32)
+        whole = question.format[0] in "iu" and question.worth is None
+        dtype = np.int64 if whole else np.float64 if question.format == "f64" else np.float32
         try:
             with np.errstate(all="ignore"):
                 said = judge(obtained.astype(dtype), question.expected.astype(dtype))

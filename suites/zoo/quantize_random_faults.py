@@ -37,6 +37,18 @@ def fair(lost: Array, rng: np.random.Generator) -> Array:
     return rng.random(lost.shape) < lost
 
 
+def three_apart(lost: Array, rng: np.random.Generator) -> Array:
+    """Draws of numbers 3 apart are one."""
+    draws = rng.random((*lost.shape[:-1], lost.shape[-1] + 3))
+    index = np.arange(lost.shape[-1])
+    return np.take(draws, index // 6 * 3 + index % 3, axis=-1) < lost
+
+
+def afresh(lost: Array, rng: np.random.Generator) -> Array:
+    """The generator is seeded anew in every call."""
+    return np.random.default_rng(7).random(lost.shape) < lost
+
+
 #: Every faulty quantizer that rounds stochastically.
 FAULTY: tuple[Faulty, ...] = (
     wrong(
@@ -107,5 +119,27 @@ FAULTY: tuple[Faulty, ...] = (
         contract=STOCHASTIC,
         make=lambda: but(MXFP4, code=stochastic(lambda lost, rng: 2 * (rng.random(lost.shape) < lost / 2))),
         story="Rounded up by two codes with half of the probability.",
+    ),
+    wrong(
+        "F087",
+        "three_apart",
+        None,
+        "mxfp4",
+        "f32",
+        "stochastic",
+        contract=STOCHASTIC,
+        make=lambda: but(MXFP4, code=stochastic(three_apart)),
+        story="Numbers 3 apart share a random number.",
+    ),
+    wrong(
+        "F087",
+        "seeded_in_each_call",
+        None,
+        "mxfp4",
+        "f32",
+        "stochastic",
+        contract=STOCHASTIC,
+        make=lambda: but(MXFP4, code=stochastic(afresh)),
+        story="Every call draws the same random numbers.",
     ),
 )

@@ -1,12 +1,10 @@
-"""Quantizers whose scales are wrong: their largest magnitude, their rule, their format, their order in memory."""
+"""Quantizers whose scales are wrong: their rule, their format, what is remembered of them."""
 
-from dataclasses import replace
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
-from lastbit.references.scaling import Scaling
 from lastbit.suites.zoo import quantize_parts as parts
 from lastbit.suites.zoo.quantize_faults import STATIC, static
 from lastbit.suites.zoo.quantize_kernels import wrong
@@ -14,7 +12,6 @@ from lastbit.suites.zoo.quantize_parts import (
     E4M3,
     E8M0,
     F32,
-    FP8_BLOCK,
     FP8_GROUP,
     I8_ROW,
     MXFP4,
@@ -25,59 +22,11 @@ from lastbit.suites.zoo.quantize_parts import (
     exponent,
     f32,
     integers,
-    largest,
     nvfp4,
     over,
     power,
 )
 from lastbit.suites.zoo.specimen import Faulty
-
-SWIZZLED = replace(Scaling.of("mxfp8_e4m3"), name="mxfp8_swizzled", scale_layout="swizzled-128x4")
-
-
-def first_group(groups: Array) -> Array:
-    """The largest magnitude of the first group, for each."""
-    return np.broadcast_to(largest(groups)[..., :1], groups.shape[:-1])
-
-
-def neighbour(groups: Array) -> Array:
-    """The largest magnitude of the group before."""
-    return np.roll(largest(groups), 1, axis=-1)
-
-
-def without_last(groups: Array) -> Array:
-    """The largest magnitude but for the last number."""
-    return largest(groups[..., :-1])
-
-
-def without_first(groups: Array) -> Array:
-    """The largest magnitude but for the first number."""
-    return largest(groups[..., 1:])
-
-
-def signed(groups: Array) -> Array:
-    """The largest number."""
-    return groups.max(axis=-1, initial=0)
-
-
-def down_the_columns(groups: Array) -> Array:
-    """The largest magnitude of each column."""
-    return np.broadcast_to(np.abs(groups).max(axis=-3, keepdims=True, initial=0)[..., 0], groups.shape[:-1])
-
-
-def over_the_batch(groups: Array) -> Array:
-    """The largest magnitude of the batch."""
-    return np.broadcast_to(largest(groups).max(axis=0, initial=0), groups.shape[:-1])
-
-
-def ignoring_nan(groups: Array) -> Array:
-    """The largest magnitude that is no NaN."""
-    return np.fmax.reduce(np.abs(groups), axis=-1, initial=0)
-
-
-def ignoring_infinity(groups: Array) -> Array:
-    """The largest finite magnitude."""
-    return largest(np.where(np.isinf(groups), 0, groups))
 
 
 def rounded_through(dtype: Any, rule: Step) -> Step:
@@ -108,19 +57,6 @@ def flushing(rule: Step) -> Step:
 def with_floor(floor: float) -> Step:
     """The rule's scale, no smaller than this."""
     return lambda amax: np.maximum(over(127)(amax), F32(floor))
-
-
-def transposed(scale: Array) -> Array:
-    """The scales column after column."""
-    return np.swapaxes(scale, -1, -2).reshape(scale.shape)
-
-
-def unswizzled(scale: Array) -> Array:
-    """The memory of swizzled scales, filled row after row."""
-    rows, columns = int(np.prod(scale.shape[:-1])), scale.shape[-1]
-    whole = np.zeros((-(-rows // 128) * 128, -(-columns // 4) * 4), np.uint8)
-    whole[:rows, :columns] = parts.codes_of(scale).reshape(rows, columns)
-    return whole.reshape(-1).view(E8M0)
 
 
 def remembers_scale() -> Step:
@@ -174,7 +110,7 @@ def _half_away(raw: Array) -> Array:
     return np.where(tie, bits + 1, bits).astype(np.uint8).view(E4M3)
 
 
-#: Every faulty quantizer whose scales are wrong.
+#: Every quantizer with wrong scales.
 FAULTY: tuple[Faulty, ...] = (
     wrong(
         "F075",
@@ -184,33 +120,6 @@ FAULTY: tuple[Faulty, ...] = (
         "f32",
         "saturation",
         story="-128 is stored where -127 is the lowest code.",
-    ),
-    wrong(
-        "F071",
-        "infinity_ignored",
-        but(MXFP8, amax=ignoring_infinity),
-        "mxfp8_e4m3_floor",
-        "f32",
-        "special",
-        story="Infinity does not count for the largest magnitude.",
-    ),
-    wrong(
-        "F072",
-        "nan_swallowed",
-        but(MXFP8, amax=ignoring_nan),
-        "mxfp8_e4m3",
-        "f32",
-        "special",
-        story="NaN does not count for the largest magnitude.",
-    ),
-    wrong(
-        "F072",
-        "nan_swallowed_row",
-        but(I8_ROW, amax=ignoring_nan),
-        "i8_row",
-        "f32",
-        "special",
-        story="NaN does not count for the largest magnitude.",
     ),
     wrong(
         "F075",
@@ -229,71 +138,6 @@ FAULTY: tuple[Faulty, ...] = (
         "f32",
         "exact",
         story="The largest magnitude is divided by 128, not by 127.",
-    ),
-    wrong(
-        "F076",
-        "first_group_only",
-        but(MXFP8, amax=first_group),
-        "mxfp8_e4m3",
-        "f32",
-        "placed",
-        story="The first group's largest magnitude scales the whole row.",
-    ),
-    wrong(
-        "F076",
-        "neighbours_amax",
-        but(FP8_GROUP, amax=neighbour),
-        "fp8_group128",
-        "bf16",
-        "amax",
-        "placed",
-        story="Each group is scaled by its neighbour's largest magnitude.",
-    ),
-    wrong(
-        "F076",
-        "last_missed",
-        but(MXFP4, amax=without_last),
-        "mxfp4",
-        "f32",
-        "amax",
-        story="The last number of a group does not count for its largest magnitude.",
-    ),
-    wrong(
-        "F076",
-        "first_missed",
-        but(MXFP4, amax=without_first),
-        "mxfp4",
-        "bf16",
-        "amax",
-        story="The first number of a group does not count for its largest magnitude.",
-    ),
-    wrong(
-        "F076",
-        "no_abs",
-        but(MXFP8, amax=signed),
-        "mxfp8_e4m3",
-        "f32",
-        "amax",
-        story="The largest number is taken, not the largest magnitude.",
-    ),
-    wrong(
-        "F076",
-        "columns",
-        but(I8_ROW, amax=down_the_columns),
-        "i8_row",
-        "f32",
-        "placed",
-        story="The largest magnitude of the column is taken.",
-    ),
-    wrong(
-        "F076",
-        "batch",
-        but(I8_ROW, amax=lambda groups: over_the_batch(groups) if groups.ndim == 4 else largest(groups)),
-        "i8_row",
-        "f32",
-        "exact",
-        "placed",
-        story="The largest magnitude is taken over the batch.",
     ),
     wrong(
         "F077",
@@ -426,33 +270,6 @@ FAULTY: tuple[Faulty, ...] = (
         "exact",
         "scale_rule",
         story="Block scales are rounded up.",
-    ),
-    wrong(
-        "F017",
-        "scale_transposed",
-        but(MXFP8, store=transposed),
-        "mxfp8_e4m3",
-        "f32",
-        "placed",
-        story="Scales are stored column after column.",
-    ),
-    wrong(
-        "F017",
-        "block_scale_transposed",
-        but(FP8_BLOCK, store=transposed),
-        "fp8_block128",
-        "f32",
-        "placed",
-        story="Scales are stored column after column.",
-    ),
-    wrong(
-        "F019",
-        "swizzle_forgotten",
-        but(MXFP8, store=unswizzled),
-        SWIZZLED,
-        "f32",
-        "placed",
-        story="Scales are stored row after row where the 128x4 order is declared.",
     ),
     wrong(
         "F063",

@@ -30,7 +30,9 @@ from lastbit.suites.zoo.quantize_parts import (
     power,
 )
 from lastbit.suites.zoo.quantize_random_faults import STOCHASTIC, fair, stochastic
-from lastbit.suites.zoo.quantize_scale_faults import SWIZZLED, to_even, up
+from lastbit.suites.zoo.quantize_scale_faults import to_even, up
+from lastbit.suites.zoo.quantize_storage_faults import SWIZZLED
+from lastbit.suites.zoo.quantize_table_faults import LEVELS, NF4, NF4_THRESHOLDS
 from lastbit.suites.zoo.specimen import Variant
 
 UNDECLARED_I8 = replace(Scaling.of("i8_row"), name="i8_row_any", arithmetic=None)
@@ -70,6 +72,13 @@ def by_magic_number(quotient: Array) -> Array:
     return whole.astype(np.int8)
 
 
+def by_search(quotient: Array) -> Array:
+    """The level with the least distance; of two of them that of the even code."""
+    away = np.abs(quotient[..., None] - LEVELS)
+    first, last = away.argmin(axis=-1), 15 - away[..., ::-1].argmin(axis=-1)
+    return np.where(first % 2 == 0, first, last).astype(np.uint8)
+
+
 def in_double(groups: Array, scale: Array) -> Array:
     """The quotients in f64."""
     return np.asarray(groups, np.float64) / np.asarray(scale, np.float64)[..., None]
@@ -101,7 +110,6 @@ def over_by_product(most: float) -> Step:
 #: Every correct quantizer.
 VARIANTS: tuple[Variant, ...] = (
     right("i8_row", I8_ROW, "i8_row", "f32", story="Rows divided by their largest magnitude over 127."),
-    right("i8_row_bf16", I8_ROW, "i8_row", "bf16", story="Rows of bf16."),
     right("i8_tensor", I8_TENSOR, "i8_tensor", "f16", story="One scale for the tensor."),
     right(
         "i8_bits", but(I8_ROW, amax=by_bits), "i8_row", "f32", story="The largest magnitude as the largest bit pattern."
@@ -215,6 +223,8 @@ VARIANTS: tuple[Variant, ...] = (
         story="Random rounding, which is declared.",
     ),
     right("nvfp4", nvfp4, "nvfp4", "bf16", story="Blocks of 16 under e4m3 scales and a scale of the tensor."),
+    right("nf4_search", but(NF4, code=by_search), "nf4", "bf16", story="The nearest of 16 levels by search."),
+    right("nf4_thresholds", NF4_THRESHOLDS, "nf4_bitsandbytes", "f16", story="A product, and boundaries in f32."),
     right("i4_zero_point", affine, "i4_group32_zp", "f32", story="Groups of 32 with a zero point."),
     right(
         "i4_zero_point_any",

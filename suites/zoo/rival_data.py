@@ -11,6 +11,7 @@ from lastbit.kernel import Kernel
 from lastbit.references.data import Operand
 
 Array = NDArray[np.float64]
+Codes = NDArray[Any]
 Rng = np.random.Generator
 #: Values of a shape.
 Fill = Callable[[Rng, tuple[int, ...]], Array]
@@ -36,10 +37,16 @@ class Question:
     format: str
     #: Keywords that the kernel is called with.
     options: Mapping[str, Any] = field(default_factory=dict)
+    #: The result that this is about, by its name in lastbit.results.
+    name: str = "out"
+    #: The same of the kernel's further results; the operands are those of the first.
+    others: tuple["Question", ...] = ()
+    #: What the codes of all results are worth together, where that is compared; None where they are no such codes.
+    worth: Callable[[list[Codes]], Array | None] | None = None
 
 
-#: A question for a kernel.
-Draw = Callable[[Rng, Kernel], Question]
+#: A question for a kernel; None where those who test so have none for it.
+Draw = Callable[[Rng, Kernel], Question | None]
 
 
 def normal(rng: Rng, shape: tuple[int, ...]) -> Array:
@@ -88,7 +95,7 @@ def gemm_of(pair: Callable[[Rng, Mapping[str, str]], tuple[Array, Array]]) -> Dr
         a, b = (Operand.of(x, formats[name]) for name, x in zip("ab", pair(rng, formats), strict=True))
         with np.errstate(all="ignore"):
             exact, weight = a.values @ b.values, np.abs(a.values) @ np.abs(b.values)
-        return _question({"a": a, "b": b}, exact, weight, a.values.shape[-1], formats["out"])
+        return question({"a": a, "b": b}, exact, weight, a.values.shape[-1], formats["out"])
 
     return draw
 
@@ -106,7 +113,7 @@ def rows(fill: Fill, m: int = 64, n: int = 128) -> Draw:
             exact = np.exp(exact)
         elif kernel.op == "logsumexp":
             exact = (x.values.max(-1, keepdims=True) + log_sum)[..., 0]
-        return _question({"x": x}, exact, np.abs(exact), n, formats["out"])
+        return question({"x": x}, exact, np.abs(exact), n, formats["out"])
 
     return draw
 
@@ -118,10 +125,10 @@ def attention(fill: Fill, b: int = 2, h: int = 2, l: int = 128, d: int = 32) -> 
         formats = kernel.format_sets[0]
         q, k, v = (Operand.of(fill(rng, (b, h, l, d)), formats[name]) for name in "qkv")
         causal = "causal" in kernel.features
-        exact = _attend(q.values, k.values, v.values, causal, lambda x: x)
-        plain = _attend(q.values, k.values, v.values, causal, lambda x: Operand.of(x, formats["out"]).values)
-        weight = _attend(q.values, k.values, np.abs(v.values), causal, lambda x: x)
-        return _question(
+        exact = attend(q.values, k.values, v.values, causal, lambda x: x)
+        plain = attend(q.values, k.values, v.values, causal, lambda x: Operand.of(x, formats["out"]).values)
+        weight = attend(q.values, k.values, np.abs(v.values), causal, lambda x: x)
+        return question(
             {"q": q, "k": k, "v": v}, exact, weight, l, formats["out"], plain, {"causal": True} if causal else {}
         )
 
@@ -133,15 +140,7 @@ def per_op(fill: Fill, m: int = 64, n: int = 128) -> dict[str, Draw]:
     return {"gemm": gemm(fill), "attention": attention(fill), **dict.fromkeys(SOFTMAXES, rows(fill, m, n))}
 
 
-def _attend(q: Array, k: Array, v: Array, causal: bool, step: Callable[[Array], Array]) -> Array:
-    scores = step(step(q @ np.swapaxes(k, -1, -2)) * q.shape[-1] ** -0.5)
-    if causal:
-        scores = np.where(np.tri(q.shape[-2], dtype=bool), scores, -np.inf)
-    weights = np.exp(scores - scores.max(-1, keepdims=True))
-    return step(step(weights / weights.sum(-1, keepdims=True)) @ v)
-
-
-def _question(
+def question(
     operands: Mapping[str, Operand],
     exact: Array,
     weight: Array,
@@ -149,8 +148,20 @@ def _question(
     format: str,
     plain: Array | None = None,
     options: Mapping[str, Any] | None = None,
+    *,
+    name: str = "out",
+    others: tuple[Question, ...] = (),
 ) -> Question:
+    """The question whose answer is `exact`, which is rounded to `format`; plain code rounds as often if not given."""
     expected = Operand.of(exact, format).values
-    return Question(
-        operands, exact, expected, weight, expected if plain is None else plain, terms, format, options or {}
-    )
+    around = expected if plain is None else plain
+    return Question(operands, exact, expected, weight, around, terms, format, options or {}, name, others)
+
+
+def attend(q: Array, k: Array, v: Array, causal: bool, step: Callable[[Array], Array]) -> Array:
+    """Softmax attention in f64, each operation's result through `step`."""
+    scores = step(step(q @ np.swapaxes(k, -1, -2)) * q.shape[-1] ** -0.5)
+    if causal:
+        scores = np.where(np.tri(q.shape[-2], dtype=bool), scores, -np.inf)
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    return step(step(weights / weights.sum(-1, keepdims=True)) @ v)

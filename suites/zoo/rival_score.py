@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from lastbit.suites.zoo.collection import specimen
 from lastbit.suites.zoo.outcome import Judged
-from lastbit.suites.zoo.rivals import Rival, accepts, rival
-from lastbit.suites.zoo.score import Sighting, each
+from lastbit.suites.zoo.rival import Rival, accepts
+from lastbit.suites.zoo.rivals import rival
+from lastbit.suites.zoo.score import Sighting, StoppedError, each
 from lastbit.suites.zoo.specimen import Specimen
 
 
@@ -51,7 +52,7 @@ def judged(
 ) -> list[Judged]:
     """What each rival says of faulty kernels and of right ones, under the seeds of each; progress as in score.
 
-    Raises UsageError where a judge of the user's own fails.
+    Raises UsageError where a judge of the user's own fails, and StoppedError as score does.
     """
     start = time.perf_counter()
     todo = [
@@ -60,11 +61,19 @@ def judged(
         for pool, chosen in zip((faulty, variants), seeds, strict=True)
         for seed in chosen
     ]
-    found = []
-    for ended in each(answers, todo, workers):
-        found.append(ended)
-        progress(len(found), len(todo), time.perf_counter() - start)
-    found.sort(key=lambda ended: todo.index(ended.round))
+    found: list[Answers] = []
+    try:
+        for ended in each(answers, todo, workers):
+            found.append(ended)
+            progress(len(found), len(todo), time.perf_counter() - start)
+    except KeyboardInterrupt:
+        raise StoppedError(_by_rival(rivals, todo, found)) from None
+    return _by_rival(rivals, todo, found)
+
+
+def _by_rival(rivals: Sequence[Rival], todo: list[Round], found: list[Answers]) -> list[Judged]:
+    order = {round: place for place, round in enumerate(todo)}
+    found = sorted(found, key=lambda ended: order[ended.round])
     return [
         Judged(
             one.name,

@@ -1,22 +1,18 @@
-"""The rivals: rules that kernels are tested by elsewhere, each on its own customary data, run over the zoo."""
+"""The rivals: rules that kernels are tested by elsewhere, each on its own customary data, for the rooms it covers."""
 
-import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
 
-import numpy as np
-
-from lastbit import arrays
-from lastbit.kernel import OPERANDS, Kernel
-from lastbit.references.formats import Format
 from lastbit.suites.zoo import rival_rules as rules
+from lastbit.suites.zoo import rival_scaled as scaled
+from lastbit.suites.zoo import rival_serving as serving
 from lastbit.suites.zoo import tosa_data
+from lastbit.suites.zoo.rival import Rival
 from lastbit.suites.zoo.rival_data import (
     SOFTMAXES,
     Array,
     Draw,
-    Question,
+    Fill,
+    Rng,
     attention,
     gemm,
     half,
@@ -28,27 +24,26 @@ from lastbit.suites.zoo.rival_data import (
     unit,
 )
 
-#: Whether a result is accepted.
-Rule = Callable[[Array, Question], bool]
-#: Seconds that work which goes on after a call is waited for, as a device is.
-PATIENCE = 2.0
+#: What `every` draws, in words.
+EVERY = (
+    "N(0, 1); GEMM 64x64x128, softmax 64x128, attention 2x2x128x32 causal, gradients of length 64, packed 64+17+1+46, "
+    "paged one query, append of 42 tokens, conversions 64x128, scaled GEMM 64x64x256 with random scales"
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Rival:
-    """A rule, the data that it is customarily used on, and where both are published."""
-
-    name: str
-    rule: Rule
-    #: Data sets of each op; a kernel has to be accepted on all of them.
-    draws: Mapping[str, tuple[Draw, ...]]
-    #: The data in words.
-    data: str
-    source: str
-    #: Output formats that it has a limit for; empty: any.
-    formats: frozenset[str] = frozenset()
-    #: Calls with new data of each set.
-    trials: int = 1
+def every(fill: Fill) -> dict[str, Draw]:
+    """One way to fill, for every room; scaled products are of N(0, 1)."""
+    return {
+        **per_op(fill),
+        "attention gradients": serving.gradients(fill),
+        "packed attention": serving.packed(fill),
+        "paged_attention": serving.paged(fill),
+        "kv_append": serving.append(fill),
+        "cast": scaled.cast(fill),
+        "quantize": scaled.quantized(fill),
+        "dequantize": scaled.dequantized(fill),
+        "scaled_gemm": scaled.scaled_gemm(),
+    }
 
 
 def rival(name: str) -> Rival:
@@ -64,50 +59,12 @@ def rival(name: str) -> Rival:
     return load(name)
 
 
-def accepts(rival: Rival, kernel: Kernel, seed: int) -> bool | None:
-    """Whether the rival accepts the kernel under this seed; None where the op or format is none of its."""
-    draws = rival.draws.get(kernel.op, ())
-    if not draws or (rival.formats and kernel.format_sets[0]["out"] not in rival.formats):
-        return None
-    rng = np.random.default_rng((seed, *rival.name.encode()))
-    return all(_accepted(rival, kernel, draw(rng, kernel)) for draw in draws for _ in range(rival.trials))
+def _narrow(rng: Rng, shape: tuple[int, ...]) -> Array:
+    """U(-1/sqrt(d), 1/sqrt(d)), d the last axis."""
+    return rng.uniform(-(shape[-1] ** -0.5), shape[-1] ** -0.5, shape)
 
 
-def _accepted(rival: Rival, kernel: Kernel, question: Question) -> bool:
-    obtained = answer(kernel, question)
-    return obtained is not None and rival.rule(obtained, question)
-
-
-def answer(kernel: Kernel, question: Question) -> Array | None:
-    """The values that the kernel returns, in f64; None where it raises or returns no array of the shape and type.
-
-    The call is as bare as that of the tests that the rivals are from: no guards, no poison, the same process.
-    """
-    given = {name: arrays.tensor(one.codes, one.format, "numpy") for name, one in question.operands.items()}
-    positional = [given[name] for name in OPERANDS[kernel.op] if name != "out"]
-    keywords: dict[str, Any] = dict(question.options)
-    border = arrays.of("numpy")
-    if "out" in kernel.features and kernel.op == "gemm":
-        empty = np.zeros(question.exact.shape, arrays.code_dtype(question.format))
-        keywords["out"] = arrays.tensor(empty, question.format, "numpy")
-    before = set(threading.enumerate())
-    try:
-        with np.errstate(all="ignore"):
-            result = kernel.run(*positional, **keywords)
-    except Exception:
-        return None
-    for thread in set(threading.enumerate()) - before:
-        thread.join(PATIENCE)
-    if "lse" in kernel.features:
-        result = result[0]
-    if isinstance(result, np.ndarray) and type(result) is not np.ndarray:
-        result = result.__array__()  # comparing makes a lazy array compute
-    if border.misfit(result, question.exact.shape, question.format, "cpu"):
-        return None
-    return Format.of(question.format).decode(border.codes(result, question.format))
-
-
-def _sparse(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+def _sparse(rng: Rng, shape: tuple[int, ...]) -> Array:
     """Integers from -4 to 4, of which so many are not zero that 32 products, of at most 8, are exact in bf16."""
     return integers(4)(rng, shape) * (rng.random(shape) < 32 / shape[-1])
 
@@ -123,15 +80,15 @@ RIVALS: tuple[Rival, ...] = (
     Rival(
         "assert_close",
         rules.assert_close,
-        _ops(per_op(normal)),
-        "N(0, 1); GEMM 64x64x128, softmax 64x128, attention 2x2x128x32 causal",
+        _ops(every(normal)),
+        EVERY,
         "pytorch/pytorch:torch/testing/_comparison.py @003029b0",
     ),
     Rival(
         "1e-2",
         rules.hundredth,
-        _ops(per_op(normal)),
-        "N(0, 1); GEMM 64x64x128, softmax 64x128, attention 2x2x128x32 causal",
+        _ops(every(normal)),
+        EVERY,
         "the pair most written by hand: triton's tutorials, flashinfer-ai/flashinfer:tests @fb28d724 (117 places)",
     ),
     Rival(
@@ -146,23 +103,26 @@ RIVALS: tuple[Rival, ...] = (
     Rival(
         "FlashAttention 2x",
         rules.twice_plain,
-        {"attention": (attention(normal, l=128), attention(normal, b=1, l=113))},
-        "N(0, 1), causal, lengths 128 and 113",
+        {
+            "attention": (attention(normal, l=128), attention(normal, b=1, l=113)),
+            **_ops(every(normal), "attention gradients", "packed attention", "paged_attention"),
+        },
+        "N(0, 1), causal, lengths 128 and 113, packed 64+17+1+46; gradients 3x, length 64; paged 2x, one query",
         "Dao-AILab/flash-attention:tests/test_flash_attn.py @0251105a",
         frozenset({"f16", "bf16"}),
     ),
     Rival(
         "cosine",
         rules.cosine,
-        _ops(per_op(normal), "gemm", "attention"),
-        "N(0, 1); GEMM 64x64x128, attention 2x2x128x32 causal",
+        _ops(every(normal), "gemm", "attention", "scaled_gemm"),
+        "N(0, 1); GEMM 64x64x128, attention 2x2x128x32 causal, scaled GEMM 64x64x256 with random scales",
         "flashinfer-ai/flashinfer:tests/gemm, FP8 block-scale, 0.99 @fb28d724",
     ),
     Rival(
         "NMSE",
         rules.nmse,
-        _ops(per_op(symmetric)),
-        "U(-1, 1); GEMM 64x64x128, softmax 64x128, attention 2x2x128x32 causal",
+        _ops(every(symmetric), *per_op(symmetric), "cast", "scaled_gemm"),
+        "U(-1, 1); GEMM 64x64x128, softmax 64x128, attention 2x2x128x32 causal, cast 64x128; scaled GEMM as above",
         "ggml-org/ggml:tests/test-backend-ops.cpp @d99724f2",
     ),
     Rival(
@@ -198,15 +158,41 @@ RIVALS: tuple[Rival, ...] = (
     Rival(
         "FlashInfer mismatches",
         rules.mismatches,
-        _ops(per_op(normal), "gemm", "attention"),
-        "N(0, 1); GEMM 64x64x128, attention 2x2x128x32 causal; its limits for 16-bit formats",
+        _ops(every(normal), "gemm", "attention", "packed attention", "paged_attention"),
+        "N(0, 1); GEMM 64x64x128, attention 2x2x128x32 causal, packed 64+17+1+46, paged one query; its 16-bit limits",
         "flashinfer-ai/flashinfer:tests/test_helpers, assert_close_with_mismatch_tolerance @fb28d724",
     ),
     Rival(
         "ONNX",
         rules.onnx,
-        {"gemm": (gemm(normal, 3, 3, 4),), **dict.fromkeys(SOFTMAXES, (rows(normal, 12, 5),))},
-        "N(0, 1); GEMM 3x3x4, softmax 12x5",
+        {
+            "gemm": (gemm(normal, 3, 3, 4),),
+            "attention": (attention(normal, 2, 3, 4, 8),),
+            **dict.fromkeys(SOFTMAXES, (rows(normal, 12, 5),)),
+            "cast": (scaled.cast(normal, 3, 4),),
+            "quantize": (scaled.quantized(normal, 3, 4, rules=("given",)),),
+            "dequantize": (scaled.dequantized(normal, 3, 32, elements=("i8", "u8", "i4", "u4")),),
+        },
+        "N(0, 1); GEMM 3x3x4, softmax 12x5, attention 2x3x4x8, cast and quantize with given scales 3x4, dequantize "
+        "integers 3x32",
         "onnx/onnx:onnx/backend/test/runner and case/node @f754691",
+    ),
+    Rival(
+        "vLLM",
+        rules.vllm,
+        {"paged_attention": (serving.paged(_narrow),), "kv_append": (serving.append(_narrow),)},
+        "U(-1/sqrt(d), 1/sqrt(d)); paged attention, one query, d = 32; 42 tokens appended",
+        "vllm-project/vllm:tests/kernels/attention/test_attention.py @00df0753, test_cache.py",
+    ),
+    Rival(
+        "torchao SQNR",
+        rules.sqnr,
+        {
+            "quantize": (scaled.quantized(normal, codes=False),),
+            "scaled_gemm": (scaled.scaled_gemm(names=("mxfp8", "mxfp4", "nvfp4")),),
+        },
+        "N(0, 1) quantized and back, 64x128; scaled GEMM of MX and NVFP4 to f32 against its dequantized operands",
+        "pytorch/ao:test/prototype/mx_formats/test_mx_tensor.py, test_mx_mm.py; test/float8/test_base.py",
+        frozenset({*rules.FLOORS, "f32"}),
     ),
 )

@@ -203,7 +203,7 @@ def kernel(name: str, run: Callable[..., Any], scheme: Scheme, contract: Contrac
 
 def wrong(
     fault: str,
-    make: Callable[[Scheme], Sum],
+    make: Callable[[Scheme], Callable[..., Array]],
     scheme: Scheme,
     *checks: str,
     contract: Contract = PLAIN,

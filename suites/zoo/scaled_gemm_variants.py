@@ -7,9 +7,15 @@ import numpy as np
 
 from lastbit.contract import Contract
 from lastbit.suites.zoo.scaled_gemm_parts import (
+    AFFINE,
+    FP8_BLOCK,
     FP8_ROW,
     INVARIANT,
+    MXFP4,
+    MXFP8,
+    NVFP4,
     SCHEMES,
+    U8_I8,
     WEIGHT_ONLY,
     Array,
     Side,
@@ -54,12 +60,15 @@ BF16_OPERANDS = Contract(scaled="operands", input_rounding="bf16")
 def _variants() -> Iterator[Variant]:
     for scheme in SCHEMES:
         yield right(Sum, scheme, contract=INVARIANT, name="sums", story="Sums of codes are scaled.")
+    for scheme in (FP8_BLOCK, NVFP4, U8_I8):
         yield right(partial(Sum, order=-1), scheme, name="backward", story="From the last product to the first.")
+    for scheme in (FP8_ROW, FP8_BLOCK, AFFINE):
         yield right(ScaleByScale, scheme, contract=SUMS, name="scale_by_scale", story="One scale after the other.")
-        if not scheme.a.endswith("8") or scheme.a == "f32":
-            first = partial(Sum, dequantize_first=True)
-            yield right(first, scheme, name="operands", story="Operands are scaled, then multiplied.")
-            yield right(SplitK, scheme, contract=OPERANDS, name="split_k", story="Three sums of k, added in f32.")
+    for scheme in (MXFP8, NVFP4, WEIGHT_ONLY):
+        first = partial(Sum, dequantize_first=True)
+        yield right(first, scheme, name="operands", story="Operands are scaled, then multiplied.")
+    for scheme in (FP8_BLOCK, MXFP4, WEIGHT_ONLY):
+        yield right(SplitK, scheme, contract=OPERANDS, name="split_k", story="Three sums of k, added in f32.")
     for scheme in (FP8_ROW, WEIGHT_ONLY):
         narrow = partial(Sum, dequantize_first=True, rounding=bf16)
         story = "Operands are scaled and rounded to bf16, which is declared."

@@ -1,21 +1,26 @@
 """The suite run over the zoo: which check catches which kernel first, under each seed, in parallel."""
 
+import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
-from typing import TypeVar
+from functools import partial
+from multiprocessing import active_children, get_context
+from typing import Any, TypeVar
 
 from lastbit import session
 from lastbit.choices import Options
 from lastbit.kernel import formats_text
+from lastbit.suites.proofs import roomy
 from lastbit.suites.zoo.specimen import Specimen
 
 T = TypeVar("T")
 R = TypeVar("R")
 #: Specimens of one op and formats that a worker judges together: they share data and truth.
 TOGETHER = 24
+#: Proofs that are kept for them, in times of what one kernel after the other needs: hunts of 60 cases share theirs.
+ROOM = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,14 @@ class Sighting:
     def caught(self) -> bool:
         """Whether a check failed."""
         return bool(self.check)
+
+
+class StoppedError(Exception):
+    """Raised when the user stops a score; carries what was found until then."""
+
+    def __init__(self, found: list[Any]) -> None:
+        super().__init__("stopped")
+        self.found = found
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +85,24 @@ def sightings(job: Job, specimens: Sequence[Specimen]) -> list[Sighting]:
     found: dict[str, Sighting] = {}
     judged = dict.fromkeys(kernels, 0)
     spent = dict.fromkeys(kernels, 0.0)
-    for check, trial in plan.choices:
+    with roomy(ROOM):
+        _judge(plan, names, job.seed, found, judged, spent)
+    for name in kernels.keys() - found.keys():
+        found[name] = Sighting(names[name], job.seed, judged=judged[name], seconds=spent[name])
+    return [found[name] for name in kernels]
+
+
+def _judge(
+    plan: session.Plan,
+    names: Mapping[str, str],
+    seed: int,
+    found: dict[str, Sighting],
+    judged: dict[str, int],
+    spent: dict[str, float],
+) -> None:
+    """Judge each kernel until it fails: that goes into `found`, trials and their seconds into the others."""
+    # Most faults show in small cases: those of the smoke tier come first, and their kernels see no other.
+    for check, trial in sorted(plan.choices, key=lambda choice: choice[1].case.tier != "smoke"):
         name = trial.kernel.name
         if name in found:
             continue
@@ -81,10 +111,7 @@ def sightings(job: Job, specimens: Sequence[Specimen]) -> list[Sighting]:
         spent[name] += record.seconds
         if record.outcome.failed:
             said = (check.name, trial.case.id, record.reason)
-            found[name] = Sighting(names[name], job.seed, *said, judged[name], spent[name])
-    for name in kernels.keys() - found.keys():
-        found[name] = Sighting(names[name], job.seed, judged=judged[name], seconds=spent[name])
-    return [found[name] for name in kernels]
+            found[name] = Sighting(names[name], seed, *said, judged[name], spent[name])
 
 
 def score(
@@ -97,27 +124,42 @@ def score(
 ) -> list[Sighting]:
     """Every specimen under every seed; `progress` hears (jobs done, jobs in all, seconds) as they end.
 
-    Raises what a worker raised: a judge that fails has no score.
+    Raises what a worker raised: a judge that fails has no score; and StoppedError, with what there is, where the user
+    stops it.
     """
     start = time.perf_counter()
     todo = jobs(specimens, tier, seeds)
     found: list[Sighting] = []
-    for done, ended in enumerate(each(_by_name, todo, workers), 1):
-        found += ended
-        progress(done, len(todo), time.perf_counter() - start)
     order = {specimen.name: place for place, specimen in enumerate(specimens)}
+    try:
+        for done, ended in enumerate(each(_by_name, todo, workers), 1):
+            found += ended
+            progress(done, len(todo), time.perf_counter() - start)
+    except KeyboardInterrupt:
+        raise StoppedError(sorted(found, key=lambda one: (order[one.specimen], one.seed))) from None
     return sorted(found, key=lambda one: (order[one.specimen], one.seed))
 
 
 def each(function: Callable[[T], R], todo: Sequence[T], workers: int) -> Iterator[R]:
-    """function(one) for each of `todo` as they end, in `workers` processes; one works here."""
+    """function(one) for each of `todo` as they end, in `workers` processes; one works here.
+
+    The processes leave the user's interrupt to this one, which ends them.
+    """
     if workers <= 1:
         yield from map(function, todo)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    ignoring = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=ignoring) as pool:
+        before = set(active_children())
         running = [pool.submit(function, one) for one in todo]
-        for ended in as_completed(running):
-            yield ended.result()
+        try:
+            for ended in as_completed(running):
+                yield ended.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in set(active_children()) - before:
+                worker.terminate()
+            raise
 
 
 def _by_name(job: Job) -> list[Sighting]:

@@ -64,6 +64,14 @@ class Variant(Specimen):
     story: str = ""
 
 
+def room(kernel: Kernel) -> str:
+    """What the kernel is counted under: its op, and of attention its gradients and its packed batches apart."""
+    for feature, name in (("gradients", "attention gradients"), ("packed", "packed attention")):
+        if kernel.op == "attention" and feature in kernel.features:
+            return name
+    return kernel.op
+
+
 def faulty(
     fault: str,
     op: str,
@@ -101,8 +109,9 @@ def story_of(run: Callable[..., Any]) -> str:
 
 
 def maker(run: Callable[..., Any]) -> Callable[[], Callable[..., Any]]:
-    """What makes `run` for a build: a class is a kernel with a memory, of which each build has its own."""
-    return run if isinstance(run, type) else lambda: run
+    """What makes `run` for a build: a class, or a partial of one, is a kernel with a memory; each build has its own."""
+    is_class = isinstance(run.func if isinstance(run, partial) else run, type)
+    return run if is_class else lambda: run
 
 
 def kernel(

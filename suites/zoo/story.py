@@ -11,8 +11,9 @@ from lastbit.choices import Options
 from lastbit.kernel import Kernel
 from lastbit.suites.law import checks
 from lastbit.suites.zoo.collection import faulty
-from lastbit.suites.zoo.rivals import RIVALS, Rival, accepts, answer
-from lastbit.suites.zoo.specimen import FaultClass, Faulty
+from lastbit.suites.zoo.rival import Rival, accepts, answer
+from lastbit.suites.zoo.rivals import RIVALS
+from lastbit.suites.zoo.specimen import FaultClass, Faulty, room
 from lastbit.verdict import Outcome, Record
 
 
@@ -94,7 +95,8 @@ def _seen(check: Check, records: list[Record]) -> Seen:
 def _of(one: Faulty) -> list[Rival]:
     kernel = one.build()
     known = kernel.format_sets[0]["out"]
-    return [rival for rival in RIVALS if kernel.op in rival.draws and (not rival.formats or known in rival.formats)]
+    asked = [rival for rival in RIVALS if room(kernel) in rival.draws and (not rival.formats or known in rival.formats)]
+    return [rival for rival in asked if rival.draws[room(kernel)][0](np.random.default_rng(0), kernel) is not None]
 
 
 def _asked(rival: Rival, one: Faulty, seed: int) -> Asked:
@@ -103,11 +105,15 @@ def _asked(rival: Rival, one: Faulty, seed: int) -> Asked:
 
 
 def _error(rival: Rival, kernel: Kernel, seed: int) -> tuple[int, int, float]:
-    question = rival.draws[kernel.op][0](np.random.default_rng((seed, *rival.name.encode())), kernel)
-    obtained = answer(kernel, question)
-    if obtained is None:
+    question = rival.draws[room(kernel)][0](np.random.default_rng((seed, *rival.name.encode())), kernel)
+    obtained = None if question is None else answer(kernel, question)
+    if question is None or obtained is None:
         return 0, 0, 0.0
-    with np.errstate(invalid="ignore"):
-        error = np.abs(obtained - question.expected)
-    largest = np.abs(question.expected).max(initial=0.0) or 1.0
-    return int((obtained != question.expected).sum()), obtained.size, float(error.max(initial=0.0) / largest)
+    wrong, elements, worst = 0, 0, 0.0
+    for values, about in zip(obtained, (question, *question.others), strict=True):
+        with np.errstate(invalid="ignore"):
+            error = np.abs(values - about.expected)
+        largest = np.abs(about.expected).max(initial=0.0) or 1.0
+        wrong, elements = wrong + int((values != about.expected).sum()), elements + values.size
+        worst = max(worst, float(error.max(initial=0.0) / largest))
+    return wrong, elements, worst

@@ -84,9 +84,10 @@ def _blocks() -> dict[str, Block]:
     nvfp4 = replace(
         Scaling.of("nvfp4_single"),
         name="gguf_nvfp4",
+        unsigned_scales=True,
         packing="nibbles_halves",
         negative_zero=False,
-        source="gguf 0.19, quants.py, NVFP4: four scales of 16 codes each",
+        source="gguf 0.19, quants.py, NVFP4: four scales of 16 codes each, ue4m3, read without the sign bit",
     )
     return {
         "Q4_0": Block(q4, 2),

@@ -111,7 +111,8 @@ def _run(parts: int, compiled: bool) -> Callable[..., Any]:
         factor = d**-0.5 if scale is None else scale
         forward, combine = _jit()
         grid = (-(-queries // BM), sequences * hq, parts)
-        ends = (cu_seqlens_q, cu_seqlens_k) if packed else (lse, lse)  # not read
+        # The kernel reads them one after the other. Without a packed batch they are not read.
+        ends = (cu_seqlens_q.contiguous(), cu_seqlens_k.contiguous()) if packed else (lse, lse)
         forward[grid](q, k, v, split_out, split_lse, *ends, factor, *strides, *sizes, **blocks)
         if parts > 1:
             count = b * hq * lq

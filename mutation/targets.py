@@ -1,0 +1,28 @@
+"""What is mutated: the modules that decide a verdict, and the tests of suites/meta that must notice."""
+
+from typing import Final
+
+#: File: names of its tests. Few and fast ones: a mutant that lives costs all those that run its line.
+TARGETS: Final[dict[str, tuple[str, ...]]] = {
+    "plugins/lastbit/judge.py": ("judge_exact", "judge"),
+    "plugins/lastbit/acceptance.py": ("acceptance",),
+    "plugins/lastbit/metrics.py": ("metrics",),
+    "plugins/lastbit/vacuity.py": ("vacuity",),
+    "plugins/lastbit/statistics.py": ("statistics_numbers",),
+    "plugins/lastbit/budget.py": ("acceptance",),
+    "plugins/lastbit/budget_terms.py": ("budget_formulas",),
+    "plugins/lastbit/budget_output.py": ("budget_formulas",),
+    "plugins/lastbit/gemm_budget.py": ("budget_formulas",),
+    "golden/drift.py": ("golden_limits", "golden_drift"),
+    "golden/match.py": ("golden_files", "golden_limits", "golden_store"),
+    "golden/store.py": ("golden_files", "golden_store"),
+    "references/eft.py": ("eft", "truth_parts"),
+    "references/certificate.py": ("slicing",),
+    "references/one_rounding.py": ("one_rounding",),
+    "references/slicing.py": ("slicing",),
+}
+
+
+def tests(module: str) -> tuple[str, ...]:
+    """The files of the tests of `module`."""
+    return tuple(f"suites/meta/test_{name}.py" for name in TARGETS[module])

@@ -1,0 +1,146 @@
+"""The zoo's score as a page of HTML: one file, without scripts or anything from the network."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from lastbit.reports.zoo import LEGEND, PER_OP, verdict
+
+#: A cell with nothing to say.
+NOTHING = "\u2013"
+#: Symbol, word and class of each answer: no answer is told by its colour alone.
+ANSWERS = {
+    "always": ("\u25cf", "always", "always"),
+    "sometimes": ("\u25d0", "sometimes", "some"),
+    "never": ("\u25cb", "never", "never"),
+    "": (NOTHING, "no rule", "none"),
+}
+STYLE = """
+:root { color-scheme: light dark; --back: #fff; --ink: #1a1a1a; --line: #ccc; --head: #f2f2f2;
+  --always: #d7efdc; --some: #fdf0c4; --never: #f8d4d0; }
+@media (prefers-color-scheme: dark) {
+  :root { --back: #16181c; --ink: #e6e6e6; --line: #444; --head: #22262c;
+    --always: #1d4428; --some: #55450f; --never: #5a2320; } }
+body { background: var(--back); color: var(--ink); font: 15px/1.45 system-ui, sans-serif; margin: 2rem; }
+table { border-collapse: collapse; margin: 0 0 1rem; font-size: 13px; }
+caption { text-align: left; padding: .3rem 0; }
+th, td { border: 1px solid var(--line); padding: .2rem .45rem; text-align: left; vertical-align: top; }
+thead th { background: var(--head); position: sticky; top: 0; }
+tbody th { background: var(--head); font-weight: 600; }
+td.always { background: var(--always); } td.some { background: var(--some); } td.never { background: var(--never); }
+.wide { overflow-x: auto; }
+.score { font-size: 1.15rem; max-width: 60rem; }
+@media print { body { margin: 0; } thead th { position: static; } }
+"""
+
+
+def page(run: Mapping[str, Any]) -> str:
+    """The run, as outcome.as_json gives it, as a whole document."""
+    parts = [
+        f"<h1>lastbit zoo</h1><p class=score>{escape(verdict(run))}</p>",
+        _judges(run),
+        _ops(run),
+        _matrix(run),
+        _listed("Escaped", ("kernel", "seed", "trials passed"), _escaped(run)),
+        _listed("Flagged though right", ("kernel", "seed", "check", "case", "reason"), _flagged(run)),
+        _alarms(run),
+    ]
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>lastbit zoo</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>{STYLE}</style></head><body><main>{''.join(parts)}</main></body></html>\n"
+    )
+
+
+def _table(caption: str, heads: Sequence[str], rows: Iterable[str]) -> str:
+    """A table; `heads` are text, `rows` are HTML."""
+    top = "".join(f'<th scope="col">{escape(head)}</th>' for head in heads)
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    return (
+        f'<div class="wide"><table><caption>{escape(caption)}</caption>'
+        f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _row(head: str, cells: Iterable[Any]) -> str:
+    return f'<th scope="row">{escape(head)}</th>' + "".join(f"<td>{escape(str(cell))}</td>" for cell in cells)
+
+
+def _answer(answer: str, counts: Sequence[int]) -> str:
+    symbol, word, name = ANSWERS[answer]
+    text = "{} of {}".format(*counts) if answer == "sometimes" else word
+    return f'<td class="{name}">{symbol} {escape(text)}</td>'
+
+
+def _judges(run: Mapping[str, Any]) -> str:
+    answers = [power["answer"] for power in run["faults"]]
+    ours = [answers.count(answer) for answer in ("always", "sometimes", "never")]
+    law = f"its law, tier {run['tier']}"
+    rows = [_row("lastbit", [*ours, f"{run['false_alarms']} of {run['correct']}", f"{run['seconds']:g}", law, ""])]
+    for name, rival in _looked(run).items():
+        never = rival["classes"] - rival["caught"] - rival["sometimes"]
+        alarms = f"{rival['false_alarms']} of {rival['correct']}"
+        counts = (rival["caught"], rival["sometimes"], never, alarms, f"{rival['seconds']:g}")
+        rows.append(_row(name, (*counts, rival["data"], rival["source"])))
+    heads = ("judge", "always", "sometimes", "never", "false alarms", "seconds", "on", "rule from")
+    seeds = f"{len(run['seeds'])} seeds of the faulty kernels, {len(run['right_seeds'])} of the right ones"
+    return "<h2>Judges</h2>" + _table(f"Fault classes by how often they are caught; {seeds}", heads, rows)
+
+
+def _ops(run: Mapping[str, Any]) -> str:
+    judges = {"lastbit": run["ops"], **{name: rival["ops"] for name, rival in _looked(run).items()}}
+    rows = [
+        _row(name, ("{} of {}".format(*ops[op]) if op in ops else NOTHING for op in run["ops"]))
+        for name, ops in judges.items()
+    ]
+    return "<h2>Ops</h2>" + _table(PER_OP, ("judge", *run["ops"]), rows)
+
+
+def _matrix(run: Mapping[str, Any]) -> str:
+    asked = _looked(run)
+    rows = []
+    for power in run["faults"]:
+        if not power["tried"]:
+            continue
+        fault = power["fault"]
+        row = _row(fault, (f"{power['always']} of {power['kernels']}",))
+        row += _answer(power["answer"], (power["caught"], power["tried"]))
+        row += f"<td>{escape(power['check'] or NOTHING)}</td>"
+        for rival in asked.values():
+            row += _answer(rival["faults"].get(fault, ""), rival["counts"].get(fault, ()))
+        rows.append(row)
+    heads = ("class", "kernels always caught", "lastbit", "first seen by", *asked)
+    legend = "; ".join(f"{symbol} {word}" for symbol, word, _ in ANSWERS.values())
+    return "<h2>Fault classes</h2>" + _table(f"{legend}. {LEGEND}", heads, rows)
+
+
+def _escaped(run: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    return [(one["specimen"], one["seed"], one["judged"]) for one in run["escaped"]]
+
+
+def _flagged(run: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    return [(one["specimen"], one["seed"], one["check"], one["case"], one["reason"]) for one in run["flagged"]]
+
+
+def _alarms(run: Mapping[str, Any]) -> str:
+    """The right kernels that the rivals flag, by rival."""
+    flagged = {name: rival["flagged"] for name, rival in _looked(run).items() if rival["flagged"]}
+    if not flagged:
+        return ""
+    items = "".join(
+        f"<details><summary>{escape(name)}: {len(names)}</summary><p>{escape(', '.join(names))}</p></details>"
+        for name, names in flagged.items()
+    )
+    return f"<h2>Right kernels that rivals flag</h2>{items}"
+
+
+def _listed(title: str, heads: Sequence[str], found: Sequence[tuple[Any, ...]]) -> str:
+    if not found:
+        return ""
+    rows = [_row(str(one[0]), one[1:]) for one in found]
+    return f"<h2>{escape(title)}</h2>" + _table(f"{len(found)} in all", heads, rows)
+
+
+def _looked(run: Mapping[str, Any]) -> dict[str, Any]:
+    """The rivals that looked at a kernel at all."""
+    return {name: rival for name, rival in run["rivals"].items() if rival["classes"] or rival["correct"]}
