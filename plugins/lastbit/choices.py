@@ -8,7 +8,6 @@ from typing import Any
 from lastbit.case import TIERS
 from lastbit.errors import UsageError
 from lastbit.kernel import OPS
-from lastbit.options import OPTIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +31,10 @@ class Options:
     shard: tuple[int, int] = (1, 1)
     #: "CHECK CASE FORMATS" texts; empty: every case of the tier.
     case: tuple[str, ...] = ()
+    #: Speeds beside golden ones, and beside the limits of the device.
+    perf: bool = False
+    #: What kernels are timed beside: as `lastbit compare --perf BASE`; "" for nothing.
+    perf_against: str = ""
 
     @property
     def partial(self) -> bool:
@@ -45,9 +48,6 @@ def options(given: Mapping[str, Any], root: Path) -> Options:
     Raises UsageError, naming the option, when a value is not one that lastbit knows.
     """
     values = {name: value for name, value in given.items() if value not in (None, "", [], False)}
-    for option in OPTIONS:
-        if option.refused and option.name in values:
-            raise UsageError(f"--lastbit-{option.name}: {option.refused}")
     chosen: dict[str, Any] = {
         name: tuple(values[name]) for name in ("kernels", "only", "op", "device", "case") if name in values
     }
@@ -60,6 +60,9 @@ def options(given: Mapping[str, Any], root: Path) -> Options:
     chosen["policy"] = root / "suites"
     chosen["report"] = root / str(values.get("report", "lastbit-report"))
     chosen["strict"], chosen["isolate"] = (bool(values.get(name, False)) for name in ("strict", "isolate"))
+    chosen["perf"], chosen["perf_against"] = bool(values.get("perf", False)), str(values.get("perf_against", ""))
+    if (chosen["perf"] or chosen["perf_against"]) and chosen["shard"] != (1, 1):
+        raise UsageError("--lastbit-perf times kernels whose every verdict this run has: leave out --lastbit-shard")
     return Options(**chosen)
 
 

@@ -30,11 +30,11 @@ def add(commands: Any) -> None:
         "--case", metavar="CASE", action="append", default=[], help="'CHECK CASE [FORMATS]' in place of the op's own"
     )
     compare.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 (cpu)")
-    compare.add_argument("--seed", type=_seed, default=0, metavar="N", help="seed of data and order (0)")
+    compare.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of data and order (0)")
     compare.add_argument(
-        "--budget", type=_seconds, default=4.0, metavar="SECONDS", help="longest time a case is measured for (4)"
+        "--budget", type=seconds, default=4.0, metavar="SECONDS", help="longest time a case is measured for (4)"
     )
-    compare.add_argument("--threads", type=_count, default=1, metavar="N", help="threads of a CPU kernel (1)")
+    compare.add_argument("--threads", type=count, default=1, metavar="N", help="threads of a CPU kernel (1)")
     memory = compare.add_mutually_exclusive_group()
     memory.add_argument("--cold", action="store_true", help="operands from memory (default on a GPU)")
     memory.add_argument("--warm", action="store_true", help="operands from a cache (default on a CPU)")
@@ -103,19 +103,22 @@ def _write(target: str, comparisons: "list[Comparison]", status: int) -> None:
         Path(target).write_text(text, encoding="utf-8")
 
 
-def _count(text: str) -> int:
+def count(text: str) -> int:
+    """A command-line number from 1 on."""
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a number from 1 on")
     return int(text)
 
 
-def _seed(text: str) -> int:
+def seed(text: str) -> int:
+    """A command-line seed."""
     if not text.isdecimal() or int(text) >= 2**31:
         raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0 to 2147483647")
     return int(text)
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
+    """A command-line time limit."""
     try:
         value = float(text)
     except ValueError:

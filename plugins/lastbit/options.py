@@ -12,8 +12,11 @@ class Option(NamedTuple):
     #: Type in an ini file: "string", "args" (a list), "bool".
     kind: str = "string"
     metavar: str = ""
-    #: What is refused, and why, when the option is given; "" if it works.
-    refused: str = ""
+
+    @property
+    def flag(self) -> str:
+        """The name as a command line has it."""
+        return self.name.replace("_", "-")
 
 
 OPTIONS = (
@@ -37,7 +40,15 @@ OPTIONS = (
     Option("shard", "run the I-th of N parts, for example 1/4", metavar="I/N"),
     Option("case", "exactly one case, as a failure's command names it: 'CHECK CASE FORMATS'", "args", "CASE"),
     Option(
-        "perf", "judge speed (not built yet: refused)", "bool", refused="lastbit does not judge speed yet; leave it out"
+        "perf",
+        "time what is right, after all is judged: against its golden speed, and the limits of the device",
+        "bool",
+    ),
+    Option(
+        "perf_against",
+        "time what is right, after all is judged, beside another state of it: a module, a file, a ./folder, a git "
+        "commit, or a kernel's name",
+        metavar="MODULE_OR_GIT_REF",
     ),
     Option("isolate", "run each kernel in a process of its own: one that dies or hangs costs its own verdict", "bool"),
 )
@@ -47,12 +58,12 @@ def add_arguments(parser: argparse.ArgumentParser, *names: str) -> None:
     """Add the named options to `parser`, without the prefix."""
     for option in OPTIONS:
         if option.name in names:
-            parser.add_argument(f"--{option.name}", **_argument(option))
+            parser.add_argument(f"--{option.flag}", **_argument(option))
 
 
 def plugin_arguments() -> tuple[tuple[str, dict[str, Any]], ...]:
     """Name and keywords of each option for pytest's `addoption`."""
-    return tuple((f"--lastbit-{option.name}", _argument(option)) for option in OPTIONS)
+    return tuple((f"--lastbit-{option.flag}", _argument(option)) for option in OPTIONS)
 
 
 def _argument(option: Option) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lastbit.compare_command import _count, _seed
+from lastbit.compare_command import count, seed
 from lastbit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ def add(commands: Any) -> None:
         "--case", metavar="CASE", action="append", default=[], help="'CHECK CASE [FORMATS]' in place of the op's own"
     )
     roofline.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 (cpu)")
-    roofline.add_argument("--seed", type=_seed, default=0, metavar="N", help="seed of data (0)")
-    roofline.add_argument("--threads", type=_count, default=1, metavar="N", help="threads of a CPU kernel (1)")
+    roofline.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of data (0)")
+    roofline.add_argument("--threads", type=count, default=1, metavar="N", help="threads of a CPU kernel (1)")
     memory = roofline.add_mutually_exclusive_group()
     memory.add_argument("--cold", action="store_true", help="operands from memory (default on a GPU)")
     memory.add_argument("--warm", action="store_true", help="operands from a cache (default on a CPU)")

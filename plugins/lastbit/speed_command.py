@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lastbit.compare_command import _count, _seconds, _seed
+from lastbit.compare_command import count, seconds, seed
 from lastbit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,10 +25,10 @@ def add(commands: Any) -> None:
         "--case", metavar="CASE", action="append", default=[], help="'CHECK CASE [FORMATS]' in place of the op's own"
     )
     speed.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 (cpu)")
-    speed.add_argument("--seed", type=_seed, default=0, metavar="N", help="seed of data and order (0)")
-    speed.add_argument("--processes", type=_count, default=3, metavar="N", help="fresh processes a case, from 3 on (3)")
-    speed.add_argument("--budget", type=_seconds, default=4.0, metavar="SECONDS", help="longest time of each (4)")
-    speed.add_argument("--threads", type=_count, default=1, metavar="N", help="threads of a CPU kernel (1)")
+    speed.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of data and order (0)")
+    speed.add_argument("--processes", type=count, default=3, metavar="N", help="fresh processes a case, from 3 on (3)")
+    speed.add_argument("--budget", type=seconds, default=4.0, metavar="SECONDS", help="longest time of each (4)")
+    speed.add_argument("--threads", type=count, default=1, metavar="N", help="threads of a CPU kernel (1)")
     memory = speed.add_mutually_exclusive_group()
     memory.add_argument("--cold", action="store_true", help="operands from memory (default on a GPU)")
     memory.add_argument("--warm", action="store_true", help="operands from a cache (default on a CPU)")

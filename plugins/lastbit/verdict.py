@@ -99,6 +99,37 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Timing:
+    """How fast a kernel was that the same run had judged; numbers are 0 where nothing was measured."""
+
+    #: What it was timed beside: "main", a file, or the yardstick's name.
+    against: str
+    #: The check that judged the timed calls, on the same data, in the same process.
+    check: str
+    #: Records of this run, of the same kernel, formats and device, that pass and that fail: with one that fails, there
+    #: is no speed.
+    passed: int = 0
+    failed: int = 0
+    #: Time of the kernel / time of what it was timed beside, and the interval of the ratio; beside a yardstick, the
+    #: median and the extremes of fresh processes.
+    ratio: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+    #: Pairs that count, and all that were taken.
+    clean: int = 0
+    taken: int = 0
+    #: Median nanoseconds of a call, of the kernel and of what it was timed beside.
+    ns: float = 0.0
+    base_ns: float = 0.0
+    #: Nanoseconds of a call at the limit of the device, what limits it ("compute", "memory"), and the share reached.
+    limit_ns: float = 0.0
+    bound: str = ""
+    reached: float = 0.0
+    threads: int = 1
+    cold: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """One judged check as it is stored in run.jsonl: flat, plain data."""
 
@@ -130,6 +161,8 @@ class Record:
     #: Id of the FINDINGS.md row that this failure is known as, or that it should have failed as; the outcome is still
     #: the real one.
     known: str = ""
+    #: Of a record of speed, which follows those of numbers: the measurement.
+    timing: Timing | None = None
 
     @property
     def key(self) -> str:

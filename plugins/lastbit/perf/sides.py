@@ -28,7 +28,7 @@ class Side:
     #: How a fresh process finds the kernel, surest first; empty if none can.
     ways: tuple[Way, ...] = ()
     #: Lets `import` give the kernel's own modules; called before it runs.
-    enter: Callable[[], None] = lambda: None
+    enter: Callable[[], None] = trees.leave
 
 
 @dataclass(frozen=True, slots=True)
