@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lastbit.reports import summary, terminal
+from lastbit.reports import speeds, summary, terminal
 
 if TYPE_CHECKING:
     from lastbit.reports.run import Run
@@ -24,7 +24,7 @@ def text(run: "Run", notes: Sequence[str] = (), gone: Sequence[str] = ()) -> str
     header = run.header
     commit = f"commit {header.environment.commit}{' (dirty)' if header.environment.dirty else ''}, "
     started = f"{commit if header.environment.commit else ''}tier {header.tier}, seed {header.seed}, {header.started}"
-    lines = ["# lastbit", "", f"**{_plain(summary.verdict(run.records, len(gone)), 1000)}**", ""]
+    lines = ["# lastbit", "", *_verdict(run.records, len(gone)), ""]
     lines += [_plain(header.environment.text(), 600) + ". " + _plain(started, 200) + "."]
     if not run.complete:
         lines += ["", "**This run did not come to its end; what follows is what it had judged.**"]
@@ -32,10 +32,12 @@ def text(run: "Run", notes: Sequence[str] = (), gone: Sequence[str] = ()) -> str
     lines += _failures(run.records)
     lines += _listed("Moved against golden", [_moved(record) for record in run.records if _moved(record)], MOVED)
     lines += _listed("Known findings", [_plain(text) for text in summary.known_lines(run.records)], KNOWN)
-    lines += ["", "## Kernels", "", *_table(run.records), "", terminal.LEGEND]
+    found = speeds.numbers(run.records)
+    lines += ["", "## Kernels", "", *_table(terminal.table(found, "github", _escaped)), "", terminal.LEGEND]
+    lines += _speeds(run.records)
     unjudged = [
         _plain(f"{outcome.value}, {count} in {kernels} kernel{'' if kernels == 1 else 's'}: {reason}")
-        for outcome, reason, count, kernels in summary.unjudged(run.records)
+        for outcome, reason, count, kernels in summary.unjudged(found)
     ]
     lines += _listed("Not judged (none of this is a pass)", unjudged, UNJUDGED)
     return "\n".join(lines) + "\n"
@@ -51,8 +53,20 @@ def _failures(records: "Sequence[Record]") -> list[str]:
     return lines + (_bullets([_plain(line) for line in shown], KNOWN) if rest else [])
 
 
-def _table(records: "Sequence[Record]") -> list[str]:
-    head, rule, *rows = terminal.table(records, "github", _escaped) or ["", ""]
+def _verdict(records: "Sequence[Record]", gone: int) -> list[str]:
+    return ["  ".join(f"**{_plain(line, 1000)}**" for line in terminal.sentences(records, gone))]
+
+
+def _speeds(records: "Sequence[Record]") -> list[str]:
+    rows = speeds.table(records, "github", _escaped)
+    if not rows:
+        return []
+    said = [f"- {_plain(note)}" for note in speeds.notes(records)[:UNJUDGED]]
+    return ["", "## Speed", "", *_table(rows), "", speeds.LEGEND, *([""] if said else []), *said]
+
+
+def _table(table: list[str]) -> list[str]:
+    head, rule, *rows = table or ["", ""]
     rest = rows[ROWS:MOST_ROWS]
     left = f"; {len(rows) - MOST_ROWS} others are in run.jsonl" if len(rows) > MOST_ROWS else ""
     folded = ["", f"<details><summary>{len(rest)} more{left}</summary>", "", head, rule, *rest, "", "</details>"]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from tabulate import tabulate
 
 from lastbit.environment import Environment
-from lastbit.reports import summary
+from lastbit.reports import speeds, summary
 from lastbit.verdict import Outcome, Record
 
 WIDTH = 120
@@ -44,13 +44,21 @@ def lines(
     text: list[str] = []
     if environment is not None:
         text += textwrap.wrap(summary.clean(environment.text(), 600), WIDTH)
-    text += ["", *table(records), LEGEND] if records else []
+    found = speeds.numbers(records)
+    text += ["", *table(found), LEGEND] if found else []
     text += _failures(records)
-    text += _known(records)
-    text += _unjudged(records)
-    text += _golden(records)
+    text += _known(found)
+    text += _unjudged(found)
+    text += _golden(found)
+    text += _speeds(records)
     text += [line for note in (*notes, *gone) for line in textwrap.wrap(summary.clean(note, 1000), WIDTH)]
-    return [*text, "", *textwrap.wrap(summary.verdict(records, len(gone)), WIDTH)]
+    return [*text, "", *(part for line in sentences(records, len(gone)) for part in textwrap.wrap(line, WIDTH))]
+
+
+def sentences(records: Sequence[Record], gone: int = 0) -> list[str]:
+    """The verdict on results, and the one on speed where there is one."""
+    speed = speeds.sentence(records)
+    return [summary.verdict(speeds.numbers(records), gone), *([speed] if speed else [])]
 
 
 def table(records: Sequence[Record], style: str = "simple", escape: Callable[[str], str] = str) -> list[str]:
@@ -103,6 +111,14 @@ def block(record: Record, count: int = 1) -> list[str]:
 
 def _wrapped(line: str) -> list[str]:
     return textwrap.wrap(summary.clean(line, 600), WIDTH, initial_indent="    ", subsequent_indent="    ")
+
+
+def _speeds(records: Sequence[Record]) -> list[str]:
+    rows = speeds.table(records)
+    if not rows:
+        return []
+    said = [line for note in speeds.notes(records)[:UNJUDGED] for line in _wrapped(note)]
+    return ["", *rows, *textwrap.wrap(speeds.LEGEND, WIDTH), *said]
 
 
 def _figure(value: float | None, spec: str) -> str:

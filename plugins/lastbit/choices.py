@@ -37,6 +37,11 @@ class Options:
     perf_against: str = ""
 
     @property
+    def timed(self) -> bool:
+        """Whether speed is judged, too."""
+        return self.perf or bool(self.perf_against)
+
+    @property
     def partial(self) -> bool:
         """Whether only some of the cases of the chosen kernels are run."""
         return bool(self.case) or self.shard != (1, 1)

@@ -56,6 +56,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.stash[WALK].leave_out_idle(items)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """Time what was found right, when all is judged: here, one after another, whatever workers did before."""
+    done = yield
+    if WALK in session.config.stash and session.config.stash[WALK].is_to_be_timed:
+        from lastbit.speed_phase import run
+
+        run(session, session.config.stash[WALK])
+    return done
+
+
 @pytest.fixture
 def lastbit_judge(request: pytest.FixtureRequest) -> "Callable[[Check, Trial], None]":
     """Judges a trial, keeps its record, and ends the test as the outcome says."""

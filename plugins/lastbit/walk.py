@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lastbit.choices import Options, options, selection
+from lastbit.choices import Options, selection
 from lastbit.errors import LastbitError, UsageError
-from lastbit.options import OPTIONS
+from lastbit.session_options import is_partial, read
 from lastbit.session_texts import command, item_id, near
 from lastbit.settling import failure, reproduce, settles
 from lastbit.verdict import Outcome
@@ -37,6 +37,8 @@ class Walk:
     problems: list[str] = field(default_factory=list)
     #: Whether a test file of the law was collected.
     walked: bool = False
+    #: What else a reader of the account should know.
+    remarks: list[str] = field(default_factory=list)
     #: Tests (node ids without parameters) of ops for which there is nothing to judge.
     idle: set[str] = field(default_factory=set)
     #: Mistakes of the user that have ended a test file's collection.
@@ -52,6 +54,11 @@ class Walk:
     def is_worker(self) -> bool:
         """Whether this process is a worker of pytest-xdist, which leaves the account to its controller."""
         return hasattr(self.config, "workerinput")
+
+    @property
+    def is_to_be_timed(self) -> bool:
+        """Whether this process has speeds to judge once results are."""
+        return self.options.timed and self.walked and not self.is_worker and not self.config.option.collectonly
 
     def parametrize(self, metafunc: pytest.Metafunc) -> None:
         """One test for each trial of the module's OP."""
@@ -81,10 +88,14 @@ class Walk:
     def judge(self, item: pytest.Item, check: "Check", trial: "Trial") -> None:
         """Judge one trial and end the test as its outcome says."""
         from lastbit import session
+
+        self.settle(item, session.judge(check, trial, self._policy[trial.kernel.op]))
+
+    def settle(self, item: pytest.Item, record: "Record") -> None:
+        """Keep the record of a test, and end the test as the record says."""
         from lastbit.reports.junit import properties
         from lastbit.reports.run import encode
 
-        record = session.judge(check, trial, self._policy[trial.kernel.op])
         item.stash[RECORD] = encode(record)
         if self.config.getoption("xmlpath", None):
             item.user_properties += properties(record)
@@ -156,8 +167,12 @@ class Walk:
             failed = any(settles(record, self.options.strict) == "fail" for record in self.records.values())
             if self.problems and not failed and session.exitstatus in _CORRECTED:
                 session.exitstatus = 2
-            elif not self._partial(session) and session.exitstatus == 0 and self._gone():
+            elif not is_partial(session, self.options) and session.exitstatus == 0 and self._gone():
                 session.exitstatus = 1
+            elif self.options.timed and session.exitstatus == 0:
+                from lastbit.perf.phase import status
+
+                session.exitstatus = status(self.records.values())
         if self._writer is not None:
             self._writer.close(int(session.exitstatus))
             self._write_report(self._writer.path.parent)
@@ -186,7 +201,7 @@ class Walk:
         op, _, case = test.partition("[")
         if op not in OPS_WITH_LAW or not path.endswith(f"test_{op}.py"):
             return
-        plan = session.plan(self.options, self._kernels(), (op,))
+        plan = session.plan(self.options, self.kernels(), (op,))
         for check, trial in plan.choices:
             if item_id(check, trial) == case.removesuffix("]"):
                 reason = f"the process died that the kernel ran in (pytest-xdist: {report.longrepr})"
@@ -200,11 +215,12 @@ class Walk:
 
         if why := unwritable(self.options.report):
             raise UsageError(f"--lastbit-report is {self.options.report}, but {why}; give another folder")
-        plan = session.plan(self.options, self._kernels(), (op,))
+        plan = session.plan(self.options, self.kernels(), (op,))
         self._policy[op] = session.policy(self.options, command(self.config), plan)
         return plan
 
-    def _kernels(self) -> "Found":
+    def kernels(self) -> "Found":
+        """The kernels of this session."""
         if self._found is None:
             from lastbit.discovery import find, hooked
 
@@ -218,7 +234,7 @@ class Walk:
         from lastbit.session import why_nothing
 
         try:
-            return why_nothing(self.options, self._kernels())
+            return why_nothing(self.options, self.kernels())
         except LastbitError:  # said already, by the test file that met it
             return ""
 
@@ -237,7 +253,7 @@ class Walk:
     def _notes(self) -> list[str]:
         from lastbit.session import expired
 
-        notes = [f"no kernels from {name}: {why}" for name, why in self.absent.items()]
+        notes = [*self.remarks, *(f"no kernels from {name}: {why}" for name, why in self.absent.items())]
         return notes if self._writer is None else notes + expired(self.options)
 
     def _gone(self) -> list[str]:
@@ -247,11 +263,6 @@ class Walk:
         from lastbit.session import gone
 
         return gone(self.options, tuple(self.records.values()), self._writer.header.environment)
-
-    def _partial(self, session: pytest.Session) -> bool:
-        """Whether cases were left out, so that a finding that none shows may still happen."""
-        chosen = self.config.option.keyword or any("::" in arg for arg in self.config.args)
-        return bool(self.options.partial or chosen or session.shouldstop or session.shouldfail)
 
     def _hand_over(self, plan: "Plan") -> None:
         import msgspec
@@ -279,17 +290,10 @@ RECORD = pytest.StashKey[str]()
 
 def start(config: pytest.Config) -> Walk:
     """The walk of this session; raises UsageError when an option's value cannot be used."""
-    given: dict[str, Any] = {}
-    for option in OPTIONS:
-        value = config.getoption(f"lastbit_{option.name}")
-        base = config.invocation_params.dir
-        if value is None:
-            value, base = config.getini(f"lastbit_{option.name}"), config.rootpath
-        if option.name in ("golden", "report") and value:
-            value = str(base / value)
-        if option.name == "kernels" and value:
-            value = [str(base / source) if "/" in source or source.endswith(".py") else source for source in value]
-        given[option.name] = value
-    walk = Walk(config, options(given, config.rootpath))
+    walk = Walk(config, read(config))
+    if walk.options.timed:
+        from lastbit.speed_phase import check
+
+        check(config, walk.options)
     config.pluginmanager.register(walk, "lastbit.walk")
     return walk

@@ -92,7 +92,7 @@ def _timed(check: Check, trial: Trial, terms: "Terms") -> _Timed:
         if not found.passed:
             return _Timed(Given({}), 0.0, found.record.outcome, found.record.reason.partition("\n")[0])
         call = given(trial, found.calls[0])
-        work = _workload(found, terms)
+        work = workload(found, terms)
         most = max(1, min(MOST_CALLS, MOST_RETURNED // max(1, work.bytes_returned)))
         try:
             rate = figure(work.sample, 1.0, terms.threads, work.clock.target_ns, most=most)
@@ -105,7 +105,8 @@ def _timed(check: Check, trial: Trial, terms: "Terms") -> _Timed:
     return _Timed(call, 1.0 / rate.per_s)
 
 
-def _workload(found: Evidence, terms: "Terms") -> Workload:
+def workload(found: Evidence, terms: "Terms") -> Workload:
+    """A judged kernel as something to time under these terms."""
     copies = copies_for(bytes_of(found.calls[0]), last_cache_of(terms.device), cold=terms.is_cold)
     ring = Ring(found.trials[0], found.calls, copies, terms.seed)
     return Workload(found, ring, clock(terms.device, terms.threads), terms.threads)

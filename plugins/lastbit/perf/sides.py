@@ -74,17 +74,43 @@ def named(text: str, sources: Sequence[str] = (), folder: Path | None = None) ->
     """
     here = folder or Path.cwd()
     path = here / text
-    if path.is_file():
+    what = kind(text, sources, here)
+    if what == "file":
         yield _of_tree(path.resolve().parent, [path.name], text)
-    elif path.is_dir() and ("/" in text or text.startswith(".")):
-        yield _of_tree(path, _needed(text, sources), text)
-    elif sources and trees.is_commit(text, here):
+    elif what == "folder":
+        yield _of_tree(path, sources, text)
+    elif what == "commit":
         with trees.checked_out(text, here) as tree:
             yield _of_tree(tree / _place(here), sources, text)
-    elif text.replace(".", "").isidentifier() and find_spec(text.partition(".")[0]):
+    elif what == "module":
         yield tuple(side(kernel, f"{text}:{kernel.name}") for kernel in from_source(text))
     else:
-        yield _by_name(text, here)
+        yield tuple(side(kernel) for kernel in find((), (text,)).kernels)
+
+
+def kind(text: str, sources: Sequence[str], here: Path) -> str:
+    """What `text` names: "file", "folder", "commit", "module" or "name"; nothing is imported for that.
+
+    Raises UsageError where it is none of these, or lacks `sources`.
+    """
+    path = here / text
+    if path.is_file():
+        return "file"
+    if path.is_dir() and ("/" in text or text.startswith(".")):
+        if not sources:
+            raise UsageError(
+                f"{text} is a folder: name the file or module of its kernels with --kernels FILE_OR_MODULE"
+            )
+        return "folder"
+    if sources and trees.is_commit(text, here):
+        return "commit"
+    if text.replace(".", "").isidentifier() and find_spec(text.partition(".")[0]):
+        return "module"
+    if trees.is_commit(text, here):
+        raise UsageError(f"{text} is a commit: name its kernels' file or module with --kernels FILE_OR_MODULE")
+    if "/" not in text:
+        raise UsageError(f"{text} is none of a file, a ./folder, a module, a commit, or provider/kernel")
+    return "name"
 
 
 def match(base: Sequence[Side], head: Sequence[Side], glob: str = "") -> Match:
@@ -116,20 +142,6 @@ def _of_tree(root: Path, sources: Sequence[str], label: str) -> tuple[Side, ...]
             Side(kernel, label, ((TREE, (str(tree.root), source, kernel.name)),), tree.enter) for kernel in tree.kernels
         ]
     return tuple(found)
-
-
-def _by_name(text: str, here: Path) -> tuple[Side, ...]:
-    if trees.is_commit(text, here):
-        raise UsageError(f"{text} is a commit: name its kernels' file or module with --kernels FILE_OR_MODULE")
-    if "/" not in text:
-        raise UsageError(f"{text} is none of a file, a ./folder, a module, a commit, or provider/kernel")
-    return tuple(side(kernel) for kernel in find((), (text,)).kernels)
-
-
-def _needed(text: str, sources: Sequence[str]) -> Sequence[str]:
-    if not sources:
-        raise UsageError(f"{text} is a folder: name the file or module of its kernels with --kernels FILE_OR_MODULE")
-    return sources
 
 
 def _place(folder: Path) -> Path:

@@ -53,6 +53,15 @@ class CpuClock:
         return samples.timed(run, calls, self.threads)
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Calls for somebody else's clock: what it times, and what is done with the results afterwards."""
+
+    run: Callable[[], object]
+    #: Raises FaultyError where a result is not the judged one.
+    look: Callable[[], object]
+
+
 class Workload:
     """A judged kernel, its ring of operands and its clock: takes samples, and holds every timed result to the judged.
 
@@ -90,6 +99,13 @@ class Workload:
         self._look(raw, frozen or raw, given, places, outs)
         return sample
 
+    def turn(self, calls: int) -> Turn:
+        """The same calls as those of a sample, for a clock that is not this workload's."""
+        places = self.ring.take(calls)
+        given, outs = self._given(places)
+        raw: list[Any] = []
+        return Turn(self._run(given, raw), lambda: self._look(raw, raw, given, places, outs))
+
     def sample_unseen(self, calls: int) -> Sample:
         """The same on data that no call has had, whose results nobody knows: they are not looked at."""
         places = self.ring.take(calls)
@@ -111,6 +127,14 @@ class Workload:
 
     def _timed(self, given: list[dict[str, Any]], raw: list[Any], frozen: list[Any]) -> Sample:
         """Time a call for each of `given`; results are put into `raw`, and as a device leaves them into `frozen`."""
+        run = self._run(given, raw)
+        try:
+            return self.clock.timed(run, len(given), lambda: frozen.extend(map(_copied, raw)))
+        except Exception as error:
+            text = f"a timed call raised {type(error).__name__}: {error}"
+            raise FaultyError(Verdict(Outcome.CRASHED, text)) from error
+
+    def _run(self, given: list[dict[str, Any]], raw: list[Any]) -> Callable[[], None]:
         plan = [self._arguments(tensors) for tensors in given]
         keep, kernel = raw.append, self.trial.kernel.run
 
@@ -118,11 +142,7 @@ class Workload:
             for positional, keywords in plan:
                 keep(kernel(*positional, **keywords))
 
-        try:
-            return self.clock.timed(run, len(given), lambda: frozen.extend(map(_copied, raw)))
-        except Exception as error:
-            text = f"a timed call raised {type(error).__name__}: {error}"
-            raise FaultyError(Verdict(Outcome.CRASHED, text)) from error
+        return run
 
     def _look(
         self, raw: list[Any], bits: list[Any], given: list[dict[str, Any]], places: list[int], outs: list[Guarded]
