@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from lastbit.perf.comparison import Comparison, sentence
+from lastbit.perf.instructions import Counted
 from lastbit.verdict import Outcome
 
 _HEADS = ("kernel", "case", "formats", "ratio", "95 % interval", "base", "head", "clean pairs", "verdict")
@@ -18,6 +19,27 @@ def text(comparisons: Sequence[Comparison]) -> str:
         if one.outcome is not Outcome.PASS:
             lines.append(f"{one.outcome.value} {one.kernel} {one.check} {one.case} {one.formats}: {one.reason}")
     return "\n".join([*lines, sentence(comparisons)])
+
+
+def instructions_text(counted: Sequence[Counted]) -> str:
+    """Counts of instructions in a table, what is not a pass explained below."""
+    from tabulate import tabulate
+
+    heads = ("kernel", "case", "formats", "base", "head", "ratio", "spread", "allowed", "verdict")
+    rows = [
+        (
+            one.kernel, f"{one.check} {one.case}", one.formats,
+            *((str(one.base_count), str(one.head_count), f"{one.head_count / one.base_count:.4f}", f"{one.spread:.3%}",
+               f"{one.margin:+.2%}") if one.base_count else ("",) * 5),
+            one.outcome.value,
+        )
+        for one in counted
+    ]  # fmt: skip
+    lines = [tabulate(rows, heads, tablefmt="simple", disable_numparse=True)] if rows else ["nothing was counted"]
+    for one in counted:
+        if one.outcome is not Outcome.PASS:
+            lines.append(f"{one.outcome.value} {one.kernel} {one.check} {one.case} {one.formats}: {one.reason}")
+    return "\n".join(lines)
 
 
 def duration(ns: float) -> str:

@@ -38,6 +38,9 @@ def add(commands: Any) -> None:
     memory = compare.add_mutually_exclusive_group()
     memory.add_argument("--cold", action="store_true", help="operands from memory (default on a GPU)")
     memory.add_argument("--warm", action="store_true", help="operands from a cache (default on a CPU)")
+    compare.add_argument(
+        "--instructions", action="store_true", help="count instructions of a CPU with valgrind, in place of time"
+    )
     compare.add_argument("--json", metavar="FILE", help="write every comparison to FILE, or to standard output for -")
     compare.set_defaults(command=run)
 
@@ -49,6 +52,8 @@ def run(parsed: argparse.Namespace) -> int:
     """
     if not parsed.perf:
         raise UsageError("compare: give --perf; results are compared by lastbit verify, with golden baselines")
+    if parsed.instructions:
+        return _instructions(parsed)
     from lastbit.perf import threads
 
     threads.announce(parsed.threads)  # before a framework is imported
@@ -66,8 +71,29 @@ def run(parsed: argparse.Namespace) -> int:
         if names:
             print(f"{what}, so not compared: {', '.join(names)}", file=to)
     if parsed.json:
-        _write(parsed.json, comparisons, exit_status(comparisons))
+        rows = [{**asdict(one), "clean_share": round(one.clean_share, 4)} for one in comparisons]
+        _write(parsed.json, rows, exit_status(comparisons))
     return exit_status(comparisons)
+
+
+def _instructions(parsed: argparse.Namespace) -> int:
+    from lastbit.perf import instructions, threads
+
+    instructions.valgrind()  # before anything is imported
+    threads.announce(1)
+    from lastbit.perf.compare import Terms
+    from lastbit.perf.sides import match, named
+    from lastbit.reports import speed
+
+    counted = []
+    with contextlib.ExitStack() as stack:
+        sides = [stack.enter_context(named(text, parsed.kernels)) for text in (parsed.base, parsed.head)]
+        for base, head in match(sides[0], sides[1], parsed.kernel).pairs:
+            counted += instructions.count(base, head, parsed.case, Terms(parsed.device, parsed.seed))
+    print(speed.instructions_text(counted), file=sys.stderr if parsed.json == "-" else sys.stdout)
+    if parsed.json:
+        _write(parsed.json, [asdict(one) for one in counted], instructions.exit_status(counted))
+    return instructions.exit_status(counted)
 
 
 def _compared(parsed: argparse.Namespace, found: "Match") -> "list[Comparison]":
@@ -94,8 +120,7 @@ def _progress(one: "Comparison") -> None:
         print(f"\r\033[K{text[:100]}", end="", file=sys.stderr, flush=True)
 
 
-def _write(target: str, comparisons: "list[Comparison]", status: int) -> None:
-    rows = [{**asdict(one), "clean_share": round(one.clean_share, 4)} for one in comparisons]
+def _write(target: str, rows: list[dict[str, Any]], status: int) -> None:
     text = json.dumps({"status": status, "comparisons": rows}, indent=1) + "\n"
     if target == "-":
         sys.stdout.write(text)

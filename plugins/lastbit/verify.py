@@ -93,6 +93,8 @@ def walk(found: "Found", given: Mapping[str, Any], command: str, progress: Progr
     from lastbit.environment import environment
 
     chosen = options(given, Path.cwd())
+    if chosen.timed:
+        raise UsageError("lastbit verify judges results, not speed: pytest --lastbit-perf, or lastbit compare --perf")
     plan = session.plan(chosen, found)
     rules = session.policy(chosen, command, plan)
     here = environment(plan.devices)

@@ -133,7 +133,7 @@ def test_kernels_lists_what_is_found(lastbit: Lastbit) -> None:
         (("verify", "numpy/matmul", "--op", "convolution"), "op is 'convolution', expected one of gemm"),
         (("verify", "numpy/matmul", "--seed", "x"), "seed is 'x', expected a whole number"),
         (("verify", "numpy/matmul", "--case", "bound normal"), "case id 'normal': expected recipe/"),
-        (("verify", "numpy/matmul", "--perf"), "lastbit does not judge speed yet"),
+        (("verify", "numpy/matmul", "--perf"), "lastbit verify judges results, not speed"),
         (("verify", "numpy/matmul", "--json", "no/folder/out.json", *ONE_CASE), "no/folder/out.json: No such file"),
         (("verify", "numpy/matmul", "--case", "bound normal/m1-n1-k1/a:sideways"), "layout of a is 'sideways'"),
         (("verify", "numpy/matmul", "--case", "bound normal/m1-n1-k1 a:i4,b:i4,out:i32", "--report", "f/x"), "f/x"),

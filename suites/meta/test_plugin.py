@@ -104,7 +104,7 @@ def test_no_matching_kernel_is_usage(stranger: Stranger, workers: tuple[str, ...
         ("--lastbit-shard", "3/2", "--lastbit-shard is '3/2', expected I/N*"),
         ("--lastbit-golden", "conftest.py", "--lastbit-golden is */conftest.py, which is a file; *"),
         ("--lastbit-golden", "nowhere", "--lastbit-golden is */nowhere, which is not there; *"),
-        ("--lastbit-perf", None, "--lastbit-perf: lastbit does not judge speed yet*"),
+        ("--lastbit-perf-against", "nowhere", "--lastbit-perf-against: nowhere is none of a file, a ./folder, *"),
     ],
 )
 def test_wrong_option_value_is_one_line_and_usage(
