@@ -14,7 +14,7 @@ RUN = $(VENV)/run$(CHOICE).stamp
 DEV = $(VENV)/dev$(CHOICE).stamp
 MUTATE = $(VENV)/mutate$(CHOICE).stamp
 JOBS ?= 2
-LIBRARIES := torch,triton,parallel
+LIBRARIES := torch,triton,parallel,perf
 ifeq ($(PROVIDERS),all)
 LIBRARIES := $(LIBRARIES),transformers,torchao,bitsandbytes,onnx,gguf,jax
 endif

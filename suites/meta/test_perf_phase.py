@@ -1,0 +1,155 @@
+"""Speed within a pytest run: after results, in the controller, seen by JUnit and exit status; and the devices' lock."""
+
+import json
+import os
+from pathlib import Path
+from xml.etree import ElementTree
+
+import cheating_softmaxes as cheats
+import pytest
+
+from conftest import FAKE_LAW, ROOT
+from lastbit.errors import LastbitError
+from lastbit.perf import lock, phase
+from lastbit.perf.compare import Terms, choices
+from lastbit.perf.sides import side
+from lastbit.reports import speeds
+from lastbit.session import blank
+from lastbit.verdict import Outcome, Record, Timing
+
+#: What replaces measuring: as slow as a kernel's name says.
+INVENTED = """
+from dataclasses import replace
+from lastbit.suites import speed
+from lastbit.perf import compare
+from lastbit.perf.comparison import Comparison
+speed.CASES["gemm"] = ("one first/m2-n3-k4",)
+
+def walk(base, head, cases, terms, **given):
+    check, case, formats = cases[0].split()
+    ratio = {"slow": 1.2, "unsure": 1.04}.get(head.kernel.name.partition("/")[2], 1.0)
+    outcome = {1.2: "slow", 1.04: "inconclusive"}.get(ratio, "pass")
+    yield Comparison(head.kernel.name, "gemm", formats.replace(",", " "), "cpu", check, case, base.label,
+                     head.label, compare.Outcome(outcome), f"it is {outcome}", ratio, ratio, ratio, 30, 40, 1e6, 1e6)
+
+compare.walk = walk
+"""
+
+BEFORE = """
+import lastbit
+
+def kernel(name, run):
+    formats = {"a": "f32", "b": "f32", "out": "f32"}
+    return lastbit.Kernel(name=name, op="gemm", run=run, formats=formats, framework="numpy", devices=("cpu",))
+
+"""
+
+
+def run(pytester: pytest.Pytester, *options: str, **outcomes: str) -> pytest.RunResult:
+    rows = ", ".join(f"kernel('mine/{name}', lambda case: {outcome!r})" for name, outcome in outcomes.items())
+    law = FAKE_LAW.format(plugins=str(ROOT / "plugins"), root=str(ROOT))
+    hook = f"\ndef pytest_lastbit_kernels(config):\n    return [{rows}]\n"
+    pytester.makeconftest(law + INVENTED + hook)
+    pytester.makepyfile(before=BEFORE + f"KERNELS = [{rows}]\n")
+    given = ("--lastbit-perf-against=before.py", "-p", "no:cacheprovider", "--junitxml=junit.xml", *options)
+    return pytester.runpytest_subprocess("--pyargs", "lastbit.suites", *given)
+
+
+def spoken(folder: Path) -> dict[str, dict[str, object]]:
+    lines = [json.loads(line) for line in (folder / "lastbit-report" / "run.jsonl").read_text().splitlines()]
+    return {line["kernel"]: line for line in lines if line.get("timing")}
+
+
+def test_slow_kernel_fails_everywhere_under_xdist_too(pytester: pytest.Pytester) -> None:
+    result = run(pytester, "-n", "1", good="pass", slow="pass", wrong="over_budget")
+    assert result.ret == 1
+    records = spoken(pytester.path)
+    assert {name: one["outcome"] for name, one in records.items()} == {
+        "mine/good": "pass",
+        "mine/slow": "slow",
+        "mine/wrong": "not_tested",
+    }
+    timing = records["mine/slow"]["timing"]
+    assert isinstance(timing, dict)
+    assert (timing["ratio"], timing["passed"], timing["failed"], timing["check"]) == (1.2, 2, 0, "one")
+    assert "over_budget" in str(records["mine/wrong"]["reason"])
+    failed = [case.get("name") for case in ElementTree.parse(pytester.path / "junit.xml").iter("testcase") if len(case)]
+    assert any("speed" in str(name) and "mine/slow" in str(name) for name in failed)
+    result.stdout.fnmatch_lines(["*SPEED: 1 as fast as expected, 1 slow, 1 without a speed."])
+    assert "## Speed" in (pytester.path / "lastbit-report" / "report.md").read_text()
+
+
+def test_inconclusive_alone_is_3_and_disabled_benchmarks_gate_all_the_same(pytester: pytest.Pytester) -> None:
+    result = run(pytester, "--benchmark-disable", good="pass", unsure="pass")
+    assert result.ret == 3
+    assert spoken(pytester.path)["mine/unsure"]["outcome"] == "inconclusive"
+
+
+def test_benchmark_only_is_usage(pytester: pytest.Pytester) -> None:
+    result = run(pytester, "--benchmark-only", good="pass")
+    assert result.ret == 2
+    result.stderr.fnmatch_lines(["*lastbit: --benchmark-only leaves out what must be right*"])
+
+
+def timed_one() -> phase.Timed:
+    kernel = cheats.kernel(cheats.right, "mine/right")
+    ((check, trial),) = choices(kernel, ("bound normal/m6-n40",), Terms())
+    return phase.Timed(side(kernel), check, trial, Terms(), side(kernel))
+
+
+def own(one: phase.Timed, outcome: Outcome, known: str = "") -> Record:
+    return Record(**{**as_fields(blank("bound", one.trial)), "outcome": outcome, "known": known})
+
+
+def as_fields(record: Record) -> dict[str, object]:
+    return {name: getattr(record, name) for name in Record.__slots__}
+
+
+@pytest.mark.parametrize("known", ["", "F9"])
+def test_what_fails_has_no_speed_known_or_not(known: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = timed_one()
+
+    def never(*given: object, **named: object) -> None:
+        raise AssertionError("a wrong kernel was timed")
+
+    monkeypatch.setattr(phase, "_compared", never)
+    made = phase.timed(one, [own(one, Outcome.PASS), own(one, Outcome.OVER_BUDGET, known)])
+    assert (made.outcome, made.measured) == (Outcome.NOT_TESTED, None)
+    assert "results are wrong (over_budget" in made.reason
+    assert made.timing is not None
+    assert (made.timing.passed, made.timing.failed, made.timing.ratio) == (1, 1, 0.0)
+    assert phase.timed(one, []).reason.startswith("no speed: no check of this run")
+
+
+def test_a_mistake_of_ours_is_an_error_not_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = timed_one()
+    monkeypatch.setattr(phase, "_compared", lambda base, one: 1 / 0)
+    made = phase.timed(one, [own(one, Outcome.PASS)])
+    assert made.outcome is Outcome.ERROR
+    assert "ZeroDivisionError" in made.reason
+
+
+def test_status_of_speeds_alone() -> None:
+    one = timed_one()
+
+    def spoken_of(outcome: Outcome) -> Record:
+        return Record(**{**as_fields(blank("speed", one.trial)), "outcome": outcome, "timing": Timing("main", "bound")})
+
+    fast, unsure, untold = (spoken_of(one) for one in (Outcome.PASS, Outcome.INCONCLUSIVE, Outcome.NOT_TESTED))
+    assert phase.status([fast, untold]) == 0
+    assert phase.status([fast, unsure]) == 3
+    assert phase.status([untold]) == phase.status([]) == 3  # nothing was timed: never green
+    assert [bool(phase.unheard(records)) for records in ([untold], [], [fast])] == [True, True, False]
+    assert speeds.sentence([fast, unsure]) == "SPEED: 1 as fast as expected, 1 inconclusive."
+    assert len(speeds.table([fast, untold])) == 4
+    assert speeds.numbers([fast, own(one, Outcome.PASS)]) == [own(one, Outcome.PASS)]
+
+
+def test_lock_lets_one_time_at_a_time(tmp_path: Path) -> None:
+    with lock.held("cpu", folder=tmp_path):
+        with pytest.raises(LastbitError, match="another run has been timing on cpu"), lock.held("cpu", 0.0, tmp_path):
+            pass
+        with lock.held("other", 0.0, tmp_path):
+            pass
+    with lock.held("cpu", 0.0, tmp_path):
+        assert os.listdir(tmp_path)
