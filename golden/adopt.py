@@ -236,6 +236,8 @@ def _bad_kernels(records: Iterable[Record]) -> dict[str, str]:
     """Why nothing of a kernel may be adopted, by kernel: an inconclusive check, or a failed one that is not known."""
     bad: dict[str, str] = {}
     for record in records:
+        if record.timing is not None:
+            continue  # speeds have baselines of their own
         if record.outcome is Outcome.INCONCLUSIVE or (record.failed and record.outcome is not Outcome.REGRESSED):
             what = f"without finding {record.known}" if record.known else record.outcome.value
             bad.setdefault(record.kernel, f"{record.kernel} is {what} in {record.check} {record.case}")
