@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -98,11 +99,7 @@ def timed_one() -> phase.Timed:
 
 
 def own(one: phase.Timed, outcome: Outcome, known: str = "") -> Record:
-    return Record(**{**as_fields(blank("bound", one.trial)), "outcome": outcome, "known": known})
-
-
-def as_fields(record: Record) -> dict[str, object]:
-    return {name: getattr(record, name) for name in Record.__slots__}
+    return replace(blank("bound", one.trial), outcome=outcome, known=known)
 
 
 @pytest.mark.parametrize("known", ["", "F9"])
@@ -133,7 +130,7 @@ def test_status_of_speeds_alone() -> None:
     one = timed_one()
 
     def spoken_of(outcome: Outcome) -> Record:
-        return Record(**{**as_fields(blank("speed", one.trial)), "outcome": outcome, "timing": Timing("main", "bound")})
+        return replace(blank("speed", one.trial), outcome=outcome, timing=Timing("main", "bound"))
 
     fast, unsure, untold = (spoken_of(one) for one in (Outcome.PASS, Outcome.INCONCLUSIVE, Outcome.NOT_TESTED))
     assert phase.status([fast, untold]) == 0
