@@ -312,8 +312,8 @@ def test_a_batch_of_small_products_counts_its_terms(contract: Contract) -> None:
     """Where all that is allowed is what underflows, once for each of the k terms."""
     a, b = np.full((1, 2, 9), 2.0**-133), np.full((1, 9, 3), 2.0**-133)
     operands = {"a": Exact(a), "b": Exact(b)}
-    whole = budget(contract, {"a": "f32", "b": "f32", "out": "f32"}, operands, gemm.truth(a, b)).allowed
-    one = Product(a[0, :1], b[0, :, :1], "f32", "f32", contract)
+    whole = budget(contract, {"a": "f32", "b": "f32", "out": "f64"}, operands, gemm.truth(a, b)).allowed
+    one = Product(a[0, :1], b[0, :, :1], "f32", "f64", contract)
     assert whole.ravel().tolist() == pytest.approx([one.budget(one.truth()).allowed[0, 0]] * 6, rel=NEAR, abs=0)
 
 
