@@ -68,6 +68,15 @@ def epilogue_unit(accumulator: Accumulator) -> float:
     return accumulator.unit if accumulator.engine == "chain" and not accumulator.truncates else 2.0**-24
 
 
+def epilogue_eta(accumulator: Accumulator) -> float:
+    """Section 5: the smallest number of the format of `epilogue_unit`."""
+    if accumulator.engine == "exact":
+        return 0.0
+    if accumulator.engine == "chain" and not accumulator.truncates:
+        return float(2.0 ** (accumulator.emin - accumulator.precision + 1))
+    return 2.0**-149
+
+
 def before_output(case: Product, truth: Truth) -> tuple[float, float | None, float]:
     """Bound and scale of the error before the output is rounded, and the weight: sections 2 to 7."""
     accumulator, k, u = case.accumulator, case.a.shape[1], epilogue_unit(case.accumulator)
@@ -80,7 +89,9 @@ def before_output(case: Product, truth: Truth) -> tuple[float, float | None, flo
     def scaled(factor: float, size: float) -> None:
         nonlocal error, scale
         held = u == 0 or (frexp(factor)[0] / u) % 1 == 0
-        error += (1 if held else 2) * u * (1 + u) * (size + error)
+        product = size + error
+        error += (1 if held else 2) * u * (1 + u) * product
+        error += epilogue_eta(case.accumulator) / 2 if product > 0 else 0.0
         scale = None if scale is None or not held else hypot(scale, u * size)
 
     if case.alpha != 1:
