@@ -71,6 +71,8 @@ class Golden:
         return self.key.partition(" ")[0]
 
 
+#: The largest statistic that a file holds.
+LARGEST = 1.797e308
 _FLOATS = ("max_ulp", "p99_ulp", "rms", "bias", "utilisation")
 _FIELDS = tuple(item.name for item in fields(Golden))
 
@@ -100,8 +102,9 @@ def golden(record: Record, *, env: str, by: str, day: str, reason: str) -> Golde
 
 
 def rounded(value: float) -> float:
-    """`value` at DIGITS significant digits, as a golden file holds it."""
-    return float(f"{value:.{DIGITS - 1}e}")
+    """`value` at DIGITS significant digits, as a golden file holds it; LARGEST stands for all that is larger, such as
+    an error in ulp of a truth that is far below every number."""
+    return float(f"{min(value, LARGEST):.{DIGITS - 1}e}")
 
 
 def encode(record: Golden) -> str:

@@ -11,6 +11,7 @@ from lastbit.contract import Contract
 from lastbit.harness import Obtained
 from lastbit.paged_budget import budget as paged_budget
 from lastbit.references import paged
+from lastbit.references.attention import AttentionTruth
 from lastbit.references.attention_mask import Problem
 from lastbit.references.data import Operand
 from lastbit.references.formats import Format
@@ -161,9 +162,14 @@ def _drawn(drawn: Drawn) -> CacheData:
 
 
 @kept(KEPT)
+def _truths(given: Given, masked_row: str) -> tuple[AttentionTruth, ...]:
+    return paged.truths(paged.problems(given.operands, **given.options, masked_row=masked_row))
+
+
+@kept(KEPT)
 def _proof(given: Given, contract: Contract, formats: Formats) -> Proof:
     posed = paged.problems(given.operands, **given.options, masked_row=contract.masked_row)
-    truths = paged.truths(posed)
+    truths = _truths(given, contract.masked_row)
     scales = [given.operands[name].values for name in ("k_scale", "v_scale") if name in given.operands]
     rounded = any(bool((np.frexp(scale)[0] != 0.5).any()) for scale in scales)
     budget = paged_budget(contract, dict(formats), posed, truths, quantized=rounded)

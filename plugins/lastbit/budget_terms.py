@@ -62,16 +62,17 @@ def add_epilogue(
     An addend may also start the sum and pass all of its roundings.
     """
     u, name = _working(accumulator)
+    eta = 0.0 if u == 0.0 else _eta(working(accumulator))
     if alpha != 1.0:
         terms.weight = terms.weight * abs(alpha)
         terms.error = terms.error * abs(alpha)
         terms.sigma = None if terms.sigma is None else terms.sigma * abs(alpha)
-        _round_scaled(terms, "alpha", alpha, terms.weight, u, name)
+        _round_scaled(terms, "alpha", alpha, terms.weight, u, name, eta)
     added = np.zeros(())
     for part, values in addends.items():
         size = np.abs(values) * abs(beta) if part == "c" else np.abs(values)
         if part == "c" and beta != 1.0:
-            _round_scaled(terms, "beta", beta, size, u, name)
+            _round_scaled(terms, "beta", beta, size, u, name, eta)
         added = added + size
     if addends:
         _add_addends(terms, accumulator, k, len(addends), added, u, name)
@@ -109,15 +110,22 @@ def _working(accumulator: Accumulator) -> tuple[float, str]:
     return (0.0, "exact") if after.engine == "exact" else (after.unit, after.name)
 
 
-def _round_scaled(terms: Terms, name: str, factor: float, size: Floats, u: float, working: str) -> None:
-    """A value of magnitude `size` (plus the error so far) times a scalar: the product is rounded, and so is the scalar
-    itself if the working format does not hold it."""
+def _eta(accumulator: Accumulator) -> float:
+    """The smallest positive number of the accumulator's format."""
+    return float(2.0 ** (accumulator.emin - accumulator.precision + 1))
+
+
+def _round_scaled(terms: Terms, name: str, factor: float, size: Floats, u: float, working: str, eta: float) -> None:
+    """A value of magnitude `size` (plus the error so far) times a scalar: the product is rounded, by u of itself and,
+    where it is subnormal, by half an `eta` (Higham 2002, (2.8)); and so is the scalar itself if
+    the working format does not hold it."""
     held = u == 0.0 or (frexp(factor)[0] / u).is_integer()
     roundings = 1 if held else 2
     terms.add_scale(u * size)
+    product = size + terms.error
     terms.add(
-        roundings * u * (1 + u) * (size + terms.error),
-        f"{name}: {roundings}*u_{working}*|{name} x|",
+        roundings * u * (1 + u) * product + np.where(product > 0, eta / 2, 0.0),
+        f"{name}: {roundings}*u_{working}*|{name} x| + eta/2",
         "budgets.md 5",
     )
     if not held:

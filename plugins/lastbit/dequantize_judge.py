@@ -39,17 +39,18 @@ def judge_dequantized(
     bound of `budget`, and under a scale that is not finite q * s + (-z * s) of IEEE 754; the sign of a zero is open.
     """
     order = contract.scale_arithmetic or ORDER
+    exact, gone = truth(quantized, scaling), np.zeros(np.shape(codes), bool)
     if contract.subnormals == "flush":
-        quantized = _as_flushed(codes, out, quantized, scaling)
-    exact = truth(quantized, scaling)
+        gone = _flushed(codes, out, quantized, scaling)
+        exact = _emptied(exact, gone)
     if order == "once":
         return judge_exact(codes, out, exact, contract, signed_zeros=_signed(quantized, scaling))
     if order == "fused_zero":
-        exact = _of_products(exact, quantized, scaling)
+        exact = _emptied(_of_products(exact, quantized, scaling), gone)
         return judge(codes, out, exact, budget(contract, out, quantized, scaling, exact), contract)
     compute = working(contract)
     values = dequantize(quantized, scaling, out, order=order, compute=compute, overflow=contract.overflow)
-    none = np.zeros(values.shape)
+    values, none = np.where(gone, 0.0, values), np.zeros(values.shape)
     product = Truth(values, np.copysign(none, values), none, exact.weight, f"{order} in {compute}")
     return judge_exact(codes, out, product, contract, signed_zeros=_signed(quantized, scaling))
 
@@ -67,14 +68,19 @@ def _of_products(exact: Truth, quantized: Quantized, scaling: Scaling) -> Truth:
     return replace(exact, hi=np.where(np.isfinite(exact.hi), exact.hi, values))
 
 
-def _as_flushed(codes: NDArray[Any], out: str, quantized: Quantized, scaling: Scaling) -> Quantized:
-    """The tensor with elements of zero where the scale is subnormal in f32 and the result is zero."""
-    if scaling.scale_format is None or quantized.scale is None or scaling.zero_point is not None:
-        return quantized
+def _flushed(codes: NDArray[Any], out: str, quantized: Quantized, scaling: Scaling) -> NDArray[np.bool_]:
+    """Where the scale is subnormal in f32, and counts as zero: the result is zero, whatever the zero point."""
+    if scaling.scale_format is None or quantized.scale is None:
+        return np.zeros(quantized.codes.shape, bool)
     scale = spread(Format.of(scaling.scale_format).decode(quantized.scale), scaling, quantized.codes.shape)
-    gone = (np.abs(scale) < SMALLEST_NORMAL) & (Format.of(out).decode(codes) == 0)
-    zero = Format.of(scaling.element).encode(np.array(scaling.fixed_zero))
-    return replace(quantized, codes=np.where(gone, zero, quantized.codes))
+    gone: NDArray[np.bool_] = (np.abs(scale) < SMALLEST_NORMAL) & (Format.of(out).decode(codes) == 0)
+    return gone
+
+
+def _emptied(exact: Truth, gone: NDArray[np.bool_]) -> Truth:
+    """The truth with zeros where the scale counts as zero."""
+    hi, lo, radius, weight = (np.where(gone, 0.0, part) for part in (exact.hi, exact.lo, exact.radius, exact.weight))
+    return replace(exact, hi=hi, lo=lo, radius=radius, weight=weight)
 
 
 def budget(contract: "Contract", out: str, quantized: Quantized, scaling: Scaling, exact: Truth) -> Budget:

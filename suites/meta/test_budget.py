@@ -175,6 +175,16 @@ def test_epilogue_in_f32_of_an_f16_sum_is_rounded_again(
     assert verdict.outcome is Outcome.PASS, verdict.reason
 
 
+@pytest.mark.parametrize("engine", [("f32",), ("a100", "tf32"), ("b200", "bf16")], ids="-".join)
+def test_scaled_result_that_is_subnormal_is_rounded_by_half_an_eta(engine: tuple[str, ...]) -> None:
+    """Half of three eta is a tie: both neighbours are right, farther from it than u, and the next ones are wrong."""
+    eta, contract = 2.0**-149, Contract(accumulator=Accumulator.of(*engine))
+    data = Data("f32" if engine[-1] == "tf32" else "bf16", np.array([[3 * 2.0**-74]]), np.full((1, 4), 2.0**-75))
+    verdicts = [data.judge(np.full((1, 4), n * eta), "f32", contract, alpha=0.5).outcome for n in range(4)]
+    wrong = Outcome.OVER_BUDGET
+    assert verdicts == [wrong, Outcome.PASS, Outcome.PASS, wrong]
+
+
 def test_scalar_that_f32_does_not_hold_costs_a_second_rounding() -> None:
     """f32 holds alpha to 0.98 u, and results up to 1.5 lose up to 0.66 u more in the same direction: over one rounding,
     within two. A result one ulp further is over two."""

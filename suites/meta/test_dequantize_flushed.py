@@ -61,11 +61,15 @@ def test_a_normal_scale_is_never_flushed(scale: float) -> None:
         assert not passes([0.0, 0.0], tensor, scaling, promise("flush"))
 
 
-def test_flushing_forgets_no_zero_point() -> None:
-    """(q - z) s with a zero point is judged as it stands: its zero is no lost scale."""
-    tensor = stored(AFFINE, [100.0, -100.0], 2.0**-127, 5.0)
-    assert passes([95 * 2.0**-127, -105 * 2.0**-127], tensor, AFFINE, promise("flush"))
-    assert not passes([0.0, 0.0], tensor, AFFINE, promise("flush"))
+@pytest.mark.parametrize("order", [None, "scales_first", "element_first", "fused_zero"])
+def test_flushed_scale_takes_its_zero_point_along(order: str | None) -> None:
+    """(q - z) 0 = q 0 - z 0 = 0; what remains of q s or z s alone is wrong."""
+    tensor, s = stored(AFFINE, [100.0, -100.0], 2.0**-127, 5.0), 2.0**-127
+    assert passes([95 * s, -105 * s], tensor, AFFINE, promise("flush", order))
+    assert passes([0.0, 0.0], tensor, AFFINE, promise("flush", order))
+    assert not passes([0.0, 0.0], tensor, AFFINE, promise("keep", order))
+    for wrong in ([100 * s, -105 * s], [95 * s, 5 * s]):
+        assert not passes(wrong, tensor, AFFINE, promise("flush", order))
 
 
 def test_a_format_without_a_scale_has_none_to_flush() -> None:

@@ -74,9 +74,16 @@ def test_record_without_statistics_does_not_become_golden() -> None:
         golden(record(stats=None), **KEPT)
 
 
-def test_record_with_infinite_statistics_does_not_become_golden() -> None:
+def test_record_whose_statistics_are_no_numbers_does_not_become_golden() -> None:
     with pytest.raises(GoldenError, match="max_ulp is not finite"):
-        golden(record(max_ulp=float("inf")), **KEPT)
+        golden(record(max_ulp=float("nan")), **KEPT)
+
+
+def test_more_ulp_than_a_number_holds_is_the_largest_number() -> None:
+    """In f64 the error of an answer of 1e-320 may be more ulp of it than f64 has numbers for."""
+    kept = golden(record(max_ulp=float("inf")), **KEPT)
+    assert kept.max_ulp == rounded(1.7976e308) == store.LARGEST
+    assert decode(encode(kept).encode(), "here") == kept
 
 
 def rehashed(line: bytes, **changed: object) -> bytes:

@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 
 from lastbit.case import Case, Trial
-from lastbit.contract import Contract, resolved
+from lastbit.contract import resolved
 from lastbit.kernel import Kernel
 from lastbit.suites.paged import CHECKS
 from lastbit.suites.paged_cases import HUNT
 from lastbit.suites.paged_hunt import hunt
 from lastbit.suites.zoo import paged_faults as zoo
 from lastbit.suites.zoo.collection import specimen
+from lastbit.suites.zoo.paged_parts import BF16, right
 from lastbit.suites.zoo.specimen import Faulty
 from lastbit.verdict import Outcome
 
@@ -49,6 +50,6 @@ def test_kernel_that_supports_nothing_is_unsupported_and_not_vacuous() -> None:
     def picky(*operands: Any, **options: Any) -> Any:
         raise NotImplementedError("pages of 48 tokens only")
 
-    verdict = hunt(trial(zoo.kernel("picky", picky, zoo.BF16, Contract())))
+    verdict = hunt(trial(right("picky", picky, BF16, story="").build()))
     assert verdict.outcome is Outcome.UNSUPPORTED
     assert verdict.reason == "the kernel supports none of 60 drawn cases"

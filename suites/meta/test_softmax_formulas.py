@@ -1,12 +1,13 @@
 """Budgets of softmax against the formulas of docs/softmax.md, written again for one row in plain Python."""
 
 from dataclasses import replace
-from math import exp, expm1, inf, isfinite, log, log1p, nan
+from math import exp, expm1, inf, isfinite, log, log1p, nan, nextafter
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from lastbit.budget_output import ROUND_UP
 from lastbit.contract import Contract, resolved
 from lastbit.references.accumulators import Accumulator
 from lastbit.references.data import Operand
@@ -16,8 +17,8 @@ from lastbit.softmax_budget import SoftmaxBudgetError, budget
 
 Array = NDArray[np.float64]
 TRUTHS = {"softmax": softmax_truth, "log_softmax": log_softmax_truth, "logsumexp": logsumexp_truth}
-#: The code's own roundings: OWN_ROUNDING (2^-40) and ROUND_UP.
-NEAR = 2.0**-38
+#: What the bound is rounded up by, and the float64 roundings of both sides.
+RAISED, NEAR = 1 + 2.0**-40, 2.0**-43
 
 
 def row_bounds(op: str, row: list[float], contract: Contract, fmt: Format, size_of_lse: float) -> list[float]:
@@ -74,6 +75,9 @@ ROWS = {
     "two": [-2.0, -60.0],
     "edge": [0.0, -85.5, -86.0],
     "beyond": [0.0, -85.5, -86.5],
+    "within": [0.0, -85.5],
+    "paired": [1.0, 2.0, 1.0, -1.5, 1.0],
+    "many": [-i / 16 for i in range(200)],
 }
 CONTRACTS = [
     Contract(), Contract(exp_ulp=0.5), Contract(exp_ulp=7.0), Contract(subnormals="flush"), Contract(accumulator="f64"),
@@ -101,7 +105,7 @@ def test_budgets_are_what_the_formulas_give(op: str, contract: Contract, name: s
         finite = np.isfinite(np.atleast_1d(truth.hi[0, line])[::order])
         for bound, wanted, r, judged in zip(got, want, off, finite, strict=True):
             if judged:
-                assert bound == pytest.approx(wanted + r, rel=NEAR, abs=0)
+                assert bound == pytest.approx(wanted * RAISED + r, rel=NEAR, abs=0)
     assert found.sigma is None
     assert (
         found.unstatistical == "the error of the sum is shared by a whole row, and exp's is a function of its argument"
@@ -149,3 +153,38 @@ def test_a_hopeless_accumulator_bounds_nothing_and_stays_finite() -> None:
         with pytest.raises(SoftmaxBudgetError, match=f"does not hold operands in {operand}"):
             budget("softmax", Contract(accumulator=accumulator), {"x": operand, "out": "f32"},
                    {"x": Operand.of(x, operand)}, softmax_truth(x))  # fmt: skip
+
+
+def test_an_error_is_at_most_a_quarter_of_the_outputs_range() -> None:
+    """Rounded up as every bound."""
+    formats = {"x": "bf16", "out": "e4m3fn"}
+    contract, x = resolved(Contract(accumulator="bf16", exp_ulp=200.0), formats), np.zeros((1, 300))
+    found = budget("logsumexp", contract, formats, {"x": Operand.of(x, "bf16")}, logsumexp_truth(x))
+    assert found.before is not None
+    assert found.before[0] == 448 / 4 * ROUND_UP
+
+
+def test_a_sum_that_may_be_lost_altogether_has_the_largest_exponent() -> None:
+    """n u = 1: log(1 - 1) is no number."""
+    formats = {"x": "bf16", "out": "f64"}
+    count = next(n for n in range(2, 600) if Accumulator.of("bf16").coefficient(n) >= 1)
+    assert Accumulator.of("bf16").coefficient(count) == 1
+    contract, x = resolved(Contract(accumulator="bf16"), formats), np.zeros((1, count))
+    truth = logsumexp_truth(x)
+    found = budget("logsumexp", contract, formats, {"x": Operand.of(x, "bf16")}, truth)
+    (want,) = row_bounds("logsumexp", [0.0] * count, contract, Format.of("bf16"), float(truth.hi[0]))
+    assert want > 600
+    assert found.allowed[0] == pytest.approx(want * RAISED + truth.radius[0], rel=NEAR, abs=0)
+
+
+def test_nothing_underflows_at_the_last_exponent_that_has_room() -> None:
+    """A gap of 1020 ln 2 in f64, and the next larger one."""
+    formats = {"x": "f64", "out": "f64"}
+    contract, last = resolved(Contract(accumulator="f64", subnormals="flush"), formats), 1020 * log(2)
+    for gap, loses in ((last, False), (nextafter(last, inf), True)):
+        row = [0.0, -gap]
+        x = np.array([row])
+        found = budget("softmax", contract, formats, {"x": Operand.of(x, "f64")}, softmax_truth(x)).allowed[0]
+        want = row_bounds("softmax", row, contract, Format.of("f64"), 0.0)
+        assert found[1] == pytest.approx(want[1] * RAISED, rel=NEAR, abs=2.0**-1070)
+        assert bool(found[1] > 2.0**-1023) is loses
