@@ -1,15 +1,19 @@
 """Instructions of a call: what is allowed, who counts, and what is said where nobody can."""
 
+import inspect
 import json
 import os
+import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from lastbit import cli
-from lastbit.perf.instructions import decide, valgrind
-from lastbit.perf.instructions_worker import called_from_c
+from lastbit.perf.instructions import TOGGLE, decide, valgrind
+from lastbit.perf.instructions_worker import counted
 from lastbit.perf.workload import Turn
 from lastbit.verdict import Outcome
 
@@ -30,7 +34,7 @@ import subprocess, sys
 words = sys.argv[1:]
 options = [word for word in words if word.startswith("--")]
 command = words[len(options):]
-assert "--tool=callgrind" in options and "--toggle-collect=lfind" in options
+assert "--tool=callgrind" in options and "--toggle-collect=PyObject_Dir" in options
 assert command[0] == {python!r}
 out = next(word for word in options if word.startswith("--callgrind-out-file=")).partition("=")[2]
 status = subprocess.run(command).returncode
@@ -54,12 +58,28 @@ def test_margin(base: list[int], head: list[int], outcome: Outcome) -> None:
     assert decide(base, head)[0] is outcome
 
 
-def test_call_from_c_runs_once_and_raises_what_the_kernel_raises() -> None:
+def test_counted_call_runs_once_and_raises_what_the_kernel_raises() -> None:
     calls: list[int] = []
-    called_from_c(Turn(lambda: calls.append(1), lambda: None))
+    counted(Turn(lambda: calls.append(1), lambda: None))
     assert calls == [1]
     with pytest.raises(ZeroDivisionError):
-        called_from_c(Turn(lambda: 1 / 0, lambda: None))
+        counted(Turn(lambda: 1 / 0, lambda: None))
+
+
+@pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind is not installed")
+def test_valgrind_counts_what_is_called_and_no_more(tmp_path: Path) -> None:
+    """The interpreter starts in some 40 million instructions; a sum of 10,000 numbers takes far fewer."""
+    out, program = tmp_path / "callgrind.out", tmp_path / "program.py"
+    program.write_text(
+        "from __future__ import annotations\nimport sys, types\n"
+        + inspect.getsource(counted)
+        + "counted(types.SimpleNamespace(run=lambda: sum(range(10_000))))\n"
+    )
+    options = ("--tool=callgrind", "--collect-atstart=no", f"--toggle-collect={TOGGLE}", f"--callgrind-out-file={out}")
+    subprocess.run(["valgrind", *options, sys.executable, "-S", "-E", str(program)], check=True, capture_output=True)
+    found = re.search(r"^(?:summary|totals): (\d+)", out.read_text(), re.MULTILINE)
+    assert found
+    assert 10_000 < int(found[1]) < 5_000_000
 
 
 def test_without_valgrind_it_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

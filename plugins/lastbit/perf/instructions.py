@@ -17,6 +17,7 @@ from lastbit.case import Case
 from lastbit.contract import Contract
 from lastbit.errors import LastbitError, UsageError
 from lastbit.kernel import formats_text
+from lastbit.perf import trees
 from lastbit.perf.decide import percent
 from lastbit.perf.evidence import Call, evidence
 from lastbit.perf.sides import Side
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
     from lastbit.perf.compare import Terms
     from lastbit.session import Choice
 
-#: The function of the C library that the counted calls are made from, and that nothing else calls: counting is switched
-#: on and off where it is entered and left.
-TOGGLE = "lfind"
+#: The interpreter's C function that the counted calls are made from, and that hardly anything else calls: counting is
+#: switched on and off where it is entered and left.
+TOGGLE = "PyObject_Dir"
 #: Processes of each side. Addresses differ between them, and with them the work of hash tables and allocators.
 RUNS = 2
 #: More instructions than this are more: half a percent, or ten times the measured spread of one side, relative.
@@ -137,8 +138,11 @@ def _counted(
     counts: dict[str, list[int]] = {}
     for who, (one, (check, trial)) in (("head", head), ("base", base)):
         one.enter()
-        with limited(terms.threads):
-            found = evidence(check, trial, sets=1)
+        try:
+            with limited(terms.threads):
+                found = evidence(check, trial, sets=1)
+        finally:
+            trees.leave()
         if not found.passed:
             outcome = found.record.outcome
             text = f"{who} is not right ({outcome.value}): {found.record.reason.partition(chr(10))[0]}"

@@ -1,12 +1,11 @@
-"""The process whose instructions are counted: it finds a kernel, calls it to warm up, and once from `lfind`."""
+"""The process whose instructions are counted: it finds a kernel, calls it to warm up, and once where it is counted."""
 
-import ctypes
 import pickle
 from pathlib import Path
 
 from lastbit.case import Trial
 from lastbit.perf.evidence import Evidence
-from lastbit.perf.instructions import TOGGLE, Job
+from lastbit.perf.instructions import Job
 from lastbit.perf.ring import Ring
 from lastbit.perf.sides import reached
 from lastbit.perf.threads import limited
@@ -30,26 +29,19 @@ def serve(path: str) -> None:
     with limited(1):
         for _ in range(WARM):
             work.turn(1).run()
-        called_from_c(work.turn(1))
+        counted(work.turn(1))
 
 
-def called_from_c(turn: Turn) -> None:
-    """Run the calls of `turn` inside of the C library's linear search, as its comparison: once, for it has one element.
+def counted(turn: Turn) -> None:
+    """Run the calls of `turn` once, inside of the interpreter's C function TOGGLE, which `dir` enters.
 
+    No function that ctypes calls would do: libffi moves the stack, and callgrind does not see that it is entered.
     Raises what the kernel raises.
     """
-    raised: list[BaseException] = []
 
-    def compare(key: int, element: int) -> int:
-        try:
+    class Called:
+        def __dir__(self) -> list[str]:
             turn.run()
-        except BaseException as error:  # an exception does not pass through C
-            raised.append(error)
-        return 0
+            return []
 
-    callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(compare)
-    search = getattr(ctypes.CDLL(None), TOGGLE)
-    element, many = ctypes.c_int(0), ctypes.c_size_t(1)
-    search(ctypes.byref(element), ctypes.byref(element), ctypes.byref(many), ctypes.c_size_t(4), callback)
-    if raised:
-        raise raised[0]
+    dir(Called())
