@@ -85,7 +85,7 @@ def _instructions(parsed: argparse.Namespace) -> int:
     from lastbit.perf.sides import match, named
     from lastbit.reports import speed
 
-    counted = []
+    counted: list[instructions.Counted] = []
     with contextlib.ExitStack() as stack:
         sides = [stack.enter_context(named(text, parsed.kernels)) for text in (parsed.base, parsed.head)]
         for base, head in match(sides[0], sides[1], parsed.kernel).pairs:
