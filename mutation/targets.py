@@ -20,6 +20,7 @@ TARGETS: Final[dict[str, tuple[str, ...]]] = {
     "references/eft.py": ("eft", "truth_parts"),
     "references/certificate.py": ("slicing",),
     "references/one_rounding.py": ("one_rounding",),
+    "references/pairs.py": ("pairs",),
     "references/slicing.py": ("slicing",),
 }
 
