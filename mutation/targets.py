@@ -13,12 +13,14 @@ TARGETS: Final[dict[str, tuple[str, ...]]] = {
     "plugins/lastbit/budget_terms.py": ("budget_formulas", "budget_output"),
     "plugins/lastbit/budget_output.py": ("budget_formulas", "budget_output"),
     "plugins/lastbit/gemm_budget.py": ("budget_formulas", "budget_output"),
+    "plugins/lastbit/dequantize_judge.py": ("dequantize_flushed", "dequantize_judge"),
     "golden/drift.py": ("golden_limits", "golden_drift"),
     "golden/match.py": ("golden_files", "golden_limits", "golden_store"),
     "golden/store.py": ("golden_files", "golden_store"),
     "references/eft.py": ("eft", "truth_parts"),
     "references/certificate.py": ("slicing",),
     "references/one_rounding.py": ("one_rounding",),
+    "references/pairs.py": ("pairs",),
     "references/slicing.py": ("slicing",),
 }
 

@@ -168,6 +168,34 @@ def test_infinite_scale_under_a_fused_zero_point_is_ieee_754(code: int, zero: in
     assert verdict(wrong, tensor, AFFINE, "f32", "fused_zero") is Outcome.WRONG_CLASS
 
 
+def test_one_rounding_is_judged_against_the_truth_itself() -> None:
+    tensor = quantized("random_codes", "f32", AFFINE, {"m": 3, "n": 96}, 0)
+    values = dequantize(tensor, AFFINE, "f32", order="once")
+    found = judge_dequantized(Format.of("f32").encode(values), "f32", tensor, AFFINE, promise("once"))
+    assert found.outcome is Outcome.PASS
+    assert found.proof == truth(tensor, AFFINE).rung
+
+
+def test_finite_results_beyond_f32_are_asked_for_in_f64() -> None:
+    tensor = row([127, -128], 2.0**127, 0)
+    contract = replace(promise("fused_zero", "f64"), accumulator="f64")
+    for values, outcome in (
+        ([127 * 2.0**127, -(2.0**134)], Outcome.PASS),
+        ([np.inf, -np.inf], Outcome.WRONG_CLASS),
+        ([127 * 2.0**127, -(2.0**134) * (1 + 2.0**-40)], Outcome.OVER_BUDGET),
+    ):
+        codes = Format.of("f64").encode(np.array([values]))
+        assert judge_dequantized(codes, "f64", tensor, AFFINE, contract).outcome is outcome
+
+
+def test_a_zero_that_is_right_stays_right_where_scales_are_flushed() -> None:
+    """q = z under a subnormal scale."""
+    contract = replace(promise("once"), subnormals="flush")
+    codes = Format.of("f32").encode(np.zeros((1, 1)))
+    assert judge_dequantized(codes, "f32", row([96], 2.0**-127, 96), AFFINE, contract).outcome is Outcome.PASS
+    assert judge_dequantized(codes, "f32", row([96], 2.0**-126, 95), AFFINE, contract).outcome is Outcome.OVER_BUDGET
+
+
 def test_working_format_is_that_of_the_contract() -> None:
     assert [working(replace(promise(None), accumulator=name)) for name in ("f32", "bf16", "f64", "i32", None)] == [
         "f32",

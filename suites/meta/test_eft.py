@@ -71,6 +71,13 @@ def test_ties_are_broken_by_the_smallest_term(sign: float, beside: bool) -> None
             check([np.array([value]) for value in row])
 
 
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_low_part_just_below_a_power_of_two_is_one_number(sign: float) -> None:
+    """2^53 + 2 + (1/2 - 2^-54): the low part has 53 bits, and is exact; it comes as 1/2 and -2^-54."""
+    terms = [1.5 * 2.0**54, 2.0, -(2.0**-54), 0.5, -(2.0**54)]
+    check([np.array([sign * term]) for term in terms])
+
+
 def test_an_infinity_or_a_nan_leaves_the_other_elements_proved() -> None:
     terms = [
         np.array([1.0, inf, nan, 3.0]),

@@ -1,5 +1,6 @@
 """The golden store: what is written is read back, and whatever a hand or a merge can spoil is refused by name."""
 
+import os
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -189,6 +190,15 @@ def test_read_only_folder_is_told_and_the_old_file_stays(tmp_path: Path, monkeyp
         save(path, [one("b")])
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+def test_the_whole_file_is_on_the_disk_before_it_takes_the_old_ones_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    monkeypatch.setattr("os.fsync", lambda handle: sizes.append(os.fstat(handle).st_size))
+    path = stored(tmp_path, "gauss/m17-n33-k65", "zeros/m1-n1-k1")
+    assert sizes == [path.stat().st_size]
 
 
 def merged(tmp_path: Path, mine: list[str], base: list[str], theirs: list[str]) -> tuple[int, Path]:

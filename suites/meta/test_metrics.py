@@ -161,6 +161,15 @@ def test_ulps_stay_those_of_the_smallest_and_the_largest_values_beyond_them(name
         check(fmt, y, x, 0 * x, np.ones(2), fmt.ulp(x))
 
 
+def test_of_equal_errors_the_first_is_the_worst() -> None:
+    """In one piece, and in pieces far apart."""
+    fmt, hi = Format.of("f32"), np.ones(2 * metrics.PIECE + 9)
+    y = hi.copy()
+    y[[3, 7, metrics.PIECE + 1, y.size - 1]] += 2.0**-23
+    assert measure(fmt.encode(y), fmt, truth_of(hi), np.array(2.0**-24)).worst == 3
+    assert measure(fmt.encode(hi), fmt, truth_of(hi), np.array(2.0**-24)).worst == 0
+
+
 def test_no_element_with_a_finite_error_has_no_worst() -> None:
     fmt = Format.of("f32")
     found = measure(fmt.encode([nan, inf]), fmt, truth_of([1.0, 2.0]), np.ones(2), np.ones(2))
