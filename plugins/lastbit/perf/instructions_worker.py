@@ -11,7 +11,6 @@ from lastbit.perf.sides import reached
 from lastbit.perf.threads import limited
 from lastbit.perf.workload import CpuClock, Turn, Workload
 from lastbit.session import blank
-from lastbit.suites.law import checks
 
 #: Calls before the counted one: imports, caches of shapes, the first blocks of memory.
 WARM = 3
@@ -19,6 +18,8 @@ WARM = 3
 
 def serve(path: str) -> None:
     """Make the call that the file `path` (a pickled Job of the parent) asks for."""
+    from lastbit.suites.law import checks
+
     job: Job = pickle.loads(Path(path).read_bytes())
     one = reached(job.ways, job.label)
     trial = Trial(one.kernel, job.formats, job.contract, job.device, job.case)
