@@ -26,22 +26,20 @@ TOP = {
 }
 INSIDE = {"golden": {"reports"}}
 #: The composition root, which imports everything, inside functions.
-ROOT_MODULES = set(
-    [
-        "plugin",
-        "walk",
-        "session",
-        "verify",
-        "cli",
-        "discovery",
-        "zoo_command",
-        "compare_command",
-        "speed_command",
-        "compare",
-        "phase",
-        "instructions_worker",
-    ]
-)
+ROOT_MODULES = {
+    "plugin",
+    "walk",
+    "session",
+    "verify",
+    "cli",
+    "discovery",
+    "zoo_command",
+    "compare_command",
+    "speed_command",
+    "compare",
+    "phase",
+    "instructions_worker",
+}
 #: Third-party modules that references may use: the truth shares no code with what is under test.
 REFERENCES_MAY = {"numpy", "mpmath", "gmpy2"} | set(sys.stdlib_module_names)
 
