@@ -97,7 +97,7 @@ WAYS = {
     "causal from either corner": (
         "attention-one_pass-f32",
         "attention-top_left_declared-f32",
-        "attention-packed_top_left_declared-f16",
+        "attention-packed_top_left_declared-bf16",
     ),
     "another layout of the result": (
         "gemm-column_major-f32",
