@@ -14,6 +14,10 @@ from lastbit.suites.zoo.attention_parts import TILE, Array, f32, same
 FEATURES = FORWARD | {"gradients"}
 
 
+#: Tiles of queries at most; they have TILE of them, or more.
+MOST = 64
+
+
 @dataclass(frozen=True, slots=True)
 class Turns:
     """What the backward pass of `attend` can be made to do otherwise; as they stand it is right."""
@@ -60,7 +64,7 @@ def attend(
     sinks: Array = None,
     knobs: Turns = Turns(),
 ) -> tuple[Array, ...]:
-    """One pass in f32 forward; backward in f32, P from the log-sum-exp, tiles of TILE; one rounding at the end."""
+    """One pass in f32 forward; backward in f32, P from the log-sum-exp, in tiles; one rounding at the end."""
     (b, hq, lq, d), (hkv, lk) = q.shape, k.shape[1:3]
     factor = np.float32(d**-0.5 if scale is None else scale)
     out, lse = np.zeros((b, hq, lq, v.shape[3]), np.float32), np.zeros((b, hq, lq), np.float32)
@@ -169,9 +173,10 @@ def _backward(
             rows = k[part] if not knobs.ignore else np.where(keep[:, part].any(0)[:, None], k[part], np.float32(0))
             dq = knobs.add(dq + cast_ds[:, part] @ rows)
     dk, dv = np.zeros_like(k), np.zeros_like(v)
-    tiles = range(0, q.shape[0], TILE)
+    size = max(TILE, -(-q.shape[0] // MOST))
+    tiles = range(0, q.shape[0], size)
     for number, start in enumerate(tiles):
-        part = slice(start, start + TILE)
+        part = slice(start, start + size)
         if knobs.dropped_tile is None or number != knobs.dropped_tile % len(tiles):
             dk = knobs.add(dk + cast_ds[part].T @ q[part])
         dv = knobs.add(dv + cast_p[part].T @ grad_out[part])
