@@ -125,7 +125,7 @@ def test_harness_leaves_no_earlier_answer_in_free_memory(framework: str, size: i
         right = call(trial(hostile.honest, framework=framework), given)
         unharmed(right, given)
         got = call(trial(hostile.unwritten, framework=framework, name="hostile/unwritten"), given)
-        if size == 1 and got.fault is None:  # four bytes: the allocator's smallest blocks are reused by anything
+        if size <= 3 and got.fault is None:  # at most 36 bytes: the allocator's smallest blocks are reused by anything
             assert not np.array_equal(got.codes, right.codes)
             continue
         outcome, reason = fault(got)

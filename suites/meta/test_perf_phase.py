@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 
 import cheating_softmaxes as cheats
 import pytest
+from fake_law import FAKE_LAW, ROOT
 
-from conftest import FAKE_LAW, ROOT
 from lastbit.errors import LastbitError
 from lastbit.perf import lock, phase
 from lastbit.perf.compare import Terms, choices
