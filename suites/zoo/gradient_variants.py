@@ -20,7 +20,7 @@ def by_keys(grad_out: Array, out: Array, p: Array, dp: Array) -> Array:
 #: Each way with its formats and what it declares.
 _WAYS: tuple[tuple[str, str | None, Callable[..., Any], Over, dict[str, Any]], ...] = (
     ("gradients_plain", "P from the log-sum-exp, tiles of 12.", attend, (F32,), {}),
-    ("gradients_mean_by_keys", "The row's mean of gradients by keys.", turned(mean=by_keys), (BF16,), {}),
+    ("gradients_mean_by_keys", "The row's mean of gradients by keys.", turned(mean=by_keys), (F32,), {}),
     (
         "gradients_exp2",
         "exp2 of the scaled score.",

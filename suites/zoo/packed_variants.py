@@ -25,7 +25,7 @@ _WAYS: tuple[tuple[str, str | None, Callable[..., Any], Over, dict[str, Any]], .
         "packed_tiles_by_place_undeclared",
         "Tiles that depend on a sequence's place.",
         turned(tile=lambda seen: 3 if seen.number % 2 else 5),
-        (BF16,),
+        (F32,),
         {},
     ),
     (
