@@ -27,6 +27,28 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
+class Footer:
+    """Last line of a run that came to its end."""
+
+    ended: str
+    records: int
+    exitstatus: int = 0
+    #: Records that could not be written (full disk).
+    lost: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of the runs, of a shard or a machine, that a merged run is made of (reports/merge.py)."""
+
+    environment: Environment
+    options: dict[str, str] = field(default_factory=dict)
+    started: str = ""
+    #: None where it did not come to its end.
+    footer: Footer | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Header:
     """First line of a run: what holds for all its records."""
 
@@ -38,17 +60,8 @@ class Header:
     #: Options that selected what was run, by name, as text.
     options: dict[str, str] = field(default_factory=dict)
     v: int = VERSION
-
-
-@dataclass(frozen=True, slots=True)
-class Footer:
-    """Last line of a run that came to its end."""
-
-    ended: str
-    records: int
-    exitstatus: int = 0
-    #: Records that could not be written (full disk).
-    lost: int = 0
+    #: Of a merged run, the runs that it is made of; a run as it was made has none.
+    parts: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
