@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +36,10 @@ class Footer:
     exitstatus: int = 0
     #: Records that could not be written (full disk).
     lost: int = 0
+    #: Sentences that the session adds: providers that are absent, overrides that have ended.
+    notes: tuple[str, ...] = ()
+    #: Sentences on known findings that no longer happen.
+    gone: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,16 @@ class Run:
     #: Bytes of an unfinished last line, which a killed run may leave; they are not read.
     torn: int = 0
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences that the session added."""
+        return self.footer.notes if self.footer else ()
+
+    @property
+    def gone(self) -> tuple[str, ...]:
+        """Sentences on known findings that no longer happen."""
+        return self.footer.gone if self.footer else ()
+
 
 class RunWriter:
     """Appends a run's records to `folder`/run.jsonl, one write a record.
@@ -109,10 +124,11 @@ class RunWriter:
         else:
             self.lost += 1
 
-    def close(self, exitstatus: int = 0) -> None:
+    def close(self, exitstatus: int = 0, notes: Sequence[str] = (), gone: Sequence[str] = ()) -> None:
         """Write the footer and let go of the file; more than once is once."""
         if self._fd is not None:
-            self._append(_line("end", Footer(_now(), self.written, exitstatus, self.lost)))
+            said = (tuple(_text(note) for note in notes), tuple(_text(note) for note in gone))
+            self._append(_line("end", Footer(_now(), self.written, exitstatus, self.lost, *said)))
             os.close(self._fd)
             self._fd = None
 

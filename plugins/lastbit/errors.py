@@ -19,3 +19,7 @@ class GoldenError(LastbitError):
 
 class RecordError(LastbitError):
     """A stored run cannot be read as it stands."""
+
+
+class ReportError(LastbitError):
+    """A report cannot be written where it was asked for."""

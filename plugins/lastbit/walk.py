@@ -151,7 +151,7 @@ class Walk:
             self._keep(decode(text))
 
     def finish(self, session: pytest.Session) -> None:
-        """Close the account: the exit status, the end of run.jsonl, report.md; a worker hands over what is left."""
+        """Close the account: the exit status, the end of run.jsonl, the report; a worker hands over what is left."""
         if self.is_worker:
             if self._unsent and not self.config.option.collectonly:
                 self.config.workeroutput["lastbit"] = self._unsent  # type: ignore[attr-defined]
@@ -174,7 +174,7 @@ class Walk:
 
                 session.exitstatus = status(self.records.values())
         if self._writer is not None:
-            self._writer.close(int(session.exitstatus))
+            self._writer.close(int(session.exitstatus), self._notes(), self._gone())
             self._write_report(self._writer.path.parent)
 
     def summary(self, terminal: pytest.TerminalReporter) -> None:
@@ -188,7 +188,8 @@ class Walk:
         for line in lines(tuple(self.records.values()), environment, self._notes(), self._gone()):
             terminal.write_line(line)
         if self._writer is not None and not self._writer.problem:
-            terminal.write_line(f"report: {near(self.options.report)}/report.md, records: {self._writer.path.name}")
+            place = near(self.options.report)
+            terminal.write_line(f"report: {place}/index.html and report.md, records: {self._writer.path.name}")
         for problem in dict.fromkeys(self.problems):
             terminal.write_line(f"lastbit: {problem}", red=True)
 
@@ -239,16 +240,14 @@ class Walk:
             return ""
 
     def _write_report(self, folder: Path) -> None:
-        from lastbit.reports import markdown
+        from lastbit.reports.folder import write
         from lastbit.reports.run import read
 
         try:
-            (folder / "report.md").write_text(
-                markdown.text(read(folder), self._notes(), self._gone()), encoding="utf-8"
-            )
-        except (OSError, LastbitError) as error:
+            write(read(folder), folder)
+        except LastbitError as error:
             # The run itself is judged and stored or its problem said; a report can be written again.
-            self.problems.append(f"{folder}/report.md is not written ({error}); try: lastbit report {folder}")
+            self.problems.append(f"the report is not written ({error})")
 
     def _notes(self) -> list[str]:
         from lastbit.session import expired

@@ -90,7 +90,7 @@ def test_json_to_standard_output_is_json_alone(lastbit: Lastbit) -> None:
 def test_verify_stores_its_report_on_request(lastbit: Lastbit, tmp_path: Path) -> None:
     done = lastbit("verify", str(EXAMPLE), *ONE_CASE, "--report", "out/here")
     assert done.returncode == 1, done.stderr
-    assert "report: out/here/report.md, records: run.jsonl" in done.stdout
+    assert "report: out/here/index.html and report.md, records: run.jsonl" in done.stdout
     again = lastbit("report", "out/here")
     assert "DOES NOT CONFORM: 1 of 2 kernels fails 1 of 2 checks: mine/gemm-hasty." in again.stdout
     assert "mine/gemm-hasty" in (tmp_path / "out/here/report.md").read_text()

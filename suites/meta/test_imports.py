@@ -34,6 +34,7 @@ ROOT_MODULES = {
     "cli",
     "discovery",
     "zoo_command",
+    "report_command",
     "compare_command",
     "speed_command",
     "compare",
@@ -110,7 +111,7 @@ def test_plugin_loads_no_framework_and_no_numpy(pytester: pytest.Pytester) -> No
     pytester.makepyfile(
         "import sys\n"
         "def test_light():\n"
-        "    heavy = {'numpy', 'torch', 'msgspec', 'mpmath', 'tabulate', 'hypothesis'} & set(sys.modules)\n"
+        "    heavy = {'numpy', 'torch', 'msgspec', 'mpmath', 'tabulate', 'hypothesis', 'jinja2'} & set(sys.modules)\n"
         "    assert 'lastbit.plugin' in sys.modules\n"
         "    assert not heavy\n"
     )

@@ -22,7 +22,9 @@ def test_run_tells_kernels_apart(stranger: Stranger, pytester: pytest.Pytester, 
     result = stranger(*workers, good="pass", bad="over_budget", shy="unsupported", hollow="vacuous")
     result.assert_outcomes(passed=2, failed=2, skipped=4)
     assert result.ret == 1
-    result.stdout.fnmatch_lines(["*DOES NOT CONFORM: 1 of 2 kernels*mine/bad*", "report: lastbit-report/report.md*"])
+    result.stdout.fnmatch_lines(
+        ["*DOES NOT CONFORM: 1 of 2 kernels*mine/bad*", "report: lastbit-report/index.html and report.md*"]
+    )
     written = records(pytester.path / "lastbit-report")
     outcomes = {(r["kernel"], r["check"], r["case"]): r["outcome"] for r in written}
     assert len(outcomes) == len(written) == 12  # two checks of one case, and one that needs a batch, for each kernel

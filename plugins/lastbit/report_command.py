@@ -1,0 +1,45 @@
+"""`lastbit report`: the account of stored runs, printed and written again from their records alone."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lastbit.settling import exit_status
+
+if TYPE_CHECKING:
+    from lastbit.reports.run import Run
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser's."""
+    report = commands.add_parser("report", help="print and write the report of a stored run again")
+    report.add_argument("run", metavar="RUN", help="folder of a run, or its run.jsonl")
+    report.add_argument("--into", metavar="DIR", help="write the report there, not beside the records")
+    report.set_defaults(command=run)
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Print and write the report; the exit status is that of the run.
+
+    No kernel library is needed. Raises RecordError where the records cannot be read, ReportError where the report
+    cannot be written, which is after it was printed.
+    """
+    from lastbit.reports import folder, terminal
+    from lastbit.reports.run import read
+
+    stored = read(parsed.run)
+    print("\n".join(terminal.lines(stored.records, stored.header.environment, _notes(stored), stored.gone)))
+    into = Path(parsed.into) if parsed.into else _place(parsed.run)
+    folder.write(stored, into)
+    print(f"report: {into / folder.PAGE}, {folder.MARKDOWN}")
+    return exit_status(stored.records)
+
+
+def _place(run: str) -> Path:
+    path = Path(run)
+    return path if path.is_dir() else path.parent
+
+
+def _notes(stored: "Run") -> list[str]:
+    early = [] if stored.complete else ["this run did not come to its end; what follows is what it had judged"]
+    return [*early, *stored.notes]
