@@ -142,7 +142,9 @@ def test_kernels_lists_what_is_found(lastbit: Lastbit) -> None:
         (("golden", "diff", "nowhere"), "nowhere"),
         (("golden", "accept", "nowhere", "--reason", "seen"), "selects everything"),
         (("golden", "doctor"), "golden folder golden is not there"),
-        (("merge", "a", "b"), "merge is not built yet"),
+        (("merge", "nowhere", "--into", "f/x"), "f/x"),
+        (("merge", "nowhere", "--into", "x"), "nowhere"),
+        (("datasheet",), "datasheet is not built yet"),
     ],
     ids=lambda value: "-".join(value[:4]).replace("/", "_") if isinstance(value, tuple) else "",
 )

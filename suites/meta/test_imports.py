@@ -24,7 +24,7 @@ TOP = {
     "reports": {"reports", "core", "references"},
     "suites": {"suites", "core", "references"},
 }
-INSIDE = {"golden": {"reports"}}
+INSIDE = {"golden": {"reports"}, "reports": {"golden"}}
 #: The composition root, which imports everything, inside functions.
 ROOT_MODULES = {
     "plugin",
@@ -36,6 +36,7 @@ ROOT_MODULES = {
     "zoo_command",
     "report_command",
     "compare_command",
+    "merge_command",
     "speed_command",
     "compare",
     "phase",
