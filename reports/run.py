@@ -12,6 +12,7 @@ import msgspec
 
 from lastbit.environment import Environment
 from lastbit.errors import RecordError
+from lastbit.histogram import flaw
 from lastbit.verdict import ErrorStats, Record
 
 try:
@@ -182,7 +183,7 @@ def decode(text: str | bytes, where: str = "record") -> Record:
     kind, data = _object(text, where)
     if kind != "record":
         raise RecordError(f"{where}: type is {kind!r}, expected 'record'; only run.jsonl lines of lastbit are read")
-    return _convert(data, Record, where)
+    return _record(data, where)
 
 
 def read(path: Path | str) -> Run:
@@ -215,7 +216,7 @@ def read(path: Path | str) -> Run:
         if kind == "end":
             footer = _convert(data, Footer, where)
         elif kind == "record":
-            records.append(_convert(data, Record, where))
+            records.append(_record(data, where))
         else:
             raise RecordError(f"{where}: type is {kind!r}, expected 'record' or 'end'; run it again")
     if footer is not None and footer.records != len(records):
@@ -274,6 +275,14 @@ def _convert(data: dict[str, Any], kind: type[T], where: str) -> T:
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
         raise RecordError(f"{where}: {error}; the file is damaged or of another version, run it again") from error
+
+
+def _record(data: dict[str, Any], where: str) -> Record:
+    record = _convert(data, Record, where)
+    wrong = flaw(record.histogram) if record.histogram else ""
+    if wrong:
+        raise RecordError(f"{where}: {wrong}; the file is damaged, run it again")
+    return record
 
 
 def _storable(record: Record) -> Record:

@@ -197,4 +197,5 @@ def judge_by_statistics(trial: Trial, proved: Proof, within: Verdict, got: Obtai
     if within.outcome.failed or got.fault is not None:
         return within
     verdict = judge_statistics(got.codes, Format.of(trial.formats["out"]), proved.truth, proved.budget)
-    return replace(verdict, stats=within.stats, digest=within.digest, proof=within.proof)
+    same = {name: getattr(within, name) for name in ("stats", "digest", "proof", "histogram", "terms")}
+    return replace(verdict, **same)

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from lastbit.acceptance import OVER, RIGHT, WRONG_CLASS, classify, elements_at
 from lastbit.budget import Budget
-from lastbit.failure_text import class_name, diagnose, element, number, place, share
+from lastbit.failure_text import class_name, coded, diagnose, element, nearest, number, place, share
 from lastbit.metrics import Measured, measure
 from lastbit.references.chains import two_sum
 from lastbit.references.formats import Format
-from lastbit.verdict import ErrorStats, Outcome, Verdict
+from lastbit.verdict import Outcome, Verdict
 
 if TYPE_CHECKING:
     from lastbit.contract import Contract
@@ -36,7 +36,7 @@ def judge(codes: Codes, fmt: "str | Format", truth: "Truth", budget: Budget, con
     measured = measure(codes, fmt, truth, budget.allowed, budget.sigma)
     suspects = measured.suspects
     if not suspects.size:
-        return _verdict(Outcome.PASS, "", measured.stats, truth, budget)
+        return _verdict(Outcome.PASS, measured, measured.worst, codes, fmt, truth, budget, contract)
     y = fmt.decode(codes)
     elements = elements_at(suspects, truth, budget)
     kinds = classify(y.reshape(-1)[suspects], *elements, budget.flush_below, fmt, contract)
@@ -45,12 +45,13 @@ def judge(codes: Codes, fmt: "str | Format", truth: "Truth", budget: Budget, con
     strange = suspects[kinds == WRONG_CLASS]
     if strange.size:
         where, reason = _explain_class(strange, y, truth)
-        verdict = _verdict(Outcome.WRONG_CLASS, reason, measured.stats, truth, budget, where)
-        return replace(verdict, measured=float(strange.size), allowed=0.0)
+        verdict = _verdict(Outcome.WRONG_CLASS, measured, int(strange[0]), codes, fmt, truth, budget, contract)
+        return replace(verdict, reason=reason, where=where, measured=float(strange.size), allowed=0.0)
+    verdict = _verdict(Outcome.PASS, measured, measured.worst, codes, fmt, truth, budget, contract)
     if (kinds == OVER).any():
         where, reason = _explain_error(suspects[kinds == OVER], measured.worst, y, fmt, truth, budget)
-        return _verdict(Outcome.OVER_BUDGET, reason, measured.stats, truth, budget, where)
-    return _verdict(Outcome.PASS, "", measured.stats, truth, budget)
+        return replace(verdict, outcome=Outcome.OVER_BUDGET, reason=reason, where=where)
+    return verdict
 
 
 def judge_exact(
@@ -70,7 +71,7 @@ def judge_exact(
     WRONG_CLASS if a mismatch involves a NaN or an infinity, else OVER_BUDGET.
     """
     fmt = Format.of(fmt)
-    stats = measure(codes, fmt, truth).stats
+    measured = measure(codes, fmt, truth)
     y = fmt.decode(codes)
     low, high = expected(fmt, truth, contract)
     lost = np.isnan(low), np.isnan(high)
@@ -88,9 +89,17 @@ def judge_exact(
         zeros = signed_zeros & (y == 0) & (low == 0) & (high == 0) & (np.signbit(low) == np.signbit(high))
         right &= ~zeros | (np.signbit(y) == np.signbit(low))
     count = int(right.size - np.count_nonzero(right))
-    formula = "exact [one rounding]"
+    verdict = Verdict(
+        Outcome.PASS,
+        measured=float(count),
+        allowed=0.0,
+        formula="exact [one rounding]",
+        proof=truth.rung,
+        stats=measured.stats,
+        histogram=measured.histogram,
+    )
     if not count:
-        return Verdict(Outcome.PASS, measured=0.0, allowed=0.0, stats=stats, formula=formula, proof=truth.rung)
+        return verdict
     wrong = np.flatnonzero(~right)
     got, want = y.reshape(-1)[wrong], low.reshape(-1)[wrong]
     strange = bool((~np.isfinite(got) | ~np.isfinite(want)).any())
@@ -105,15 +114,13 @@ def judge_exact(
         "; ".join(others),
         diagnose(y, low, ~right),
     ]
-    return Verdict(
-        Outcome.WRONG_CLASS if strange else Outcome.OVER_BUDGET,
+    return replace(
+        verdict,
+        outcome=Outcome.WRONG_CLASS if strange else Outcome.OVER_BUDGET,
         reason="\n".join(filter(None, lines)),
-        measured=float(count),
-        allowed=0.0,
         where=where,
-        stats=stats,
-        formula=formula,
-        proof=truth.rung,
+        got=coded(fmt, codes.reshape(-1)[wrong[0]]),
+        want=coded(fmt, fmt.encode(want[:1])[0]),
     )
 
 
@@ -129,21 +136,35 @@ def _without(excused: NDArray[np.intp], codes: Codes, fmt: Format, truth: "Truth
     sigma = None if budget.sigma is None else keep(budget.sigma)
     measured = measure(codes.reshape(-1)[kept], fmt, rest, keep(budget.allowed), sigma)
     worst = int(kept[measured.worst]) if measured.worst >= 0 else -1
-    return Measured(replace(measured.stats, n=codes.size), kept[measured.suspects], worst)
+    return replace(measured, stats=replace(measured.stats, n=codes.size), suspects=kept[measured.suspects], worst=worst)
 
 
 def _verdict(
-    outcome: Outcome, reason: str, stats: ErrorStats, truth: "Truth", budget: Budget, where: str = ""
+    outcome: Outcome,
+    measured: Measured,
+    shown: int,
+    codes: Codes,
+    fmt: Format,
+    truth: "Truth",
+    budget: Budget,
+    contract: "Contract",
 ) -> Verdict:
+    """The verdict before it is explained, with what the element of index `shown` is and should be; -1: none."""
+    got, want = "", ""
+    if shown >= 0:
+        got = coded(fmt, codes.reshape(-1)[shown])
+        want = nearest(fmt, float(truth.hi.reshape(-1)[shown]), float(truth.lo.reshape(-1)[shown]), contract.overflow)
     return Verdict(
         outcome,
-        reason=reason,
-        measured=stats.utilisation,
+        measured=measured.stats.utilisation,
         allowed=1.0,
-        where=where,
         formula=f"{budget.formula} [{budget.source}]",
         proof=truth.rung,
-        stats=stats,
+        stats=measured.stats,
+        histogram=measured.histogram,
+        terms=budget.terms,
+        got=got,
+        want=want,
     )
 
 

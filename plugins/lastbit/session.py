@@ -216,6 +216,10 @@ def judge(check: Check, trial: Trial, rules: Policy | None = None) -> Record:
         stats=verdict.stats,
         digest=verdict.digest,
         notes=dict(verdict.notes),
+        histogram=verdict.histogram,
+        terms=verdict.terms,
+        got=verdict.got,
+        want=verdict.want,
         seconds=round(seconds, 6),
     )
     return rules.annotate(replace(record, reproduce=reproduce(record, rules.command)))

@@ -96,6 +96,14 @@ class Verdict:
     digest: str = ""
     #: Facts measured beside the verdict ("batch invariance": "breaks at m=1, 3"), plain text by name.
     notes: dict[str, str] = field(default_factory=dict)
+    #: Signed errors in ulp, plus away from zero, as `histogram.histogram` counts them: (bin, elements). Of an output of
+    #: 2^16 elements and more, those of a sample.
+    histogram: tuple[tuple[int, int], ...] = ()
+    #: How long the sum behind an element is at most: products, numbers of a row, keys; 0 where nothing is summed.
+    terms: int = 0
+    #: The element that decided, or the worst one of a pass: its value and bits, and those that it should have.
+    got: str = ""
+    want: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +171,10 @@ class Record:
     known: str = ""
     #: Of a record of speed, which follows those of numbers: the measurement.
     timing: Timing | None = None
+    histogram: tuple[tuple[int, int], ...] = ()
+    terms: int = 0
+    got: str = ""
+    want: str = ""
 
     @property
     def key(self) -> str:
