@@ -1,6 +1,7 @@
 """Judging an output: class first, then the bound, element by element, with a reason that a person reads."""
 
 from dataclasses import replace
+from math import isfinite
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -163,9 +164,20 @@ def _verdict(
         stats=measured.stats,
         histogram=measured.histogram,
         terms=budget.terms,
+        allowed_ulp=_allowed_ulp(measured.worst, fmt, truth, budget),
         got=got,
         want=want,
     )
+
+
+def _allowed_ulp(worst: int, fmt: Format, truth: "Truth", budget: Budget) -> float:
+    """What element `worst` (-1: none) may be off, in ulp of its exact value; 0 where that is no number."""
+    if worst < 0:
+        return 0.0
+    hi, lo = (array.reshape(-1)[worst : worst + 1] for array in (truth.hi, truth.lo))
+    allowed = float(np.broadcast_to(budget.allowed, truth.hi.shape).reshape(-1)[worst])
+    steps = allowed / float(fmt.ulp(hi, lo)[0])
+    return steps if isfinite(steps) else 0.0
 
 
 def _explain_class(index: NDArray[np.int64], y: Floats, truth: "Truth") -> tuple[str, str]:

@@ -128,6 +128,7 @@ def blank(check: str, trial: Trial) -> Record:
         case=trial.case.id,
         outcome=Outcome.NOT_TESTED,
         contract=trial.contract.text(),
+        source=trial.contract.source,
         tier=trial.tier,
         seed=trial.seed,
     )
@@ -218,6 +219,7 @@ def judge(check: Check, trial: Trial, rules: Policy | None = None) -> Record:
         notes=dict(verdict.notes),
         histogram=verdict.histogram,
         terms=verdict.terms,
+        allowed_ulp=verdict.allowed_ulp,
         got=verdict.got,
         want=verdict.want,
         seconds=round(seconds, 6),

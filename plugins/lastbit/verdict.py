@@ -101,6 +101,9 @@ class Verdict:
     histogram: tuple[tuple[int, int], ...] = ()
     #: How long the sum behind an element is at most: products, numbers of a row, keys; 0 where nothing is summed.
     terms: int = 0
+    #: Allowed error, in ulp, of the element that came nearest to it (error / allowed is stats.utilisation); 0 where one
+    #: result is right, or where nothing was compared with a bound.
+    allowed_ulp: float = 0.0
     #: The element that decided, or the worst one of a pass: its value and bits, and those that it should have.
     got: str = ""
     want: str = ""
@@ -173,8 +176,11 @@ class Record:
     timing: Timing | None = None
     histogram: tuple[tuple[int, int], ...] = ()
     terms: int = 0
+    allowed_ulp: float = 0.0
     got: str = ""
     want: str = ""
+    #: Where the contract is published; "" if it is lastbit's default.
+    source: str = ""
 
     @property
     def key(self) -> str:
