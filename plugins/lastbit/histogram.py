@@ -40,12 +40,11 @@ def away_from_zero(ulps: "Floats", error: "Floats", x: "Floats") -> "Floats":
 
 
 def histogram(signed_ulp: "Floats") -> Pairs:
-    """How many of `signed_ulp` (n,) lie in each bin; infinities lie in the outermost, NaN raises ValueError."""
+    """How many of `signed_ulp` (n,) lie in each bin; infinities, and what is no number, lie in the outermost."""
     import numpy as np
 
-    if np.isnan(signed_ulp).any():
-        raise ValueError("an error is NaN, expected a number; leave out elements whose error is not known")
-    mantissa, exponent = np.frexp(np.clip(np.abs(signed_ulp), 2.0**FLOOR, 2.0 ** (LAST / 2 + FLOOR)))
+    capped = np.fmin(np.abs(signed_ulp), 2.0 ** (LAST / 2 + FLOOR))  # of a number and NaN, the number
+    mantissa, exponent = np.frexp(np.maximum(capped, 2.0**FLOOR))
     # mantissa 1/2 is the upper edge of a bin, in which it lies.
     size = 2 * (exponent - 1 - FLOOR) + (mantissa > 0.5) + (mantissa > _SQRT_HALF)
     found = np.bincount(np.where(np.signbit(signed_ulp), -size, size) + LAST, minlength=2 * LAST + 1)
