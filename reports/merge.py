@@ -121,7 +121,8 @@ def _software(environment: Environment) -> dict[str, str]:
     """What must be the same of all parts on one device, by name: it decides the bits that a kernel gives."""
     packages = " ".join(f"{name} {version}" for name, version in sorted(environment.packages.items()))
     switches = " ".join(f"{name}={value}" for name, value in sorted(environment.switches.items()))
-    threads = " ".join(f"{name}={value}" for name, value in sorted(environment.threads.items()))
+    given = " ".join(f"{name}={value}" for name, value in sorted(environment.threads.items()))
+    threads = given or f"{environment.cpus} CPUs"
     commit = environment.commit + (" (dirty)" if environment.dirty else "")
     return {
         "software": packages,
