@@ -156,7 +156,7 @@ def _entry(group: Sequence[Change]) -> Entry:
     shown = change.shown
     failing = change.b is not None and change.b.outcome.failed
     formats = len({one.shown.formats for one in group}) - 1
-    others = f" and {formats} other formats" if formats else ""
+    others = f" and {formats} other set{'' if formats == 1 else 's'} of formats" if formats else ""
     more = f" and {len(group) - 1} more" if len(group) > 1 else ""
     where = f"[{short_formats(shown.formats)}]{others} on {change.devices}, {shown.check}, {shown.case}"
     return Entry(
