@@ -98,25 +98,26 @@ def warnings(a: Run, b: Run) -> tuple[str, ...]:
 
 def differences(a: Header, b: Header) -> tuple[Difference, ...]:
     """What of environment and options is another in `b`."""
-    ours, theirs = _facts(a), _facts(b)
+    ours, theirs = facts(a), facts(b)
     names = dict.fromkeys((*ours, *theirs))
     found = (Difference(name, ours.get(name, ""), theirs.get(name, "")) for name in names)
     return tuple(one for one in found if one.a != one.b)
 
 
-def _facts(header: Header) -> dict[str, str]:
+def facts(header: Header) -> dict[str, str]:
+    """What a run was made with, by name."""
     environment = header.environment
-    facts = {"tier": header.tier, "seed": str(header.seed)}
-    facts |= {f"option {name}": value for name, value in sorted(header.options.items())}
+    found = {"tier": header.tier, "seed": str(header.seed)}
+    found |= {f"option {name}": value for name, value in sorted(header.options.items())}
     for item in fields(Environment):
         value = getattr(environment, item.name)
         if item.name == "dirty":
-            facts["uncommitted changes"] = "yes" if value else "no"
+            found["uncommitted changes"] = "yes" if value else "no"
         elif isinstance(value, dict):
-            facts |= {_fact(item.name, key): text for key, text in sorted(value.items())}
+            found |= {_fact(item.name, key): text for key, text in sorted(value.items())}
         else:
-            facts[item.name] = ", ".join(value) if isinstance(value, tuple) else str(value)
-    return facts
+            found[item.name] = ", ".join(value) if isinstance(value, tuple) else str(value)
+    return found
 
 
 def _fact(field: str, key: str) -> str:
