@@ -2,11 +2,17 @@
 
 import re
 from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
 from markupsafe import Markup
 
+from lastbit.reports import plot_distribution, plot_frontier, plot_quality, plot_terms, plot_utilisation
+from lastbit.reports.figure import Figure
+from lastbit.reports.html import rendered
+from lastbit.reports.kernel_tables import Table, largest, tables
+from lastbit.reports.lanes import lanes
 from lastbit.reports.run import Run
 from lastbit.reports.summary import clean
 from lastbit.verdict import Record
@@ -18,7 +24,7 @@ class KernelSection:
 
     #: The id of the section's element; `anchor` makes it of the name.
     anchor: str
-    #: The kernel's name, cleaned but not escaped.
+    #: The name, cleaned but not escaped.
     title: str
     op: str
     #: Safe HTML.
@@ -38,7 +44,50 @@ def sections(run: Run) -> list[KernelSection]:
     grouped: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in run.records:
         grouped[record.op, record.kernel].append(record)
-    return [
-        KernelSection(anchor(kernel), clean(kernel, 80), op, Markup(""), ())
-        for (op, kernel), _ in sorted(grouped.items())
-    ]
+    return [_section(op, kernel, members) for (op, kernel), members in sorted(grouped.items())]
+
+
+def frontiers(run: Run) -> list[KernelSection]:
+    """A section of each op of which kernels have both an error and a time."""
+    grouped: dict[str, list[Record]] = defaultdict(list)
+    for record in run.records:
+        grouped[record.op].append(record)
+    made = []
+    for op, members in sorted(grouped.items()):
+        if figures := plot_frontier.figures(members):
+            body = _body(figures, ())
+            made.append(KernelSection(anchor(f"frontier of {op}"), f"Frontier of {clean(op, 40)}", op, body))
+    return made
+
+
+def _section(op: str, kernel: str, members: Sequence[Record]) -> KernelSection:
+    facts = _facts(members)
+    return KernelSection(anchor(kernel), clean(kernel, 80), op, _body(figures(members), tables(members)), facts)
+
+
+def figures(members: Sequence[Record]) -> list[Figure]:
+    """The plots of one kernel's records; one sentence where nothing of it was judged."""
+    judged = [record for record in members if record.outcome.judged and record.timing is None]
+    if not judged:
+        return [Figure("Nothing was judged", "There are no errors to draw: every check ended without a verdict.")]
+    found = lanes(members)
+    quality = plot_quality.figures(members)
+    if not found:
+        return [*quality, Figure("Errors", "Not drawn: every result is compared with the right codes, bit by bit.")]
+    return [*plot_distribution.figures(found), plot_terms.figure(found), plot_utilisation.figure(found), *quality]
+
+
+def _facts(members: Sequence[Record]) -> tuple[tuple[str, str], ...]:
+    judged = sum(record.outcome.judged for record in members)
+    failed = sum(record.outcome.failed for record in members)
+    share, ulp = largest(members)
+    facts = (
+        ("checks", f"{judged} judged, {failed} failed, {len(members) - judged} without a verdict"),
+        ("largest error / allowed", share),
+        ("largest error", f"{ulp} ulp" if ulp else ""),
+    )
+    return tuple((name, value) for name, value in facts if value)
+
+
+def _body(drawn: Iterable[Figure], told: Iterable[Table]) -> Markup:
+    return rendered("kernel.html", figures=list(drawn), tables=list(told))

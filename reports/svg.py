@@ -1,22 +1,19 @@
 """Plots as inline SVG, a few kilobytes each: lines, steps, points and ridges on linear, logarithmic or named axes."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
+from itertools import compress
 from math import isfinite
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from lastbit.reports.summary import clean
 from lastbit.reports.svg_axes import Axis, Scale, fit, position, ticks
+from lastbit.reports.svg_labels import CHARACTER, LINE, LONGEST_LABEL, MARKERS, WIDTH, coordinate, legend, names, text
+from lastbit.reports.svg_plot import Plot, Reference, Series
 
-#: Width of a plot; a page shows it at about this size, down to a phone's 390 pixels.
-WIDTH = 440
-#: Pixels a character of a label, at 11 pixels a line, on average; and between the lines of a legend.
-CHARACTER = 6.0
-LINE = 15
+#: Pixels around the data.
 TOP, BOTTOM, RIGHT = 12, 36, 12
-#: Characters kept of a label.
-LONGEST_LABEL = 34
 #: Lines that differ: dash and marker repeat after as many.
 STYLES = 8
 #: Points of a line that have their marker drawn.
@@ -30,7 +27,7 @@ STYLE = """
 .plot text { fill:currentColor; } .plot .g { stroke:currentColor; stroke-opacity:.16; fill:none; }
 .plot .a, .plot .r { stroke:currentColor; fill:none; } .plot .r { stroke-dasharray:2 3; }
 .plot .e { text-anchor:end; } .plot .m { text-anchor:middle; } .plot .l { fill:none; stroke-width:1.6; }
-.plot .b { stroke-width:0; }
+.plot .b { stroke-width:0; } .plot .h { paint-order:stroke; stroke:var(--back,Canvas); stroke-width:3px; }
 .s0 { stroke:var(--s0); fill:var(--s0); } .s1 { stroke:var(--s1); fill:var(--s1); }
 .s2 { stroke:var(--s2); fill:var(--s2); } .s3 { stroke:var(--s3); fill:var(--s3); }
 .s4 { stroke:var(--s4); fill:var(--s4); } .s5 { stroke:var(--s5); fill:var(--s5); }
@@ -44,61 +41,6 @@ STYLE = """
   --s6:#2f7fb0; --s7:#7a3b00; } }
 """
 
-_MARKERS = (
-    "m-3 0a3 3 0 1 0 6 0a3 3 0 1 0-6 0",
-    "m-3-3h6v6h-6z",
-    "m0-4l4 7h-8z",
-    "m0-4l4 4-4 4-4-4z",
-    "m0 4l4-7h-8z",
-    "m-4 0h8m-4-4v8",
-    "m-3-3l6 6m0-6l-6 6",
-    "m-1.5-4h3v8h-3z",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Series:
-    """Data of one name; points that are not finite are left out."""
-
-    #: Its name in the legend; "" for none.
-    label: str
-    points: tuple[tuple[float, float], ...]
-    #: "line", "step" (the value holds from its point on), "points", or "ridge" (bars on row y, see `heights`).
-    kind: str = "line"
-    #: Which of STYLES dashes, markers and colours.
-    style: int = 0
-    #: Whether points have markers.
-    marked: bool = True
-    #: Whether the line is a fine one, for what belongs to another series.
-    thin: bool = False
-    #: Of "ridge": the width of each bar's end, in the measure of x, and its height as a share of the row.
-    bars: tuple[tuple[float, float], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """A value that the data are to be seen against."""
-
-    value: float
-    label: str
-    #: The axis that it is a value of.
-    axis: str = "x"
-
-
-@dataclass(frozen=True, slots=True)
-class Plot:
-    """A plot: what it shows in words, axes, data."""
-
-    title: str
-    #: What a reader who does not see it is told.
-    description: str
-    x: Axis
-    y: Axis
-    series: tuple[Series, ...] = ()
-    references: tuple[Reference, ...] = ()
-    #: Pixels of the data's area, downwards.
-    height: int = 200
-
 
 def render(plot: Plot) -> Markup:
     """`plot` as an SVG element whose texts are escaped; every coordinate lies inside its viewBox."""
@@ -107,12 +49,13 @@ def render(plot: Plot) -> Markup:
     left = _left(plot.y)
     x = fit(plot.x, _values(series, references, "x"), left, WIDTH - RIGHT)
     y = _vertical(plot.y, _values(series, references, "y"), TOP, TOP + plot.height)
-    legend, below = _legend(series, TOP + plot.height + BOTTOM)
+    named, below = legend(series, TOP + plot.height + BOTTOM)
     parts = [
         _grid(x, y, plot),
-        *(_reference(one, x, y) for one in references),
         *(_series(one, x, y) for one in series),
-        legend,
+        *(_reference(one, x, y, LINE * 0.8 * row) for row, one in enumerate(references)),
+        names(series, x, y),
+        named,
     ]
     return Markup(
         '<svg class="plot" role="img" viewBox="0 0 {width} {height}">'
@@ -126,11 +69,23 @@ def render(plot: Plot) -> Markup:
     )
 
 
+def document(plot: Plot) -> str:
+    """`plot` as a file of its own, in the colours of light and dark pages."""
+    head = '<svg xmlns="http://www.w3.org/2000/svg" style="color-scheme:light dark;color:CanvasText" class="plot"'
+    drawn = str(render(plot)).replace('<svg class="plot"', head, 1)
+    return drawn.replace("<title>", f"<style>{STYLE}</style><title>", 1) + "\n"
+
+
 def _finite(series: Series) -> Series:
-    kept = [all(map(isfinite, point)) for point in series.points]
-    points = tuple(point for point, keep in zip(series.points, kept, strict=True) if keep)
-    bars = tuple(bar for bar, keep in zip(series.bars, kept, strict=True) if keep) if series.bars else ()
-    return Series(series.label, points, series.kind, series.style % STYLES, series.marked, series.thin, bars)
+    bars = series.bars or ((0.0, 0.0),) * len(series.points)
+    kept = [all(map(isfinite, (*point, *bar))) for point, bar in zip(series.points, bars, strict=True)]
+    return replace(
+        series,
+        points=tuple(compress(series.points, kept)),
+        bars=tuple(compress(series.bars, kept)),
+        names=tuple(compress(series.names, kept)),
+        style=series.style % STYLES,
+    )
 
 
 def _values(series: Iterable[Series], references: Iterable[Reference], axis: str) -> list[float]:
@@ -154,30 +109,35 @@ def _vertical(axis: Axis, values: list[float], top: float, bottom: float) -> Sca
 def _grid(x: Scale, y: Scale, plot: Plot) -> Markup:
     left, right, top, bottom = x.begin, x.end, min(y.begin, y.end), max(y.begin, y.end)
     across, down = ticks(x), ticks(y)
-    lines = "".join(f"M{_n(at)} {_n(top)}V{_n(bottom)}" for at, _ in across)
-    lines += "".join(f"M{_n(left)} {_n(at)}H{_n(right)}" for at, _ in down)
-    texts = [_text(at, bottom + 14, label, "m") for at, label in across]
-    texts += [_text(left - 5, at + 4, clean(label, LONGEST_LABEL), "e") for at, label in down]
-    texts.append(_text((left + right) / 2, bottom + 29, plot.x.label, "m"))
+    lines = "".join(f"M{coordinate(at)} {coordinate(top)}V{coordinate(bottom)}" for at, _ in across)
+    lines += "".join(f"M{coordinate(left)} {coordinate(at)}H{coordinate(right)}" for at, _ in down)
+    texts = [text(at, bottom + 14, label, "m") for at, label in across]
+    texts += [text(left - 5, at + 4, clean(label, LONGEST_LABEL), "e") for at, label in down]
+    texts.append(text((left + right) / 2, bottom + 29, plot.x.label, "m"))
     if plot.y.kind != "rows":
         middle = (top + bottom) / 2
         turned = Markup('<text class="m" transform="translate(12 {})rotate(-90)">{}</text>')
-        texts.append(turned.format(_n(middle), clean(plot.y.label, 60)))
-    frame = f"M{_n(left)} {_n(top)}V{_n(bottom)}H{_n(right)}"
+        texts.append(turned.format(coordinate(middle), clean(plot.y.label, 60)))
+    frame = f"M{coordinate(left)} {coordinate(top)}V{coordinate(bottom)}H{coordinate(right)}"
     return Markup('<path class="g" d="{}"/><path class="a" d="{}"/>{}').format(lines, frame, Markup("").join(texts))
 
 
-def _reference(reference: Reference, x: Scale, y: Scale) -> Markup:
+def _reference(reference: Reference, x: Scale, y: Scale, down: float) -> Markup:
+    """The line of a reference, its label `down` so many pixels, lest it lie on another's."""
     top, bottom = min(y.begin, y.end), max(y.begin, y.end)
     label = clean(reference.label, 40)
     if reference.axis == "x":
         at = position(x, reference.value)
         right = at + len(label) * CHARACTER < x.end
-        text = _text(at + 3 if right else at - 3, top + 9, label, "" if right else "e")
-        return Markup('<path class="r" d="M{} {}V{}"/>{}').format(_n(at), _n(top), _n(bottom), text)
+        said = text(at + 3 if right else at - 3, top + 10 + down, label, "h" if right else "h e")
+        return Markup('<path class="r" d="M{} {}V{}"/>{}').format(
+            coordinate(at), coordinate(top), coordinate(bottom), said
+        )
     at = position(y, reference.value)
-    text = _text(x.end - 3, at - 4 if at - top > 14 else at + 12, label, "e")
-    return Markup('<path class="r" d="M{} {}H{}"/>{}').format(_n(x.begin), _n(at), _n(x.end), text)
+    said = text(x.end - 3, at - 4 if at - top > 14 else at + 12, label, "h e")
+    return Markup('<path class="r" d="M{} {}H{}"/>{}').format(
+        coordinate(x.begin), coordinate(at), coordinate(x.end), said
+    )
 
 
 def _series(series: Series, x: Scale, y: Scale) -> Markup:
@@ -186,24 +146,24 @@ def _series(series: Series, x: Scale, y: Scale) -> Markup:
     places = [(position(x, a), position(y, b)) for a, b in series.points]
     if not places:
         return Markup("")
-    marks = "".join(f"M{_n(a)} {_n(b)}{_MARKERS[series.style]}" for a, b in _chosen(places)) if series.marked else ""
-    drawn = [Markup('<path class="s{}" d="{}"/>').format(series.style, marks)] if marks else []
+    line = Markup("")
     if series.kind != "points":
-        thin = " thin" if series.thin else ""
-        line = Markup('<path class="l s{}{}" d="{}"/>').format(series.style, thin, _path(places, series.kind))
-        drawn.append(line)
-    return Markup("").join(drawn)
+        classes = f"l s{series.style}{' thin' if series.thin else ''}"
+        line = Markup('<path class="{}" d="{}"/>').format(classes, _path(places, series.kind))
+    marked = _chosen(places) if series.kind != "points" else places
+    marks = "".join(f"M{coordinate(a)} {coordinate(b)}{MARKERS[series.style]}" for a, b in marked)
+    return line + Markup('<path class="s{}" d="{}"/>').format(series.style, marks) if series.marked else line
 
 
 def _path(places: Sequence[tuple[float, float]], kind: str) -> str:
     (a, b), *rest = places
     if kind == "step":
-        return f"M{_n(a)} {_n(b)}" + "".join(f"H{_n(a)}V{_n(b)}" for a, b in rest)
-    return f"M{_n(a)} {_n(b)}" + "".join(f"L{_n(a)} {_n(b)}" for a, b in rest)
+        return f"M{coordinate(a)} {coordinate(b)}" + "".join(f"H{coordinate(a)}V{coordinate(b)}" for a, b in rest)
+    return f"M{coordinate(a)} {coordinate(b)}" + "".join(f"L{coordinate(a)} {coordinate(b)}" for a, b in rest)
 
 
 def _chosen(places: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:
-    """At most so many places, evenly taken, the last one among them; points that are no line are all taken."""
+    """At most so many places, evenly taken, the last one among them."""
     every = -(-len(places) // MARKED)
     return places[::-1][::every][::-1]
 
@@ -216,39 +176,7 @@ def _ridge(series: Series, x: Scale, y: Scale) -> Markup:
         base = position(y, row) + room / 2
         left, right = position(x, begin), position(x, end)
         up = min(max(height, 0.0), 1.0) * room
-        bars.append(f"M{_n(left)} {_n(base)}V{_n(base - up)}H{_n(right)}V{_n(base)}z")
+        bars.append(
+            f"M{coordinate(left)} {coordinate(base)}V{coordinate(base - up)}H{coordinate(right)}V{coordinate(base)}z"
+        )
     return Markup('<path class="b s{}" d="{}"/>').format(series.style, "".join(bars))
-
-
-def _legend(series: Sequence[Series], top: float) -> tuple[Markup, int]:
-    """The names under the plot, in as many columns as fit, and where the picture ends."""
-    named = [one for one in series if one.label and one.kind != "ridge"]
-    if not named:
-        return Markup(""), int(top)
-    labels = [clean(one.label, LONGEST_LABEL) for one in named]
-    wide = max(map(len, labels)) * CHARACTER + 40
-    columns = max(int((WIDTH - 16) // wide), 1)
-    drawn = []
-    for index, (one, label) in enumerate(zip(named, labels, strict=True)):
-        left, middle = 8 + index % columns * wide, top + 6 + index // columns * LINE
-        sample = f"M{_n(left + 12)} {_n(middle)}{_MARKERS[one.style]}" if one.marked else ""
-        line = f"M{_n(left)} {_n(middle)}h24" if one.kind != "points" else ""
-        thin = " thin" if one.thin else ""
-        drawn.append(Markup('<path class="l s{}{}" d="{}"/>').format(one.style, thin, line) if line else Markup(""))
-        drawn.append(Markup('<path class="s{}" d="{}"/>').format(one.style, sample) if sample else Markup(""))
-        drawn.append(_text(left + 30, middle + 4, label))
-    return Markup("").join(drawn), int(top + 6 + -(-len(named) // columns) * LINE)
-
-
-def _text(x: float, y: float, text: str, kind: str = "") -> Markup:
-    cut = clean(text, 60)
-    if kind:
-        return Markup('<text class="{}" x="{}" y="{}">{}</text>').format(kind, _n(x), _n(y), escape(cut))
-    return Markup('<text x="{}" y="{}">{}</text>').format(_n(x), _n(y), escape(cut))
-
-
-def _n(value: float) -> str:
-    """A coordinate to a tenth of a pixel, as short as can be."""
-    return (
-        f"{value:.1f}".removesuffix(".0").replace("-0", "0") if abs(value) < 0.05 else f"{value:.1f}".removesuffix(".0")
-    )
