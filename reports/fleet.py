@@ -1,7 +1,7 @@
 """A fleet: many runs side by side, device by kernel, with the worst outcome and utilisation in each cell."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from markupsafe import Markup
@@ -25,7 +25,7 @@ class Column:
     run: str
     device: str
     slug: str
-    #: What it was judged with: versions, and commit, tier and seed.
+    #: What it was judged with: versions that the other columns do not share, and commit, tier and seed.
     software: str
     made: str
     complete: bool
@@ -61,8 +61,8 @@ class Row:
 
     @property
     def differs(self) -> bool:
-        """Whether its outcome is not the same on all devices."""
-        return len({cell.outcome for cell in self.cells}) > 1
+        """Whether its outcome is not the same on all devices that it was judged on."""
+        return len({cell.outcome for cell in self.cells if cell.state != "none"}) > 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,8 @@ class Fleet:
     """The table."""
 
     columns: tuple[Column, ...]
+    #: Versions that all columns share.
+    software: str
     #: Kernels whose outcome differs first, then by op and name.
     rows: tuple[Row, ...]
     #: What is not the same of all columns: its name, and the value of each.
@@ -92,18 +94,19 @@ def fleet(runs: Mapping[str, Run]) -> Fleet:
     ]
     rows.sort(key=lambda row: (not row.differs, row.op, row.kernel))
     headers = [_header(run, device) for _, run, device in placed]
+    versions = [set(header.environment.packages.items()) for header in headers]
+    shared = set.intersection(*versions)
     columns = tuple(
-        _column(name, run, device, header) for (name, run, device), header in zip(placed, headers, strict=True)
+        _column(name, run, device, header, shared) for (name, run, device), header in zip(placed, headers, strict=True)
     )
-    return Fleet(columns, tuple(rows), _differences(headers))
+    return Fleet(columns, _versions(shared), tuple(rows), _differences(headers))
 
 
-def page(runs: Mapping[str, Run]) -> Markup:
+def page(table: Fleet) -> Markup:
     """The table as a page of its own, which needs no other file and no script."""
-    table = fleet(runs)
     parts = (
         ("Kernels whose outcome differs", [row for row in table.rows if row.differs]),
-        ("Kernels that are alike on all devices", [row for row in table.rows if not row.differs]),
+        ("Kernels that are alike wherever they were judged", [row for row in table.rows if not row.differs]),
     )
     return rendered(
         "fleet.html",
@@ -111,6 +114,7 @@ def page(runs: Mapping[str, Run]) -> Markup:
         parts=[(title, [_shown(row) for row in rows]) for title, rows in parts if rows],
         differences=[(clean(name), [clean(value, 200) for value in values]) for name, values in table.differences],
         sentence=sentence(table),
+        software=table.software,
     )
 
 
@@ -119,8 +123,8 @@ def sentence(table: Fleet) -> str:
     failing = {row.kernel for row in table.rows if any(cell.state == "fail" for cell in row.cells)}
     differing = sum(row.differs for row in table.rows)
     verdict = f"{len(failing)} of {len(table.rows)} kernels fail somewhere" if failing else "No kernel fails"
-    apart = f"{differing} have another outcome on another device" if differing else "all are alike on every device"
-    return f"{verdict}; {apart}; {len(table.columns)} devices of runs."
+    apart = f"{differing} come to another outcome on another device" if differing else "all come to the same everywhere"
+    return f"{verdict} on {len(table.columns)} devices; {apart}."
 
 
 def _devices(run: Run) -> list[str]:
@@ -137,15 +141,18 @@ def _header(run: Run, device: str) -> Header:
     return replace(run.header, environment=environments[0]) if environments else run.header
 
 
-def _column(name: str, run: Run, device: str, header: Header) -> Column:
+def _versions(packages: Iterable[tuple[str, str]]) -> str:
+    return clean(", ".join(f"{package} {version}" for package, version in sorted(packages)), 600)
+
+
+def _column(name: str, run: Run, device: str, header: Header, shared: set[tuple[str, str]]) -> Column:
     environment = header.environment
     commit = f"commit {environment.commit}{' with changes' if environment.dirty else ''}, " * bool(environment.commit)
-    software = ", ".join(f"{package} {version}" for package, version in environment.packages.items())
     return Column(
         run=clean(name, 120),
         device=clean(device, 60),
         slug=clean(run.header.environment.devices.get(device, "unknown"), 80),
-        software=clean(software, 600),
+        software=_versions(set(environment.packages.items()) - shared),
         made=clean(f"{commit}tier {header.tier}, seed {header.seed}, {header.started}", 200),
         complete=run.complete,
     )

@@ -20,10 +20,11 @@ def write(run: "Run", folder: Path) -> None:
 
     made = {MARKDOWN: lambda: markdown.text(run, run.notes, run.gone)}
     for name, text in made.items():
-        _put(folder / name, text())
+        put(folder / name, text())
 
 
-def _put(path: Path, text: str) -> None:
+def put(path: Path, text: str) -> None:
+    """Write one file, folder and all; raises ReportError where it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

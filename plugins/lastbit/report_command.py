@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lastbit.errors import UsageError
 from lastbit.settling import exit_status
 
 if TYPE_CHECKING:
@@ -13,7 +14,9 @@ if TYPE_CHECKING:
 def add(commands: Any) -> None:
     """Add the command to the parser's."""
     report = commands.add_parser("report", help="print and write the report of a stored run again")
-    report.add_argument("run", metavar="RUN", help="folder of a run, or its run.jsonl")
+    report.add_argument(
+        "run", metavar="RUN", nargs="+", help="folder of a run, or its run.jsonl; of several: device by kernel"
+    )
     report.add_argument("--into", metavar="DIR", help="write the report there, not beside the records")
     report.set_defaults(command=run)
 
@@ -24,15 +27,33 @@ def run(parsed: argparse.Namespace) -> int:
     No kernel library is needed. Raises RecordError where the records cannot be read, ReportError where the report
     cannot be written, which is after it was printed.
     """
+    if len(parsed.run) > 1:
+        return _fleet(parsed)
     from lastbit.reports import folder, terminal
     from lastbit.reports.run import read
 
-    stored = read(parsed.run)
+    (name,) = parsed.run
+    stored = read(name)
     print("\n".join(terminal.lines(stored.records, stored.header.environment, _notes(stored), stored.gone)))
-    into = Path(parsed.into) if parsed.into else _place(parsed.run)
+    into = Path(parsed.into) if parsed.into else _place(name)
     folder.write(stored, into)
     print(f"report: {into / folder.PAGE}, {folder.MARKDOWN}")
     return exit_status(stored.records)
+
+
+def _fleet(parsed: argparse.Namespace) -> int:
+    """Write the table of several runs; 1 where one of them fails, 2 where nothing was judged."""
+    if not parsed.into:
+        raise UsageError("report: the table of several runs lies beside none of them; give a folder with --into DIR")
+    from lastbit.reports import fleet, folder
+    from lastbit.reports.run import read
+
+    runs = {name: read(name) for name in parsed.run}
+    table = fleet.fleet(runs)
+    folder.put(Path(parsed.into) / fleet.NAME, fleet.page(table))
+    print(fleet.sentence(table))
+    print(f"report: {Path(parsed.into) / fleet.NAME}")
+    return exit_status(record for run in runs.values() for record in run.records)
 
 
 def _place(run: str) -> Path:
