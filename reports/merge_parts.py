@@ -4,12 +4,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from itertools import islice
+from typing import Any
 
 import msgspec
 
 from lastbit.environment import Environment
 from lastbit.errors import RecordError
 from lastbit.reports.run import Footer, Header, Part, Run
+from lastbit.reports.run_data import Explained
 from lastbit.settling import exit_status
 from lastbit.verdict import Record
 
@@ -26,15 +28,15 @@ def machines(header: Header) -> list[str]:
 
 
 def parts(runs: Iterable[Run]) -> tuple[Part, ...]:
-    """Every part once, sorted; one that was read before it ended gives way to the same one that has."""
+    """Every part once, sorted; one that did not come to its end gives way to another try of the same that has."""
     found: dict[bytes, Part] = {}
     for run in runs:
         header = run.header
         own = Part(header.environment, header.options, header.started, None if run.torn else run.footer)
         for part in map(_canonical, header.parts or (own,)):
             found[msgspec.json.encode(part)] = part
-    ended = {msgspec.json.encode(replace(part, footer=None)) for part in found.values() if part.footer is not None}
-    return tuple(part for text, part in sorted(found.items()) if part.footer is not None or text not in ended)
+    done = {_asked(part) for part in found.values() if _is_done(part)}
+    return tuple(part for _, part in sorted(found.items()) if _is_done(part) or _asked(part) not in done)
 
 
 def device_names(parts: Iterable[Part]) -> Names:
@@ -139,13 +141,29 @@ def footer(parts: Sequence[Part], records: Sequence[Record]) -> Footer:
     notes = [f"{_slugs(part)}: {note}" if several else note for part, footer in footers for note in footer.notes]
     gone = [sentence for part, footer in footers if not _shard(part) for sentence in footer.gone]
     ended = max(footer.ended for _, footer in footers)
-    return Footer(ended, len(records), status, 0, tuple(dict.fromkeys(notes)), tuple(dict.fromkeys(gone)))
+    said = [footer.explained for _, footer in footers]
+    explained = Explained(
+        {name: text for one in said for name, text in sorted(one.meanings.items())},
+        {name: text for one in said for name, text in sorted(one.findings.items())},
+        tuple(dict.fromkeys(text for one in said for text in one.waivers)),
+    )
+    unique = (tuple(dict.fromkeys(notes)), tuple(dict.fromkeys(gone)))
+    return Footer(ended, len(records), status, 0, *unique, explained)
 
 
 def _canonical(part: Part) -> Part:
     values = {item.name: getattr(part.environment, item.name) for item in fields(Environment)}
-    dicts = {name: dict(sorted(value.items())) for name, value in values.items() if isinstance(value, dict)}
+    dicts: dict[str, Any] = {name: dict(sorted(one.items())) for name, one in values.items() if isinstance(one, dict)}
     return replace(part, environment=replace(part.environment, **dicts), options=dict(sorted(part.options.items())))
+
+
+def _is_done(part: Part) -> bool:
+    return part.footer is not None and not part.footer.lost
+
+
+def _asked(part: Part) -> tuple[tuple[tuple[str, str], ...], ...]:
+    """What a part was to judge: its options, on its devices."""
+    return tuple(part.options.items()), tuple(part.environment.devices.items())
 
 
 def _shard(part: Part) -> str:

@@ -91,6 +91,7 @@ def walk(found: "Found", given: Mapping[str, Any], command: str, progress: Progr
     """
     from lastbit import session
     from lastbit.environment import environment
+    from lastbit.explaining import explained
 
     chosen = options(given, Path.cwd())
     if chosen.timed:
@@ -113,7 +114,7 @@ def walk(found: "Found", given: Mapping[str, Any], command: str, progress: Progr
     if not any(record.outcome.judged for record in records) and (why := session.why_nothing(chosen, found)):
         notes.append(why)
     if writer is not None:
-        writer.close(status, notes, no_longer)
+        writer.close(status, notes, no_longer, explained(chosen, records))
         notes += (unwritten := _unwritten(writer))
         status = status or (2 if unwritten else 0)
     notes += no_longer

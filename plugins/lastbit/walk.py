@@ -1,7 +1,6 @@
 """One pytest session's walk of the law: its plan, its records as they arrive, and its exit status."""
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -174,8 +173,7 @@ class Walk:
 
                 session.exitstatus = status(self.records.values())
         if self._writer is not None:
-            self._writer.close(int(session.exitstatus), self._notes(), self._gone())
-            self._write_report(self._writer.path.parent)
+            self._store(self._writer, int(session.exitstatus))
 
     def summary(self, terminal: pytest.TerminalReporter) -> None:
         """The account in the terminal."""
@@ -239,12 +237,15 @@ class Walk:
         except LastbitError:  # said already, by the test file that met it
             return ""
 
-    def _write_report(self, folder: Path) -> None:
+    def _store(self, writer: "RunWriter", status: int) -> None:
+        """End the stored run and write its report."""
+        from lastbit.explaining import explained
         from lastbit.reports.folder import write
         from lastbit.reports.run import read
 
+        writer.close(status, self._notes(), self._gone(), explained(self.options, self.records.values()))
         try:
-            write(read(folder), folder)
+            write(read(writer.path), writer.path.parent)
         except LastbitError as error:
             # The run itself is judged and stored or its problem said; a report can be written again.
             self.problems.append(f"the report is not written ({error})")
