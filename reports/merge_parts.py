@@ -11,6 +11,7 @@ import msgspec
 from lastbit.environment import Environment
 from lastbit.errors import RecordError
 from lastbit.reports.run import Footer, Header, Part, Run
+from lastbit.reports.run_data import Explained
 from lastbit.settling import exit_status
 from lastbit.verdict import Record
 
@@ -140,7 +141,14 @@ def footer(parts: Sequence[Part], records: Sequence[Record]) -> Footer:
     notes = [f"{_slugs(part)}: {note}" if several else note for part, footer in footers for note in footer.notes]
     gone = [sentence for part, footer in footers if not _shard(part) for sentence in footer.gone]
     ended = max(footer.ended for _, footer in footers)
-    return Footer(ended, len(records), status, 0, tuple(dict.fromkeys(notes)), tuple(dict.fromkeys(gone)))
+    said = [footer.explained for _, footer in footers]
+    explained = Explained(
+        {name: text for one in said for name, text in sorted(one.meanings.items())},
+        {name: text for one in said for name, text in sorted(one.findings.items())},
+        tuple(dict.fromkeys(text for one in said for text in one.waivers)),
+    )
+    unique = (tuple(dict.fromkeys(notes)), tuple(dict.fromkeys(gone)))
+    return Footer(ended, len(records), status, 0, *unique, explained)
 
 
 def _canonical(part: Part) -> Part:
