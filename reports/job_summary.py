@@ -3,6 +3,12 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lastbit.reports import markdown
+
+if TYPE_CHECKING:
+    from lastbit.reports.run import Run
 
 #: The variable that names the file; other systems have no such file.
 VARIABLE = "GITHUB_STEP_SUMMARY"
@@ -10,8 +16,8 @@ VARIABLE = "GITHUB_STEP_SUMMARY"
 MOST_BYTES = 1 << 20
 
 
-def append(text: str, environ: Mapping[str, str] = os.environ) -> str:
-    """Append `text`, a page of Markdown, to the summary of this step, if there is one: why that failed, or "".
+def append(run: "Run", environ: Mapping[str, str] = os.environ) -> str:
+    """Append the report of `run` to the summary of this step, if there is one: why that failed, or "".
 
     What the file holds already counts. What would be more than a mebibyte is cut at a line, and the lines left out are
     counted.
@@ -22,7 +28,7 @@ def append(text: str, environ: Mapping[str, str] = os.environ) -> str:
     try:
         room = MOST_BYTES - (Path(path).stat().st_size if Path(path).exists() else 0)
         with open(path, "ab") as file:
-            file.write(shortened(text, room))
+            file.write(shortened(markdown.text(run, run.notes, run.gone), room))
     except OSError as error:
         why = error.strerror or str(error)
         return f"{VARIABLE}: {path} cannot be written ({why}); the summary of this job lacks the report"

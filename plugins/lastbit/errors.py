@@ -23,3 +23,7 @@ class RecordError(LastbitError):
 
 class ReportError(LastbitError):
     """A report cannot be written where it was asked for."""
+
+
+class BundleError(LastbitError):
+    """A file is no submission bundle, or a run cannot be made one."""

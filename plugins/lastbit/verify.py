@@ -117,6 +117,7 @@ def walk(found: "Found", given: Mapping[str, Any], command: str, progress: Progr
         writer.close(status, notes, no_longer, explained(chosen, records))
         notes += (unwritten := _unwritten(writer))
         status = status or (2 if unwritten else 0)
+        notes += [] if unwritten else _summary(writer)
     notes += no_longer
     findings = tuple(finding(r) for r in records if r.outcome not in (Outcome.PASS, Outcome.NOT_TESTED))
     return Report(status == 0, findings, tuple(records), here, tuple(notes), status)
@@ -150,6 +151,15 @@ def _unwritten(writer: "RunWriter") -> list[str]:
     except LastbitError as error:
         return [writer.problem or f"the report is not written ({error})"]
     return [writer.problem] if writer.problem else []
+
+
+def _summary(writer: "RunWriter") -> list[str]:
+    """Add the run to the summary of a CI job; why that failed, which changes no verdict."""
+    from lastbit.reports.job_summary import append
+    from lastbit.reports.run import read
+
+    said = append(read(writer.path))
+    return [said] if said else []
 
 
 def _kernel(

@@ -241,11 +241,14 @@ class Walk:
         """End the stored run and write its report."""
         from lastbit.explaining import explained
         from lastbit.reports.folder import write
+        from lastbit.reports.job_summary import append
         from lastbit.reports.run import read
 
         writer.close(status, self._notes(), self._gone(), explained(self.options, self.records.values()))
         try:
-            write(read(writer.path), writer.path.parent)
+            write(run := read(writer.path), writer.path.parent)
+            if said := append(run):
+                self.remarks.append(said)
         except LastbitError as error:
             # The run itself is judged and stored or its problem said; a report can be written again.
             self.problems.append(f"the report is not written ({error})")

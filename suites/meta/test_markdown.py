@@ -1,6 +1,7 @@
 """report.md and job summaries: short whatever the run, and text of strangers does nothing in them."""
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,9 +52,12 @@ TAGS = re.compile(
 )
 
 
+def a_run(*records: Record, complete: bool = True) -> Run:
+    return Run(Header(environment(), started="2026-11-25T10:00:00+00:00"), records, complete)
+
+
 def page(*records: Record, complete: bool = True, **given: object) -> str:
-    run = Run(Header(environment(), started="2026-11-25T10:00:00+00:00"), records, complete)
-    return markdown.text(run, **given)  # type: ignore[arg-type]
+    return markdown.text(a_run(*records, complete=complete), **given)  # type: ignore[arg-type]
 
 
 def tokens(text: str) -> list[Token]:
@@ -183,33 +187,36 @@ def test_rows_without_room_are_folded_and_none_is_lost() -> None:
 
 
 def test_no_summary_where_no_file_is_named(tmp_path: Path) -> None:
-    assert job_summary.append("x", {}) == ""
-    assert job_summary.append("x", {"GITHUB_STEP_SUMMARY": ""}) == ""
+    assert job_summary.append(a_run(record()), {}) == ""
+    assert job_summary.append(a_run(record()), {"GITHUB_STEP_SUMMARY": ""}) == ""
 
 
 def test_summary_is_appended(tmp_path: Path) -> None:
     path = tmp_path / "summary.md"
     path.write_text("before\n")
-    assert job_summary.append(page(record()), {"GITHUB_STEP_SUMMARY": str(path)}) == ""
+    assert job_summary.append(a_run(record()), {"GITHUB_STEP_SUMMARY": str(path)}) == ""
     assert path.read_text() == "before\n\n" + page(record())
 
 
 def test_summary_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
-    said = job_summary.append("x", {"GITHUB_STEP_SUMMARY": str(tmp_path / "no" / "file")})
+    said = job_summary.append(a_run(record()), {"GITHUB_STEP_SUMMARY": str(tmp_path / "no" / "file")})
     assert "No such file" in said
     assert "\n" not in said
 
 
-@pytest.mark.parametrize("before", [0, 1000, (1 << 20) - 9000, (1 << 20) - 600, (1 << 20) - 20, 1 << 20, 2 << 20])
+@pytest.mark.parametrize(
+    "before", [0, 1000, (1 << 20) - 9000, (1 << 20) - 2000, (1 << 20) - 600, (1 << 20) - 20, 1 << 20, 2 << 20]
+)
 def test_summary_stays_within_a_mebibyte(before: int, tmp_path: Path) -> None:
     path = tmp_path / "summary.md"
     path.write_bytes(b"x" * before)
-    text = crowded()
-    assert job_summary.append(text, {"GITHUB_STEP_SUMMARY": str(path)}) == ""
+    run = a_run(*(record(kernel=f"k/{i}") for i in range(90)))
+    text = markdown.text(run)
+    assert job_summary.append(run, {"GITHUB_STEP_SUMMARY": str(path)}) == ""
     assert path.stat().st_size <= max(1 << 20, before)
     written = path.read_bytes()[before:].decode()
     left = re.search(r"(\d+) lines left out", written)
-    assert bool(left) == (600 <= (1 << 20) - before < 20_000)
+    assert bool(left) == (600 <= (1 << 20) - before < 3000)
     if left:
         assert written.count("<details>") == written.count("</details>")
         assert len([line for line in written.splitlines() if line.startswith("```")]) % 2 == 0
@@ -225,3 +232,18 @@ def test_cut_summary_is_harmless_wherever_it_is_cut(room: int) -> None:
     assert len(kept) <= room
     if kept:
         harmless(kept.decode())
+
+
+@pytest.mark.parametrize("place", ["summary.md", "nowhere/summary.md"])
+def test_run_adds_itself_to_the_summary_of_its_job(
+    place: str, stranger: Callable[..., pytest.RunResult], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where that cannot be written it is said, and the verdict and exit status are what they were."""
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / place))
+    result = stranger(good="pass", bad="over_budget")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*DOES NOT CONFORM: 1 of 2 kernels*"])
+    if "/" in place:
+        result.stdout.fnmatch_lines(["GITHUB_STEP_SUMMARY: *cannot be written*"])
+    else:
+        assert "**DOES NOT CONFORM: 1 of 2 kernels" in (tmp_path / place).read_text()
