@@ -70,8 +70,8 @@ class Change:
 
     @property
     def shown(self) -> Record:
-        """The record that names the check: B's, or A's where B has none."""
-        record = self.b or self.a
+        """The record that names the check: B's, or A's where B has none, or has left out the kernel whole."""
+        record = self.a if self.b is None or (self.b.case == "*" and self.a is not None) else self.b
         if record is None:
             raise ValueError("a change of no record")
         return record
@@ -161,9 +161,7 @@ def compare_records(a: Record, b: Record, *, apart: bool = False) -> tuple[Chang
     if change is not None or not (a.outcome.judged and b.outcome.judged):
         return change, ""
     if a.contract != b.contract:
-        return (
-            (None, "by another contract, which follows from the device") if apart else (Change(Kind.PROMISE, a, b), "")
-        )
+        return (None, "by another contract, of another device") if apart else (Change(Kind.PROMISE, a, b), "")
     if a.stats is not None and b.stats is not None and a.stats.n != b.stats.n:
         return None, "of another number of elements"
     moves = _moves(a, b)

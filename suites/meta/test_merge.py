@@ -1,6 +1,7 @@
 """Merging runs: order and repetition change no byte, what is missing is told, what contradicts is refused."""
 
 import random
+from collections import Counter
 from dataclasses import replace
 from functools import reduce
 from pathlib import Path
@@ -9,18 +10,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lastbit.choices import Options
+from lastbit import Kernel, session
+from lastbit.case import Case, Check, Trial
+from lastbit.choices import Options, selection
 from lastbit.cli import main
 from lastbit.errors import GoldenError, RecordError
 from lastbit.golden.adopt import CI_VARIABLES, accept, diff
 from lastbit.reports import merge as merging
 from lastbit.reports.compare_runs import compare
 from lastbit.reports.merge import content, merge, write
-from lastbit.reports.run import NAME, Footer, Header, Run, read
-from lastbit.session import _in_shard
-from lastbit.verdict import Outcome, Record
+from lastbit.reports.run import NAME, Footer, Header, Run, RunWriter, read
+from lastbit.verdict import Outcome, Record, Verdict
 
-from .record_examples import SLUG, environment, record, store_run
+from .record_examples import SLUG, STATS, environment, record, store_run
 
 OTHER = "cpu-x86_64-avx2-intel_xeon-f6m85"
 GPU = "cuda-sm90-h100-132"
@@ -70,7 +72,7 @@ def runs(draw: st.DrawFn) -> list[Run]:
 
 
 @given(runs(), st.randoms(use_true_random=False))
-@settings(derandomize=True, deadline=None, max_examples=150)
+@settings(derandomize=True, deadline=None, max_examples=100)
 def test_merge_is_order_free_and_idempotent(some: list[Run], order: random.Random) -> None:
     whole = bytes_of(*some)
     shuffled = order.sample(some, len(some))
@@ -94,26 +96,51 @@ def test_merged_run_is_read_back_as_it_is(tmp_path_factory: pytest.TempPathFacto
     )
 
 
+def judged(folder: Path, part: int, parts: int) -> Run:
+    """A shard of a session that judges two tiny kernels by a tiny law, stored and read back."""
+    cases = tuple(Case("normal", (("m", m), ("n", 3), ("k", 4))) for m in range(1, 7))
+
+    def obey(trial: Trial) -> Verdict:
+        return Verdict(Outcome.PASS, stats=STATS, digest=trial.case.id)
+
+    def applies(trial: Trial) -> str:
+        return "an odd number of rows" if int(dict(trial.case.sizes)["m"]) % 2 else ""
+
+    law = (
+        Check("bound", "gemm", cases, obey, lambda _: "", "says yes"),
+        Check("odd", "gemm", cases, obey, applies, ""),
+    )
+    formats = {"a": "f32", "b": "f32", "out": "f32"}
+    kernels = [Kernel(f"mine/{name}", "gemm", obey, formats, framework="numpy", devices=("cpu",)) for name in "ab"]
+    kernels.append(Kernel("mine/gpu", "gemm", obey, formats, framework="numpy", devices=("cuda",)))
+    options = Options(shard=(part, parts))
+    plan = session.select(kernels, options, law=lambda _: law)
+    writer = RunWriter(folder, Header(environment(), options=selection(options)))
+    for one in (*plan.untested, *(session.judge(check, trial) for check, trial in plan.choices)):
+        writer.write(one)
+    writer.close()
+    return read(folder)
+
+
 @pytest.mark.parametrize("parts", range(1, 8))
-def test_union_of_shards_is_the_whole(parts: int) -> None:
-    shards = [
-        run(
-            *(one for one in ONES if _in_shard(one, Options(shard=(i, parts)))),
-            shard=f"{i}/{parts}" if parts > 1 else "",
-        )
-        for i in range(1, parts + 1)
-    ]
-    found = merge({str(i): shard for i, shard in enumerate(shards)})
-    assert found.run.records == tuple(sorted(ONES, key=lambda one: one.key))
+def test_union_of_shards_is_the_whole(parts: int, tmp_path: Path) -> None:
+    whole = judged(tmp_path / "whole", 1, 1)
+    shards = {str(i): judged(tmp_path / str(i), i, parts) for i in range(1, parts + 1)}
+    found = merge(shards)
+    same = [replace(one, seconds=0.0) for one in found.run.records]
+    assert same == sorted((replace(one, seconds=0.0) for one in whole.records), key=lambda one: one.key)
+    assert Counter(one.outcome for one in same) == {Outcome.PASS: 18, Outcome.NOT_TESTED: 6, Outcome.UNSUPPORTED: 1}
     assert found.run.complete
     assert not found.lacks
-    assert "shard" not in found.run.header.options
-    assert compare(run(*ONES), found.run).changes == ()
-    for gone in range(parts - 1):
-        left = merge({str(i): shard for i, shard in enumerate(shards) if i != gone})
+    assert found.run.header.options == {}
+    assert compare(whole, found.run).changes == ()
+    for gone in list(shards) if parts > 1 else ():
+        left = merge({name: shard for name, shard in shards.items() if name != gone})
         assert not left.run.complete
-        assert f"shard {gone + 1}/{parts} is missing on {SLUG}" in " ".join(left.lacks)
-        assert f"{gone + 1}/{parts}" not in left.run.header.options["shard"].split()
+        assert left.lacks == (
+            f"shard {gone}/{parts} is missing on {SLUG}: run with --lastbit-shard, and merge that, too",
+        )
+        assert left.run.header.options["shard"] == " ".join(f"{i}/{parts}" for i in shards if i != gone)
 
 
 def test_shards_of_two_machines_are_not_one_set() -> None:
