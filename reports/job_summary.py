@@ -16,23 +16,23 @@ VARIABLE = "GITHUB_STEP_SUMMARY"
 MOST_BYTES = 1 << 20
 
 
-def append(run: "Run", environ: Mapping[str, str] = os.environ) -> str:
-    """Append the report of `run` to the summary of this step, if there is one: why that failed, or "".
+def append(run: "Run", environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Append the report of `run` to the summary of this step, if there is one: why that failed, in a sentence.
 
     What the file holds already counts. What would be more than a mebibyte is cut at a line, and the lines left out are
     counted.
     """
     path = environ.get(VARIABLE, "")
     if not path:
-        return ""
+        return []
     try:
         room = MOST_BYTES - (Path(path).stat().st_size if Path(path).exists() else 0)
         with open(path, "ab") as file:
             file.write(shortened(markdown.text(run, run.notes, run.gone), room))
     except OSError as error:
         why = error.strerror or str(error)
-        return f"{VARIABLE}: {path} cannot be written ({why}); the summary of this job lacks the report"
-    return ""
+        return [f"{VARIABLE}: {path} cannot be written ({why}); the summary of this job lacks the report"]
+    return []
 
 
 def shortened(text: str, room: int) -> bytes:

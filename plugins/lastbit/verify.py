@@ -115,9 +115,8 @@ def walk(found: "Found", given: Mapping[str, Any], command: str, progress: Progr
         notes.append(why)
     if writer is not None:
         writer.close(status, notes, no_longer, explained(chosen, records))
-        notes += (unwritten := _unwritten(writer))
+        notes += (unwritten := _unwritten(writer, notes))
         status = status or (2 if unwritten else 0)
-        notes += [] if unwritten else _summary(writer)
     notes += no_longer
     findings = tuple(finding(r) for r in records if r.outcome not in (Outcome.PASS, Outcome.NOT_TESTED))
     return Report(status == 0, findings, tuple(records), here, tuple(notes), status)
@@ -140,26 +139,22 @@ def _writer(chosen: Options, environment: "Environment") -> "RunWriter":
     return RunWriter(chosen.report, Header(environment, chosen.tier, chosen.seed, options=selection(chosen)))
 
 
-def _unwritten(writer: "RunWriter") -> list[str]:
-    """Write the report of the stored run; why that, or the run, is not stored whole."""
+def _unwritten(writer: "RunWriter", notes: list[str]) -> list[str]:
+    """Write the report of the stored run; why that, or the run, is not stored whole.
+
+    Why the summary of a CI job lacks it, which changes no verdict, is added to `notes`.
+    """
     from lastbit.errors import LastbitError
     from lastbit.reports.folder import write
-    from lastbit.reports.run import read
-
-    try:
-        write(read(writer.path), writer.path.parent)
-    except LastbitError as error:
-        return [writer.problem or f"the report is not written ({error})"]
-    return [writer.problem] if writer.problem else []
-
-
-def _summary(writer: "RunWriter") -> list[str]:
-    """Add the run to the summary of a CI job; why that failed, which changes no verdict."""
     from lastbit.reports.job_summary import append
     from lastbit.reports.run import read
 
-    said = append(read(writer.path))
-    return [said] if said else []
+    try:
+        write(run := read(writer.path), writer.path.parent)
+        notes += append(run)
+    except LastbitError as error:
+        return [writer.problem or f"the report is not written ({error})"]
+    return [writer.problem] if writer.problem else []
 
 
 def _kernel(

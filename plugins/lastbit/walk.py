@@ -161,8 +161,7 @@ class Walk:
             self.problems.append(self._writer.problem)
         if self.walked and not self.config.option.collectonly:
             if not self.problems and not any(record.outcome.judged for record in self.records.values()):
-                why = self._why_nothing()
-                self.problems.append(f"nothing was judged: {why}" if why else "nothing was judged")
+                self.problems.append(": ".join(filter(None, ("nothing was judged", self._why_nothing()))))
             failed = any(settles(record, self.options.strict) == "fail" for record in self.records.values())
             if self.problems and not failed and session.exitstatus in _CORRECTED:
                 session.exitstatus = 2
@@ -247,8 +246,7 @@ class Walk:
         writer.close(status, self._notes(), self._gone(), explained(self.options, self.records.values()))
         try:
             write(run := read(writer.path), writer.path.parent)
-            if said := append(run):
-                self.remarks.append(said)
+            self.remarks += append(run)
         except LastbitError as error:
             # The run itself is judged and stored or its problem said; a report can be written again.
             self.problems.append(f"the report is not written ({error})")
