@@ -120,11 +120,18 @@ def page(table: Fleet) -> Markup:
 
 def sentence(table: Fleet) -> str:
     """What came of all runs, to quote."""
-    failing = {row.kernel for row in table.rows if any(cell.state == "fail" for cell in row.cells)}
+    failing = sum(any(cell.state == "fail" for cell in row.cells) for row in table.rows)
     differing = sum(row.differs for row in table.rows)
-    verdict = f"{len(failing)} of {len(table.rows)} kernels fail somewhere" if failing else "No kernel fails"
-    apart = f"{differing} come to another outcome on another device" if differing else "all come to the same everywhere"
-    return f"{verdict} on {len(table.columns)} devices; {apart}."
+    share = f"{failing} of {_count(len(table.rows), 'kernel')} {'fails' if failing == 1 else 'fail'} somewhere"
+    apart = f"{differing} {'comes' if differing == 1 else 'come'} to another outcome on another device"
+    return (
+        f"{share if failing else 'No kernel fails'} on {_count(len(table.columns), 'device')}; "
+        f"{apart if differing else 'all come to the same everywhere'}."
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _devices(run: Run) -> list[str]:
