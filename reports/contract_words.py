@@ -70,8 +70,8 @@ class Promise:
 def promises(contract: str) -> list[Promise]:
     """The fields of a record's `contract`, as Contract.text writes it; a field that has no words here is shown bare."""
     found = list(_FIELD.finditer(contract))
-    ends = [match.start() for match in found[1:]] + [len(contract)]
-    values = [contract[match.end() : end] for match, end in zip(found, ends, strict=True)]
+    ends = [*(match.start() for match in found), len(contract)][1:]
+    values = [contract[match.end() : end] for match, end in zip(found, ends, strict=True)] if found else []
     return [Promise(match[1], value, _words(match[1], value)) for match, value in zip(found, values, strict=True)]
 
 

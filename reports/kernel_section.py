@@ -60,6 +60,12 @@ def frontiers(run: Run) -> list[KernelSection]:
     return made
 
 
+def guide() -> Markup:
+    """How the plots are to be read: once a page, for all kernels."""
+    plots = (plot_distribution, plot_terms, plot_utilisation, plot_quality, plot_frontier)
+    return rendered("kernel_guide.html", readings=[text for plot in plots for text in plot.READING])
+
+
 def _section(op: str, kernel: str, members: Sequence[Record]) -> KernelSection:
     facts = _facts(members)
     return KernelSection(anchor(kernel), clean(kernel, 80), op, _body(figures(members), tables(members)), facts)
@@ -80,9 +86,11 @@ def figures(members: Sequence[Record]) -> list[Figure]:
 def _facts(members: Sequence[Record]) -> tuple[tuple[str, str], ...]:
     judged = sum(record.outcome.judged for record in members)
     failed = sum(record.outcome.failed for record in members)
+    known = sorted({clean(record.known, 20) for record in members if record.known and record.outcome.failed})
+    so = f" (known: {', '.join(known)})" if known else ""
     share, ulp = largest(members)
     facts = (
-        ("checks", f"{judged} judged, {failed} failed, {len(members) - judged} without a verdict"),
+        ("checks", f"{judged} judged, {failed} failed{so}, {len(members) - judged} without a verdict"),
         ("largest error / allowed", share),
         ("largest error", f"{ulp} ulp" if ulp else ""),
     )

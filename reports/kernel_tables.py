@@ -1,20 +1,20 @@
 """The tables of a kernel's section: contracts, budgets, special values, laws, drift and speed, of its records alone."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from lastbit.reports.contract_words import promises, reasons
-from lastbit.reports.lanes import bounded, utilisation
+from lastbit.reports.lanes import arrow, bounded, utilisation
 from lastbit.reports.speed import duration
-from lastbit.reports.summary import GOLDEN_STATES, ORDER, clean, short_formats
+from lastbit.reports.summary import GOLDEN_STATES, ORDER, clean
 from lastbit.reports.svg_axes import number
 from lastbit.verdict import Outcome, Record
 
 #: Checks of NaN, infinities, zeros, subnormals, ends of ranges, and of values that must not come through.
 SPECIAL = frozenset(
     {
-        "special", "masked_values", "gradients_special", "gradients_masked_values", "unused", "empty", "saturation",
+        "special", "masked_values", "gradients_special", "gradients_masked_values", "unused", "saturation",
         "levels", "blocks", "boundaries", "given_scales", "scales", "zero_points", "global_scale", "exhaustive",
         "packed_empty", "packed_leaks", "padding",
     }
@@ -49,7 +49,7 @@ _LAW_NOTES = (
     "relocation", "chunks", "sequence order", "shift", "laws", "order",
 )  # fmt: skip
 #: Rows of a table that are shown; the rest is counted.
-MOST = 12
+MOST = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,62 +83,61 @@ def contracts(records: Sequence[Record]) -> Table:
     every = {record.formats for record in records}
     rows = []
     for (contract, source), formats in of.items():
-        names = "all" if formats == every else _listed(sorted({short_formats(one) for one in formats}), 8)
-        found = promises(contract)
-        rows += [(names, f"{clean(one.name)}={clean(one.value, 60)}", clean(one.words, 200)) for one in found]
-        if not found:
-            rows.append((names, clean(contract, 200) or "defaults", "What lastbit asks of every kernel of the op."))
-        if source:
-            rows.append((names, "published", clean(source, 300)))
-    return _cut("What it promises", ("formats", "contract", "in words"), rows, "")
+        names = "all" if formats == every else _listed(sorted({arrow(one) for one in formats}), 8)
+        words = " ".join(one.words for one in promises(contract)) or "What lastbit asks of every kernel of the op."
+        shown = clean(contract, 300) or "defaults"
+        rows.append((names, shown, clean(words, 800), clean(source, 300) or "lastbit's default"))
+    return _cut("What it promises", ("formats", "contract", "in words", "published"), rows, "")
 
 
 def budgets(records: Iterable[Record]) -> Table:
     """Of each check, the formula behind the record that came nearest to its budget, and why it is allowed."""
-    found: dict[tuple[str, ...], list[Record]] = defaultdict(list)
+    found: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         if record.outcome.judged and record.formula:
-            _, why = reasons(record.formula)
-            found[tuple(why)].append(record)
+            found["; ".join(reasons(record.formula)[1])].append(record)
     rows = []
     for why, members in sorted(found.items(), key=lambda item: -len(item[1])):
         nearest = max(members, key=lambda record: utilisation([record]) if bounded(record) else 0.0)
-        bare, _ = reasons(nearest.formula)
         share = f"{utilisation([nearest]):.3g}" if bounded(nearest) else "none allowed"
         checks = _listed(sorted({record.check for record in members}), 10)
-        rows.append((clean(checks, 200), clean(bare, 400), clean(". ".join(why), 600), share))
+        rows.append((checks, clean(reasons(nearest.formula)[0], 400), clean(why, 600), share))
     why_none = "No check of this kernel was judged by a formula."
     head = ("checks", "formula, of the record nearest to it", "what it accounts for", "share used")
     return _cut("What is allowed, and why", head, rows, why_none)
 
 
-def special(records: Iterable[Record]) -> Table:
+def special(records: Sequence[Record]) -> Table:
     """How the checks of special values and ends of ranges came out, by check and data."""
     members = [record for record in records if record.check in SPECIAL]
-    return _outcomes(
-        "Special values",
-        members,
-        lambda record: (record.check, record.case.partition("/")[0]),
-        ("check", "data"),
-        "No check of special values ran for this kernel.",
-    )
+    every = {record.formats for record in records}
+    found: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    for record in members:
+        if record.outcome not in (Outcome.UNSUPPORTED, Outcome.NOT_TESTED):
+            found[record.check, record.case.partition("/")[0]].append(record)
+    rows = []
+    for (check, data), group in sorted(found.items(), key=lambda item: (_worst(item[1]), item[0])):
+        said = _first_line(min(group, key=lambda record: ORDER.index(record.outcome)).reason)
+        rows.append((clean(check, 40), clean(data, 40), _counts(group), _formats(group, every), clean(said, 160)))
+    silent = Counter(record.outcome.value.replace("_", " ") for record in members if not record.outcome.judged)
+    rest = ", ".join(f"{count} {name}" for name, count in silent.items())
+    why_none = "No check of special values ran for this kernel."
+    head = ("check", "data", "outcome", "formats", "found")
+    return _cut("Special values", head, rows, why_none, f"Not judged: {rest}." if rest else "")
 
 
-def laws(records: Iterable[Record]) -> Table:
+def laws(records: Sequence[Record]) -> Table:
     """What was found of determinism and invariance, promised or not."""
+    every = {record.formats for record in records}
     found: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in records:
         if record.check in LAWS and record.outcome is not Outcome.UNSUPPORTED:
-            found[record.check, _law_note(record)].append(record)
+            said = _first_line(record.reason) if record.outcome is not Outcome.PASS else _law_note(record)
+            found[record.check, said].append(record)
+    ordered = sorted(found.items(), key=lambda item: (list(LAWS).index(item[0][0]), _worst(item[1]), item[0][1]))
     rows = [
-        (
-            check,
-            LAWS[check],
-            _counts(members),
-            _formats(members),
-            clean(note or _first_line(members[0].reason) or "", 160),
-        )
-        for (check, note), members in sorted(found.items(), key=lambda item: (list(LAWS).index(item[0][0]), item[0][1]))
+        (check, LAWS[check], _counts(members), _formats(members, every), clean(said, 160))
+        for (check, said), members in ordered
     ]
     head = ("check", "asks", "outcome", "formats", "found")
     return _cut("Determinism and invariance", head, rows, "No check of a law ran for this kernel.")
@@ -174,7 +173,7 @@ def speed(records: Iterable[Record]) -> Table:
         if timing is not None:
             rows.append(
                 (
-                    short_formats(record.formats),
+                    arrow(record.formats),
                     record.device,
                     clean(record.case, 40),
                     duration(timing.ns) if timing.ns else "not timed",
@@ -189,23 +188,6 @@ def speed(records: Iterable[Record]) -> Table:
     why_none = "Not timed in this run; speed is judged with --lastbit-perf."
     head = ("formats", "device", "case", "a call", "ratio", "beside", "limit reached", "verdict")
     return _cut("Speed", head, rows, why_none)
-
-
-def _outcomes(
-    title: str, members: Sequence[Record], of: Callable[[Record], tuple[str, ...]], head: tuple[str, ...], why_none: str
-) -> Table:
-    found: dict[tuple[str, ...], list[Record]] = defaultdict(list)
-    for record in members:
-        if record.outcome not in (Outcome.UNSUPPORTED, Outcome.NOT_TESTED):
-            found[of(record)].append(record)
-    rows = []
-    for key, group in sorted(found.items(), key=lambda item: (_worst(item[1]), item[0])):
-        shown = min(group, key=lambda record: ORDER.index(record.outcome))
-        said = _first_line(shown.reason)
-        rows.append((*(clean(cell, 40) for cell in key), _counts(group), _formats(group), clean(said, 160)))
-    silent = Counter(record.outcome.value.replace("_", " ") for record in members if not record.outcome.judged)
-    rest = ", ".join(f"{count} {name}" for name, count in silent.items())
-    return _cut(title, (*head, "outcome", "formats", "found"), rows, why_none, f"Not judged: {rest}." if rest else "")
 
 
 def _cut(title: str, head: tuple[str, ...], rows: Sequence[tuple[str, ...]], why_none: str, note: str = "") -> Table:
@@ -227,8 +209,11 @@ def _worst(members: Iterable[Record]) -> int:
     return min(ORDER.index(record.outcome) for record in members)
 
 
-def _formats(members: Iterable[Record]) -> str:
-    return _listed(sorted({short_formats(record.formats) for record in members}), 4)
+def _formats(members: Iterable[Record], every: Collection[str]) -> str:
+    """The formats of the records; "all" where they are `every` one that the kernel has."""
+    if len({record.formats for record in members}) == len(every) > 1:
+        return "all"
+    return _listed(sorted({arrow(record.formats) for record in members}), 4)
 
 
 def _listed(names: Sequence[str], most: int) -> str:

@@ -8,7 +8,7 @@ from lastbit.reports.summary import clean, short_formats
 from lastbit.verdict import Record
 
 #: Lines that one plot can show and a reader tell apart.
-MOST = 8
+MOST = 6
 #: Lanes that are named where they are left out.
 NAMED = 6
 
@@ -42,13 +42,12 @@ def bounded(record: Record) -> bool:
     return bool(record.formula) and record.allowed == 1.0 and record.stats is not None
 
 
-def shown(found: Sequence[Lane], most: int = MOST) -> tuple[Sequence[Lane], str]:
-    """The first lanes, and a sentence that counts and names the others; "" if there is none."""
+def shown(found: Sequence[Lane], most: int = MOST, named: int = 0) -> tuple[Sequence[Lane], str]:
+    """The first lanes, and a sentence that counts the others and names so many of them; "" if there is none."""
     rest = [lane.label for lane in found[most:]]
-    if not rest:
-        return found, ""
-    named = ", ".join(rest[:NAMED]) + (f" and {len(rest) - NAMED} more" if len(rest) > NAMED else "")
-    return found[:most], f"Not drawn, for they are further from their budgets: {named}."
+    names = ", ".join(rest[:named]) + (f" and {len(rest) - named} more" if len(rest) > named else "")
+    said = f"{len(rest)} more, further from their budgets, are not drawn{f': {names}' if named else ''}."
+    return found[:most], said if rest else ""
 
 
 def data_of(record: Record) -> tuple[str, str, str]:
@@ -57,12 +56,15 @@ def data_of(record: Record) -> tuple[str, str, str]:
     return record.check, recipe, rest.partition("/")[2]
 
 
+def arrow(formats: str) -> str:
+    """The short name of formats with an arrow: "bf16 → f32"."""
+    return short_formats(formats).replace("->", "→")
+
+
 def _labels(keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
     """Short names of (formats, device): the device where there are several, all formats where short ones collide."""
     devices = len({device for _, device in keys}) > 1
-    texts = {
-        (formats, device): f"{short_formats(formats)}{f' {device}' if devices else ''}" for formats, device in keys
-    }
+    texts = {(formats, device): f"{arrow(formats)}{f' {device}' if devices else ''}" for formats, device in keys}
     counts = Counter(texts.values())
     return {
         key: clean(text if counts[text] == 1 else f"{key[0]}{f' {key[1]}' if devices else ''}", 80)

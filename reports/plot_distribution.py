@@ -5,15 +5,27 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
-from lastbit.histogram import Pairs, cumulative, edges, merged
+from lastbit.histogram import FLOOR, Pairs, cumulative, merged
 from lastbit.reports.figure import Figure, nothing
-from lastbit.reports.lanes import Lane, bounded, data_of, shown
+from lastbit.reports.lanes import NAMED, Lane, bounded, data_of, shown
 from lastbit.reports.summary import clean
 from lastbit.reports.svg_axes import Axis, number
 from lastbit.reports.svg_plot import Plot, Reference, Series
 from lastbit.verdict import Record
 
 HALF = 0.5
+TITLE = "Distribution of errors"
+#: How to read the two plots.
+READING = (
+    "Errors: share of elements up to an error. Added up are the errors of records of one check, one kind of data and "
+    "one length of sums. A step lies at the upper end of its bin (half an octave), so that no share is overstated. "
+    "Dotted: half an ulp, which one rounding may cost, and the smallest and largest allowed error of the elements that "
+    "came nearest to theirs.",
+    "Errors: on which side. Left of zero a result is too small in size, as truncation makes it; right of it too large. "
+    "Each row is as high as its fullest bin; errors up to 1/64 ulp are in the table alone.",
+)
+#: Checks whose data are shown in preference to others: errors of ordinary results, many of them.
+PREFERRED = ("bound", "large")
 #: Half a bin beyond which the signed histogram is cut into the outermost bar that is drawn.
 NARROWEST = 14
 #: Pixels of a row of the signed histogram.
@@ -42,18 +54,21 @@ class Pool:
 
 def figures(found: Sequence[Lane]) -> list[Figure]:
     """The distribution of |error| and of the signed error, over records of one check, data and length of sums."""
-    drawn, rest = shown([lane for lane in found if any(record.histogram for record in lane.records)])
+    drawn, rest = shown([lane for lane in found if any(record.histogram for record in lane.records)], named=NAMED)
     if not drawn:
         why = "No record has a histogram of errors: nothing was measured, or the run is older than histograms."
-        return [nothing("Distribution of errors", why)]
+        return [nothing(TITLE, why)]
     data = _data(drawn)
     pools = [pool for lane in drawn if (pool := _pool(lane, data)) is not None]
-    text = f"Check {clean(data[0], 40)}, data {clean(' '.join(filter(None, data[1:])), 80)}. {rest}".strip()
+    cases = clean(", ".join(dict.fromkeys(case for pool in pools for case in pool.cases)), 80)
+    text = f"Check {clean(data[0], 40)}, data {clean(' '.join(filter(None, data[1:])), 80)} ({cases}). {rest}".strip()
+    if all(bin == 0 for pool in pools for bin, _ in pool.pairs):
+        return [nothing(TITLE, f"{text} Every error is at most 1/64 ulp: there is no distribution to draw.")]
     return [_cumulative(pools, text), _signed(pools, text)]
 
 
 def _data(found: Sequence[Lane]) -> tuple[str, str, str]:
-    """The check and data that most lanes have, of those with a bound if any has; then that of most elements."""
+    """The check and data that most lanes have, with a bound if any has one; then the preferred, then the largest."""
     lanes_of: dict[tuple[str, str, str], set[str]] = defaultdict(set)
     elements: Counter[tuple[str, str, str]] = Counter()
     with_bound: set[tuple[str, str, str]] = set()
@@ -64,7 +79,12 @@ def _data(found: Sequence[Lane]) -> tuple[str, str, str]:
                 lanes_of[key].add(lane.label)
                 elements[key] += sum(count for _, count in record.histogram)
                 with_bound |= {key} if bounded(record) else set()
-    return max(lanes_of, key=lambda key: (key in with_bound, len(lanes_of[key]), elements[key], key))
+    return max(
+        lanes_of,
+        key=lambda key: (
+            key in with_bound, len(lanes_of[key]), key[0] in PREFERRED, elements[key], key
+        ),
+    )  # fmt: skip
 
 
 def _pool(lane: Lane, data: tuple[str, str, str]) -> Pool | None:
@@ -101,12 +121,11 @@ def _cumulative(pools: Sequence[Pool], text: str) -> Figure:
         Series(pool.label, ((one[0][0], 0.0), *one, (end, 1.0)), "step", style)
         for style, (pool, one) in enumerate(zip(pools, steps, strict=True))
     )
-    says = "; ".join(
-        f"{pool.label}: {_share(pool, HALF):.0%} within half an ulp, largest {number(pool.max_ulp)}" for pool in pools
-    )
+    first = pools[0]
+    says = f"{first.label}: {_share(first, HALF):.0%} within half an ulp, largest {number(_rounded(first.max_ulp))}."
     plot = Plot(
         "Share of elements up to an error",
-        f"{text} {says}",
+        "",
         Axis("|error| in ulp, at most", "log"),
         Axis("share of elements", low=0.0, high=1.0),
         series,
@@ -122,11 +141,9 @@ def _cumulative(pools: Sequence[Pool], text: str) -> Figure:
         "inexact",
         "allowed",
         "terms",
-        "cases",
     )
     rows = tuple(_row(pool) for pool in pools)
-    note = "A step lies at the upper end of its bin, so no share is overstated. Allowed: at the element nearest to it."
-    return Figure("Errors: share of elements up to an error", f"{text} {note}", plot, head, rows)
+    return Figure("Errors: share of elements up to an error", f"{text} {says}", plot, head, rows)
 
 
 def _steps(pool: Pool) -> list[tuple[float, float]]:
@@ -147,7 +164,6 @@ def _row(pool: Pool) -> tuple[str, ...]:
         f"{pool.inexact:.1%}",
         f"{number(_rounded(low))}{between}" if low else "not recorded",
         str(pool.terms) if pool.terms else "",
-        clean(", ".join(pool.cases), 120),
     )
 
 
@@ -179,23 +195,20 @@ def _signed(pools: Sequence[Pool], text: str) -> Figure:
     widest = max((abs(bin) for pool in pools for bin, _ in pool.pairs), default=0)
     reach = max(widest, NARROWEST) + 0.5
     series = tuple(_ridge(pool, row) for row, pool in enumerate(pools))
-    says = "; ".join(f"{pool.label}: {_sides(pool)}" for pool in pools)
+    leaning = max(pools, key=lambda pool: abs(_lean(pool)))
+    says = f"Leans most: {leaning.label}, {_sides(leaning)}."
     plot = Plot(
         "Signed errors",
-        f"{text} {says}",
+        "",
         Axis("signed error in ulp", low=-reach, high=reach, ticks=_signed_ticks(reach)),
         Axis("", "rows", names=tuple(pool.label for pool in pools)),
         series,
         (Reference(0.0, ""),),
         max(ROW * len(pools), ROW * 2),
     )
-    note = (
-        "Left: too small in size, as truncation makes it; right: too large. Bins grow by the square root of 2; each "
-        "row is as high as its fullest bin, but for errors up to 1/64 ulp, whose share is in the table."
-    )
     head = ("formats", "too small", "up to 1/64 ulp", "too large", "lean")
     rows = tuple((pool.label, *_sides_in_cells(pool)) for pool in pools)
-    return Figure("Errors: on which side", f"{text} {note}", plot, head, rows)
+    return Figure("Errors: on which side", says, plot, head, rows)
 
 
 def _ridge(pool: Pool, row: int) -> Series:
@@ -214,13 +227,18 @@ def _ridge(pool: Pool, row: int) -> Series:
 def _signed_ticks(reach: float) -> tuple[tuple[float, str], ...]:
     """Zero, and the bins' ends at half an ulp and at powers of two around it, as many as can be read."""
     every = 4 if reach < 20 else 8 if reach < 40 else 16
-    ends = [bin for bin in range(10 % every or every, int(reach) + 1, every) if bin >= 2]
-    sides = [(bin, edges(bin)[1]) for bin in ends]
+    ends = [bin for bin in range(10 % every or every, int(reach) + 1, every) if bin >= every / 2]
     return (
-        *((-bin - 0.5, f"-{number(_rounded(edge))}") for bin, edge in reversed(sides)),
+        *((-bin - 0.5, f"-{_edge(bin)}") for bin in reversed(ends)),
         (0.0, "0"),
-        *((bin + 0.5, number(_rounded(edge))) for bin, edge in sides),
+        *((bin + 0.5, _edge(bin)) for bin in ends),
     )
+
+
+def _edge(bin: int) -> str:
+    """The upper end of an even bin, a power of two: "1/2", "8", "2^15"."""
+    power = bin // 2 + FLOOR
+    return f"2^{power}" if power > 9 else f"{2**power}" if power >= 0 else f"1/{2**-power}"
 
 
 def _counts(pool: Pool) -> tuple[int, int, int]:
@@ -237,7 +255,13 @@ def _sides(pool: Pool) -> str:
 
 
 def _sides_in_cells(pool: Pool) -> Iterable[str]:
-    """The shares, and how far the sides are from even: -1 is all too small; "" where nothing lies on a side."""
+    """The shares, and the lean; "" where nothing lies on a side."""
     below, middle, above = _counts(pool)
     yield from (f"{count / pool.total:.1%}" for count in (below, middle, above))
-    yield f"{(above - below) / (above + below):+.2f}" if above + below else ""
+    yield f"{_lean(pool):+.2f}" if above + below else ""
+
+
+def _lean(pool: Pool) -> float:
+    """How far the sides are from even: -1 is all too small, 1 all too large."""
+    below, _, above = _counts(pool)
+    return (above - below) / max(above + below, 1)

@@ -7,12 +7,19 @@ from dataclasses import dataclass
 from lastbit.references.format_table import FormatError
 from lastbit.references.formats import Format
 from lastbit.reports.figure import Figure
+from lastbit.reports.lanes import arrow
 from lastbit.reports.speed import duration
-from lastbit.reports.summary import clean, short_formats
+from lastbit.reports.summary import clean
 from lastbit.reports.svg_axes import Axis, number
 from lastbit.reports.svg_plot import Plot, Series
 from lastbit.verdict import Record
 
+#: How to read the plot.
+READING = (
+    "Error against time. A kernel is on the frontier when none is as fast and as accurate, and better in one of the "
+    "two. The error is the largest one of the kernel's records of the timed check and kind of data, in units of the "
+    "power of two at or below the exact value, so that formats can be compared. Kernels that fail have no speed.",
+)
 #: Rows of the table; the rest is counted.
 MOST = 40
 
@@ -48,7 +55,7 @@ def candidates(records: Sequence[Record]) -> dict[tuple[str, str], list[Candidat
         if timing is not None and timing.ns > 0 and not timing.failed:
             ulp, unit = errors.get(_judged(record, timing.check)), _unit(record.formats)
             if ulp is not None and unit is not None:
-                name = f"{clean(record.kernel, 40)} {short_formats(record.formats)}"
+                name = f"{clean(record.kernel, 40)} {arrow(record.formats)}"
                 found[record.case, record.device].append(Candidate(name, timing.ns, ulp * unit, ulp))
     return dict(found)
 
@@ -82,11 +89,7 @@ def _figure(case: str, device: str, members: Sequence[Candidate]) -> Figure:
     others = [one for one in members if one not in best]
     title = f"Error against time: {clean(case, 60)} on {clean(device, 40)}"
     best_names = ", ".join(one.name for one in best[:6]) + (f" and {len(best) - 6} more" if len(best) > 6 else "")
-    text = (
-        f"{len(members)} kernels and formats that are right and were timed. On the frontier, beaten by none in both: "
-        f"{best_names}. The error is the largest one on the timed check and data, in units of the power of two at or "
-        "below the exact value."
-    )
+    text = f"{len(members)} kernels and formats were timed and are right. On the frontier: {best_names}."
     series = [Series("on the frontier", _points(best), names=tuple(one.name for one in best))]
     if others:
         series.append(Series("others, in the table", _points(others), "points", 4))

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable, Sequence
 
 from lastbit.reports.figure import Figure
-from lastbit.reports.lanes import MOST
-from lastbit.reports.summary import clean, short_formats
+from lastbit.reports.lanes import MOST, arrow
+from lastbit.reports.summary import clean
 from lastbit.reports.svg_axes import Axis, number
 from lastbit.reports.svg_plot import Plot, Series
 from lastbit.verdict import Record
@@ -13,6 +13,11 @@ from lastbit.verdict import Record
 #: Pixels of a row.
 ROW = 20
 TITLE = "What the format loses"
+#: How to read the plot.
+READING = (
+    f"{TITLE}. Signal to quantization noise of the right result in dB, the worst case of each kind of data; more is "
+    "better, 6 dB are a bit. This is the format's doing, not the kernel's.",
+)
 _DECIBELS = re.compile(r"(-?\d+(?:\.\d+)?) dB$")
 
 
@@ -23,10 +28,7 @@ def figures(records: Sequence[Record]) -> list[Figure]:
         return []
     recipes = sorted({recipe for one in found.values() for recipe in one})
     shown = dict(list(found.items())[:MOST])
-    text = (
-        "Signal to quantization noise of the right result in dB, worst case of each kind of data; more is better, 6 dB "
-        "are a bit. This is the format's doing, not the kernel's: no verdict depends on it."
-    )
+    text = "No verdict depends on it."
     if len(found) > MOST:
         text += f" Not drawn: {len(found) - MOST} more formats."
     series = tuple(
@@ -55,7 +57,7 @@ def noise(records: Iterable[Record]) -> dict[str, dict[str, float]]:
     for record in records:
         match = _DECIBELS.search(record.notes.get("format error", ""))
         if match is not None:
-            label = clean(" ".join(filter(None, (record.notes.get("scaling", ""), short_formats(record.formats)))), 60)
+            label = clean(" ".join(filter(None, (record.notes.get("scaling", ""), arrow(record.formats)))), 60)
             recipe = record.case.partition("/")[0]
             one = found.setdefault(label, {})
             one[recipe] = min(one.get(recipe, float(match[1])), float(match[1]))

@@ -1,10 +1,12 @@
 """How a kernel's errors grow with the length of its sums, and the derived allowed error above them."""
 
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import log2
 
 from lastbit.reports.figure import Figure, nothing
-from lastbit.reports.lanes import Lane, bounded, shown
+from lastbit.reports.lanes import Lane, bounded, shown, utilisation
 from lastbit.reports.summary import clean
 from lastbit.reports.svg_axes import Axis, number
 from lastbit.reports.svg_plot import Plot, Series
@@ -15,66 +17,81 @@ MOST = 4
 #: How much longer the longest sum must be than the shortest, and how much the error must grow, for guides to help.
 LONGER, GROWN = 8.0, 4.0
 TITLE = "Error against the length of sums"
+#: How to read the plot.
+READING = (
+    f"{TITLE}. Of one kind of data, over all checks with a bound, a point an octave of lengths: the error of the "
+    "element that came nearest to its allowed error (marked), and what that element was allowed (fine line). Where the "
+    "lines cross, the contract is broken.",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """The element that came nearest to its allowed error, of all sums of one length; errors in ulp."""
+    """The element that came nearest to its allowed error, of sums of about one length; errors in ulp."""
 
     terms: int
     error: float
     allowed: float
-    record: Record
 
 
 def figure(found: Sequence[Lane]) -> Figure:
-    """Largest error / allowed error at each length, drawn as these two; a lane needs two lengths to make a line."""
-    lines = [(lane, points) for lane in found if len(points := _points(lane)) > 1]
+    """Error and allowed error at each length of one recipe of data; a lane needs two lengths to make a line."""
+    recipe = _recipe(found)
+    lines = {lane.label: line for lane in found if len(line := points(lane, recipe)) > 1}
     if not lines:
         return nothing(TITLE, _why_not(found))
-    drawn, rest = shown([lane for lane, _ in lines], MOST)
-    points = [points for lane, points in lines if lane in drawn]
-    says = "; ".join(_said(lane, line) for lane, line in zip(drawn, points, strict=True))
+    drawn, rest = shown([lane for lane in found if lane.label in lines], MOST)
+    kept = {lane.label: lines[lane.label] for lane in drawn}
     plot = Plot(
         TITLE,
-        f"{says}.",
+        "",
         Axis("terms of the sum (products, numbers of a row, or keys)", "log"),
         Axis("ulp", "log"),
-        (*_series(drawn, points), *_guides(points)),
+        (*_series(kept), *_guides(list(kept.values()))),
     )
-    rows = tuple(_row(lane, point) for lane, line in zip(drawn, points, strict=True) for point in line)
-    text = (
-        "At each length, over all checks with a bound, the element that came nearest to its allowed error: its error "
-        f"(marked) and what it was allowed (fine line). Where they cross, the contract is broken. {rest}"
-    )
-    head = ("formats", "terms", "error, ulp", "allowed, ulp", "share", "check and case")
-    return Figure(TITLE, text.strip(), plot, head, rows)
+    at = {label: {point.terms: point for point in line} for label, line in kept.items()}
+    lengths = sorted({terms for line in at.values() for terms in line})
+    rows = tuple((str(terms), *(_cell(line.get(terms)) for line in at.values())) for terms in lengths)
+    text = f"Data {clean(recipe, 40)}. {_said(*next(iter(kept.items())))}. {rest}"
+    return Figure(TITLE, text.strip(), plot, ("terms", *(f"{label}: ulp of allowed" for label in kept)), rows)
 
 
-def _points(lane: Lane) -> list[Point]:
-    """The record of largest utilisation at each length, by ascending length."""
+def points(lane: Lane, recipe: str) -> list[Point]:
+    """Of this recipe, the record of largest utilisation in each octave of lengths, by ascending length."""
     worst: dict[int, Record] = {}
-    for record in lane.records:
-        if bounded(record) and record.terms > 0 and record.allowed_ulp > 0:
-            known = worst.get(record.terms)
-            if known is None or _utilisation(record) > _utilisation(known):
-                worst[record.terms] = record
+    for record in _records(lane):
+        if record.case.partition("/")[0] == recipe:
+            octave = round(log2(record.terms))
+            if octave not in worst or utilisation([record]) > utilisation([worst[octave]]):
+                worst[octave] = record
     return [
-        Point(terms, _utilisation(record) * record.allowed_ulp, record.allowed_ulp, record)
-        for terms, record in sorted(worst.items())
+        Point(record.terms, utilisation([record]) * record.allowed_ulp, record.allowed_ulp)
+        for _, record in sorted(worst.items())
     ]
 
 
-def _said(lane: Lane, line: Sequence[Point]) -> str:
+def _records(lane: Lane) -> list[Record]:
+    """Those that say how long their sums are, and what their worst element was allowed."""
+    return [record for record in lane.records if bounded(record) and record.terms > 0 and record.allowed_ulp > 0]
+
+
+def _recipe(found: Sequence[Lane]) -> str:
+    """The recipe of data that most lanes have several lengths of, and of these that of most lengths."""
+    lengths: dict[str, Counter[str]] = defaultdict(Counter)
+    for lane in found:
+        pairs = {(record.case.partition("/")[0], record.terms) for record in _records(lane)}
+        for recipe, count in Counter(recipe for recipe, _ in pairs).items():
+            lengths[recipe][lane.label] = count
+    several = {recipe: sum(count > 1 for count in counts.values()) for recipe, counts in lengths.items()}
+    return max(lengths, key=lambda recipe: (several[recipe], lengths[recipe].total(), recipe), default="")
+
+
+def _said(label: str, line: Sequence[Point]) -> str:
     ends = (
         f"{number(_short(point.error))} of {number(_short(point.allowed))} ulp at {point.terms} terms"
         for point in (line[0], line[-1])
     )
-    return f"{lane.label}: {', '.join(ends)}"
-
-
-def _utilisation(record: Record) -> float:
-    return record.stats.utilisation if record.stats is not None else 0.0
+    return f"{label}: {', '.join(ends)}"
 
 
 def _why_not(found: Sequence[Lane]) -> str:
@@ -83,46 +100,34 @@ def _why_not(found: Sequence[Lane]) -> str:
         return "Not drawn: every check of this kernel has one right result, so there is no allowed error to grow."
     if not any(record.terms and record.allowed_ulp for record in records):
         return "Not drawn: no record says how long its sums are (nothing is summed, or the run is older than that)."
-    return "Not drawn: all sums that were judged by a bound are of one length; a larger tier has more."
+    return "Not drawn: no kind of data was judged by a bound with sums of two lengths; a larger tier has more."
 
 
-def _series(drawn: Sequence[Lane], points: Sequence[Sequence[Point]]) -> list[Series]:
+def _series(lines: Mapping[str, Sequence[Point]]) -> list[Series]:
     made = []
-    for style, (lane, line) in enumerate(zip(drawn, points, strict=True)):
-        made.append(Series(f"{lane.label}: error", tuple((point.terms, point.error) for point in line), style=style))
+    for style, (label, line) in enumerate(lines.items()):
+        made.append(Series(label, tuple((float(point.terms), point.error) for point in line), style=style))
+    for style, line in enumerate(lines.values()):
         allowed = tuple((float(point.terms), point.allowed) for point in line)
-        made.append(Series(f"{lane.label}: allowed", allowed, style=style, marked=False, thin=True))
+        made.append(Series("" if style else "fine: allowed", allowed, style=style, marked=False, thin=True))
     return made
 
 
-def _guides(points: Sequence[Sequence[Point]]) -> list[Series]:
+def _guides(lines: Sequence[Sequence[Point]]) -> list[Series]:
     """What grows as the root of the length, and as the length, from the first error: where one lane leaves room."""
-    line = points[0]
-    low, high = line[0], line[-1]
-    grown = max(point.error for point in line) > GROWN * low.error > 0
-    if len(points) > 1 or high.terms < LONGER * low.terms or not grown:
+    low, high = lines[0][0], lines[0][-1]
+    grown = max(point.error for point in lines[0]) > GROWN * low.error > 0
+    if len(lines) > 1 or high.terms < LONGER * low.terms or not grown:
         return []
+    longer = high.terms / low.terms
     return [
-        Series(
-            name,
-            ((low.terms, low.error), (high.terms, low.error * (high.terms / low.terms) ** power)),
-            style=style,
-            marked=False,
-            thin=True,
-        )
+        Series(name, ((low.terms, low.error), (high.terms, low.error * longer**power)), "line", style, False, True)
         for name, power, style in (("as the root of the terms", 0.5, 3), ("as the terms", 1.0, 6))
     ]
 
 
-def _row(lane: Lane, point: Point) -> tuple[str, ...]:
-    return (
-        lane.label,
-        str(point.terms),
-        number(_short(point.error)),
-        number(_short(point.allowed)),
-        f"{point.error / point.allowed:.3g}",
-        clean(f"{point.record.check} {point.record.case}", 60),
-    )
+def _cell(point: Point | None) -> str:
+    return "" if point is None else f"{number(_short(point.error))} of {number(_short(point.allowed))}"
 
 
 def _short(value: float) -> float:

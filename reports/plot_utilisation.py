@@ -8,13 +8,18 @@ from lastbit.reports.summary import clean
 from lastbit.reports.svg_axes import Axis, number
 from lastbit.reports.svg_plot import Plot, Reference, Series
 
-#: Recipes that are drawn, those nearest the budget; and the utilisation beyond which points lie on the edge.
-MOST, BEYOND = 14, 100.0
+#: Recipes that are drawn, those nearest the budget; and the utilisations beyond which points lie on the edge.
+MOST, LEAST, BEYOND = 8, 1e-4, 100.0
 #: Pixels of a row.
 ROW = 17
 #: From this ratio of the largest to the smallest utilisation on, the axis is logarithmic.
 WIDE = 30.0
 TITLE = "Share of the allowed error, by data"
+#: How to read the plot.
+READING = (
+    f"{TITLE}. The largest error / allowed error of all checks with a bound, by kind of data; beyond 1 the contract is "
+    "broken.",
+)
 
 #: The largest utilisation by recipe, of each lane by its label.
 Shares = Mapping[str, Mapping[str, float]]
@@ -31,14 +36,11 @@ def figure(found: Sequence[Lane]) -> Figure:
     recipes = sorted(largest, key=lambda recipe: (-largest[recipe], recipe))
     kept = recipes[:MOST]
     nearest = next(label for label in labels if shares[label].get(kept[0]) == largest[kept[0]])
-    text = (
-        "The largest error / allowed error of all checks with a bound; beyond 1 the contract is broken. Nearest: "
-        f"{nearest} on {clean(kept[0], 40)}, {number(_short(largest[kept[0]]))}."
-    )
-    left = f"{len(recipes) - MOST} more recipes are further from their budgets." if len(recipes) > MOST else ""
+    text = f"Nearest to its budget: {nearest} on {clean(kept[0], 40)}, {number(_short(largest[kept[0]]))} of it."
+    left = f"{len(recipes) - MOST} more kinds of data are further from their budgets." if len(recipes) > MOST else ""
     rows = tuple((clean(recipe, 60), *(_cell(shares[label].get(recipe)) for label in labels)) for recipe in kept)
     said = " ".join(filter(None, (text, left, rest)))
-    return Figure(TITLE, said, _plot(text, labels, kept, shares), ("data", *labels), rows)
+    return Figure(TITLE, said, _plot(labels, kept, shares), ("data", *labels), rows)
 
 
 def by_recipe(lane: Lane) -> dict[str, float]:
@@ -51,16 +53,17 @@ def by_recipe(lane: Lane) -> dict[str, float]:
     return found
 
 
-def _plot(text: str, labels: Sequence[str], recipes: Sequence[str], shares: Shares) -> Plot:
+def _plot(labels: Sequence[str], recipes: Sequence[str], shares: Shares) -> Plot:
     series = tuple(
         Series(label, _points(shares[label], recipes), "points", style) for style, label in enumerate(labels)
     )
     values = [value for one in series for value, _ in one.points if value > 0]
     wide = bool(values) and max(values) > WIDE * min(values)
+    edges = "; beyond 1e-4 and 100 at the edge" if {LEAST, BEYOND} & set(values) else ""
     return Plot(
         TITLE,
-        text,
-        Axis("error / allowed error", "log" if wide else "linear", low=None if wide else 0.0, high=1.0),
+        "",
+        Axis(f"error / allowed error{edges}", "log" if wide else "linear", None if wide else 0.0, max([1.0, *values])),
         Axis("", "rows", names=tuple(clean(recipe, 24) for recipe in recipes)),
         series,
         (Reference(1.0, "allowed"),),
@@ -69,7 +72,8 @@ def _plot(text: str, labels: Sequence[str], recipes: Sequence[str], shares: Shar
 
 
 def _points(shares: Mapping[str, float], recipes: Sequence[str]) -> tuple[tuple[float, float], ...]:
-    return tuple((min(shares[recipe], BEYOND), float(row)) for row, recipe in enumerate(recipes) if recipe in shares)
+    drawn = {recipe: min(max(share, LEAST), BEYOND) if share else 0.0 for recipe, share in shares.items()}
+    return tuple((drawn[recipe], float(row)) for row, recipe in enumerate(recipes) if recipe in drawn)
 
 
 def _largest(shares: Shares) -> dict[str, float]:

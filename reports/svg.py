@@ -9,15 +9,28 @@ from markupsafe import Markup
 
 from lastbit.reports.summary import clean
 from lastbit.reports.svg_axes import Axis, Scale, fit, position, ticks
-from lastbit.reports.svg_labels import CHARACTER, LINE, LONGEST_LABEL, MARKERS, WIDTH, coordinate, legend, names, text
+from lastbit.reports.svg_labels import (
+    CHARACTER,
+    LINE,
+    LONGEST_LABEL,
+    MARKERS,
+    WIDTH,
+    coordinate,
+    legend,
+    names,
+    text,
+    whole,
+)
 from lastbit.reports.svg_plot import Plot, Reference, Series
 
 #: Pixels around the data.
-TOP, BOTTOM, RIGHT = 12, 36, 12
+TOP, BOTTOM, RIGHT = 15, 36, 14
 #: Lines that differ: dash and marker repeat after as many.
 STYLES = 8
 #: Points of a line that have their marker drawn.
-MARKED = 8
+MARKED = 5
+#: Pixels of the lowest step that is drawn.
+SEEN = 0.25
 
 #: What the page's style has to say of plots; colours are those that people with any colour vision tell apart
 #: (Okabe and Ito 2008), darkened or lightened until they contrast with the page by 3 at least.
@@ -34,7 +47,9 @@ STYLE = """
 .s6 { stroke:var(--s6); fill:var(--s6); } .s7 { stroke:var(--s7); fill:var(--s7); }
 .l.s1 { stroke-dasharray:7 3; } .l.s2 { stroke-dasharray:2 2; } .l.s3 { stroke-dasharray:8 3 2 3; }
 .l.s4 { stroke-dasharray:12 3; } .l.s5 { stroke-dasharray:4 2; } .l.s6 { stroke-dasharray:8 2 2 2 2 2; }
-.l.s7 { stroke-dasharray:1 3; } .l.thin { stroke-width:1; stroke-opacity:.75; }
+.l.s7 { stroke-dasharray:1 3; }
+.k0 { stroke-width:6; stroke-linecap:round; } .k1 { stroke-width:6; stroke-linecap:square; }
+.l.thin { stroke-width:1; stroke-opacity:.75; }
 @media (prefers-color-scheme: dark) { .plot { --s0:#6cb8f0; --s1:#ff9a5c; --s2:#4fd0a5; --s3:#eba0d4; --s4:#f0f0f0;
   --s5:#e8b93c; --s6:#9fd3f5; --s7:#d9a06b; } }
 @media print { .plot { --s0:#0060a0; --s1:#b34700; --s2:#007a58; --s3:#a3478b; --s4:#1a1a1a; --s5:#8a6100;
@@ -58,13 +73,12 @@ def render(plot: Plot) -> Markup:
         named,
     ]
     return Markup(
-        '<svg class="plot" role="img" viewBox="0 0 {width} {height}">'
-        "<title>{title}</title><desc>{text}</desc>{body}</svg>"
+        '<svg class="plot" role="img" viewBox="0 0 {width} {height}"><title>{title}</title>{told}{body}</svg>'
     ).format(
         width=WIDTH,
         height=below,
         title=clean(plot.title, 200),
-        text=clean(plot.description, 1000),
+        told=Markup("<desc>{}</desc>").format(told) if (told := clean(plot.description, 1000)) else Markup(""),
         body=Markup("").join(parts),
     )
 
@@ -109,17 +123,25 @@ def _vertical(axis: Axis, values: list[float], top: float, bottom: float) -> Sca
 def _grid(x: Scale, y: Scale, plot: Plot) -> Markup:
     left, right, top, bottom = x.begin, x.end, min(y.begin, y.end), max(y.begin, y.end)
     across, down = ticks(x), ticks(y)
-    lines = "".join(f"M{coordinate(at)} {coordinate(top)}V{coordinate(bottom)}" for at, _ in across)
-    lines += "".join(f"M{coordinate(left)} {coordinate(at)}H{coordinate(right)}" for at, _ in down)
-    texts = [text(at, bottom + 14, label, "m") for at, label in across]
-    texts += [text(left - 5, at + 4, clean(label, LONGEST_LABEL), "e") for at, label in down]
-    texts.append(text((left + right) / 2, bottom + 29, plot.x.label, "m"))
+    lines = "".join(f"M{whole(at)} {whole(top)}V{whole(bottom)}" for at, _ in across)
+    lines += "".join(f"M{whole(left)} {whole(at)}H{whole(right)}" for at, _ in down)
+    under = [_tick("x", min(at, WIDTH - len(label) * CHARACTER / 2), label) for at, label in across]
+    beside = [_tick("y", at, clean(label, LONGEST_LABEL)) for at, label in down]
+    group = Markup('<g class="{}" transform="translate({} {})">{}</g>')
+    texts = [
+        group.format("m", 0, whole(bottom + 14), Markup("").join(under)),
+        group.format("e", whole(left - 5), 4, Markup("").join(beside)),
+        text((left + right) / 2, bottom + 29, plot.x.label, "m"),
+    ]
     if plot.y.kind != "rows":
-        middle = (top + bottom) / 2
         turned = Markup('<text class="m" transform="translate(12 {})rotate(-90)">{}</text>')
-        texts.append(turned.format(coordinate(middle), clean(plot.y.label, 60)))
-    frame = f"M{coordinate(left)} {coordinate(top)}V{coordinate(bottom)}H{coordinate(right)}"
+        texts.append(turned.format(whole((top + bottom) / 2), clean(plot.y.label, 60)))
+    frame = f"M{whole(left)} {whole(top)}V{whole(bottom)}H{whole(right)}"
     return Markup('<path class="g" d="{}"/><path class="a" d="{}"/>{}').format(lines, frame, Markup("").join(texts))
+
+
+def _tick(axis: str, at: float, label: str) -> Markup:
+    return Markup('<text {}="{}">{}</text>').format(axis, whole(at), clean(label, 60))
 
 
 def _reference(reference: Reference, x: Scale, y: Scale, down: float) -> Markup:
@@ -129,15 +151,11 @@ def _reference(reference: Reference, x: Scale, y: Scale, down: float) -> Markup:
     if reference.axis == "x":
         at = position(x, reference.value)
         right = at + len(label) * CHARACTER < x.end
-        said = text(at + 3 if right else at - 3, top + 10 + down, label, "h" if right else "h e")
-        return Markup('<path class="r" d="M{} {}V{}"/>{}').format(
-            coordinate(at), coordinate(top), coordinate(bottom), said
-        )
+        said = text(at + 3 if right else at - 3, top - 4 + down, label, "h" if right else "h e")
+        return Markup('<path class="r" d="M{} {}V{}"/>{}').format(whole(at), whole(top), whole(bottom), said)
     at = position(y, reference.value)
     said = text(x.end - 3, at - 4 if at - top > 14 else at + 12, label, "h e")
-    return Markup('<path class="r" d="M{} {}H{}"/>{}').format(
-        coordinate(x.begin), coordinate(at), coordinate(x.end), said
-    )
+    return Markup('<path class="r" d="M{} {}H{}"/>{}').format(whole(x.begin), whole(at), whole(x.end), said)
 
 
 def _series(series: Series, x: Scale, y: Scale) -> Markup:
@@ -151,14 +169,18 @@ def _series(series: Series, x: Scale, y: Scale) -> Markup:
         classes = f"l s{series.style}{' thin' if series.thin else ''}"
         line = Markup('<path class="{}" d="{}"/>').format(classes, _path(places, series.kind))
     marked = _chosen(places) if series.kind != "points" else places
-    marks = "".join(f"M{coordinate(a)} {coordinate(b)}{MARKERS[series.style]}" for a, b in marked)
-    return line + Markup('<path class="s{}" d="{}"/>').format(series.style, marks) if series.marked else line
+    marks = "".join(f"M{whole(a)} {whole(b)}{MARKERS[series.style]}" for a, b in marked)
+    return line + Markup('<path class="k{0} s{0}" d="{1}"/>').format(series.style, marks) if series.marked else line
 
 
 def _path(places: Sequence[tuple[float, float]], kind: str) -> str:
     (a, b), *rest = places
     if kind == "step":
-        return f"M{coordinate(a)} {coordinate(b)}" + "".join(f"H{coordinate(a)}V{coordinate(b)}" for a, b in rest)
+        path, height = f"M{whole(a)} {whole(b)}", b
+        for place, (a, b) in enumerate(rest, 1):
+            if abs(b - height) >= SEEN or place == len(rest):  # a step that nobody sees is taken with the next
+                path, height = f"{path}H{whole(a)}V{whole(b)}", b
+        return path
     return f"M{coordinate(a)} {coordinate(b)}" + "".join(f"L{coordinate(a)} {coordinate(b)}" for a, b in rest)
 
 
@@ -169,14 +191,18 @@ def _chosen(places: Sequence[tuple[float, float]]) -> Sequence[tuple[float, floa
 
 
 def _ridge(series: Series, x: Scale, y: Scale) -> Markup:
-    """Bars that stand on the middle of row y, each from x to its end."""
+    """Bars that stand on the middle of row y, each from x to its end; those that touch share an outline."""
     room = abs(y.end - y.begin) / (y.high - y.low) * 0.8
-    bars = []
+    outline, at = "", (0, 0)
     for (begin, row), (end, height) in zip(series.points, series.bars, strict=True):
-        base = position(y, row) + room / 2
-        left, right = position(x, begin), position(x, end)
-        up = min(max(height, 0.0), 1.0) * room
-        bars.append(
-            f"M{coordinate(left)} {coordinate(base)}V{coordinate(base - up)}H{coordinate(right)}V{coordinate(base)}z"
-        )
-    return Markup('<path class="b s{}" d="{}"/>').format(series.style, "".join(bars))
+        foot = position(y, row) + room / 2
+        left, base, top = whole(position(x, begin)), whole(foot), whole(foot - min(max(height, 0.0), 1.0) * room)
+        if (left, base) != at:
+            outline += f"{_closed(outline, at[1])}M{left} {base}"
+        at = whole(position(x, end)), base
+        outline += f"V{top}H{at[0]}"
+    return Markup('<path class="b s{}" d="{}"/>').format(series.style, outline + _closed(outline, at[1]))
+
+
+def _closed(outline: str, base: int) -> str:
+    return f"V{base}z" if outline else ""

@@ -87,10 +87,10 @@ def number(value: float) -> str:
     """A number as short as a tick's label or a table's cell may be: "0.5", "1e-7", "65536"."""
     if value == 0:
         return "0"
-    if 1e-3 <= abs(value) < 1e6:
+    if 1e-3 <= abs(value) < 1e6 or not isfinite(value):
         return f"{value:.6g}"
-    mantissa, _, exponent = f"{value:.3g}".partition("e")
-    return f"{mantissa}e{int(exponent)}" if exponent else f"{value:.2e}"
+    mantissa, _, exponent = f"{value:.2e}".partition("e")
+    return f"{float(mantissa):g}e{int(exponent)}"
 
 
 def _log(axis: Axis, found: list[float], begin: float, end: float) -> Scale:

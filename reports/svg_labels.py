@@ -14,10 +14,10 @@ WIDTH = 440
 CHARACTER, LINE = 6.0, 15
 #: Characters kept of a label.
 LONGEST_LABEL = 34
-#: Markers by style, as paths about a point.
+#: Markers by style, as paths about a point; the first two are the round and the square end of a line without length.
 MARKERS = (
-    "m-3 0a3 3 0 1 0 6 0a3 3 0 1 0-6 0",
-    "m-3-3h6v6h-6z",
+    "h0",
+    "h0",
     "m0-4l4 7h-8z",
     "m0-4l4 4-4 4-4-4z",
     "m0 4l4-7h-8z",
@@ -29,14 +29,19 @@ MARKERS = (
 
 def text(x: float, y: float, said: str, kind: str = "") -> Markup:
     """A line of text whose baseline is at y; `kind` are classes of svg.STYLE."""
-    at = Markup('x="{}" y="{}"').format(coordinate(x), coordinate(y))
+    at = Markup('x="{}" y="{}"').format(whole(x), whole(y))
     classes = Markup('class="{}" ').format(kind) if kind else Markup("")
     return Markup("<text {}{}>{}</text>").format(classes, at, clean(said, 60))
 
 
 def coordinate(value: float) -> str:
     """A coordinate to a tenth of a pixel, as short as can be."""
-    return f"{round(value, 1) + 0.0:g}" if abs(value) < 1e5 else f"{value:.0f}"
+    return f"{round(value, 1) + 0.0:g}"
+
+
+def whole(value: float) -> int:
+    """A coordinate of what is placed to the pixel: texts, ticks and markers."""
+    return round(value)
 
 
 def names(series: Iterable[Series], x: Scale, y: Scale) -> Markup:
@@ -51,7 +56,7 @@ def names(series: Iterable[Series], x: Scale, y: Scale) -> Markup:
                 left = position(x, a) + 7
                 left = left if left + wide <= x.end else max(left - 14 - wide, 0.0)
                 down = _free(taken, left, wide, position(y, b) + 4, y)
-                taken.append((left, down, wide))
+                taken.append((down, left, wide))
                 drawn.append(text(left, down, label, "h"))
     return Markup("").join(drawn)
 
@@ -59,11 +64,10 @@ def names(series: Iterable[Series], x: Scale, y: Scale) -> Markup:
 def _free(taken: Sequence[tuple[float, float, float]], left: float, wide: float, wanted: float, y: Scale) -> float:
     """The height nearest to `wanted` at which a text lies on no other; `wanted` where none is free."""
     highest, lowest = min(y.begin, y.end) + 8, max(y.begin, y.end)
+    beside = [down for down, start, room in taken if start <= left + wide and left <= start + room]
     for step in range(2 * len(taken) + 1):
-        down = wanted + (step + 1) // 2 * 12 * (-1) ** step
-        if all(
-            abs(down - other) >= 11 or left + wide < start or start + room < left for start, other, room in taken
-        ) and (highest <= down <= lowest):
+        down = wanted + (step + 1) // 2 * 12 * (-1 if step % 2 else 1)
+        if highest <= down <= lowest and all(abs(down - other) >= 11 for other in beside):
             return down
     return min(max(wanted, highest), lowest)
 
@@ -79,10 +83,10 @@ def legend(series: Sequence[Series], top: float) -> tuple[Markup, int]:
     drawn = []
     for index, (one, label) in enumerate(zip(named, labels, strict=True)):
         left, middle = 8 + index % columns * wide, top + 6 + index // columns * LINE
-        sample = f"M{coordinate(left + 12)} {coordinate(middle)}{MARKERS[one.style]}" if one.marked else ""
-        line = f"M{coordinate(left)} {coordinate(middle)}h24" if one.kind != "points" else ""
+        sample = f"M{whole(left + 12)} {whole(middle)}{MARKERS[one.style]}" if one.marked else ""
+        line = f"M{whole(left)} {whole(middle)}h24" if one.kind != "points" else ""
         thin = " thin" if one.thin else ""
         drawn.append(Markup('<path class="l s{}{}" d="{}"/>').format(one.style, thin, line) if line else Markup(""))
-        drawn.append(Markup('<path class="s{}" d="{}"/>').format(one.style, sample) if sample else Markup(""))
+        drawn.append(Markup('<path class="k{0} s{0}" d="{1}"/>').format(one.style, sample) if sample else Markup(""))
         drawn.append(text(left + 30, middle + 4, label))
     return Markup("").join(drawn), int(top + 6 + -(-len(named) // columns) * LINE)

@@ -41,7 +41,7 @@ class Plot:
     """A plot: what it shows in words, axes, data."""
 
     title: str
-    #: What a reader who does not see it is told.
+    #: What a reader who does not see it is told, where no caption says it; may be "".
     description: str
     x: Axis
     y: Axis
