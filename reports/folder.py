@@ -1,24 +1,44 @@
 """The folder of a report: every file that is made of a run's records, beside them."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lastbit.errors import ReportError
 
 if TYPE_CHECKING:
+    from lastbit.reports.page import Beside
     from lastbit.reports.run import Run
 
 PAGE, MARKDOWN = "index.html", "report.md"
+#: Files of other commands that the page shows where they lie in the folder.
+ZOO, DATASHEET = "zoo.json", "datasheet.json"
 
 
-def write(run: "Run", folder: Path) -> None:
+def write(run: "Run", folder: Path, beside: "Beside | None" = None) -> None:
     """Write every file of the report of `run` into `folder`, which is made where it is not there.
 
+    A zoo.json or datasheet.json in the folder becomes part of the page, unless `beside` has another.
     Raises ReportError where a file cannot be written; files written before it stay, and so do the records.
     """
-    from lastbit.reports import markdown
+    from lastbit.reports import badge, ctrf, junit, markdown, page
+    from lastbit.reports.run import NAME
 
-    made = {MARKDOWN: lambda: markdown.text(run, run.notes, run.gone)}
+    found = beside or page.Beside()
+    found = replace(
+        found,
+        records=found.records or (NAME if (folder / NAME).is_file() else ""),
+        zoo=found.zoo or (zoo(folder / ZOO) if (folder / ZOO).is_file() else None),
+        datasheet=found.datasheet or (datasheet(folder / DATASHEET) if (folder / DATASHEET).is_file() else ()),
+    )
+    made = {
+        MARKDOWN: lambda: markdown.text(run, run.notes, run.gone),
+        junit.NAME: lambda: junit.text(run),
+        ctrf.NAME: lambda: ctrf.text(run),
+        badge.NAME: lambda: badge.text(run),
+        page.NAME: lambda: page.text(run, found),
+    }
     for name, text in made.items():
         put(folder / name, text())
 
@@ -33,3 +53,30 @@ def put(path: Path, text: str) -> None:
         raise ReportError(
             f"{path}: cannot write ({why}); the records are as they were, write it with: lastbit report RUN --into DIR"
         ) from error
+
+
+def zoo(path: Path) -> dict[str, Any]:
+    """The score that `lastbit zoo --json` wrote; raises ReportError where the file is something else."""
+    found = _json(path, "lastbit zoo --json FILE")
+    if not isinstance(found, dict):
+        raise ReportError(
+            f"{path}: is not a JSON object, expected a zoo's score; write it with: lastbit zoo --json FILE"
+        )
+    return found
+
+
+def datasheet(path: Path) -> tuple[dict[str, Any], ...]:
+    """The rows that `lastbit datasheet --json` wrote; raises ReportError where the file is something else."""
+    found = _json(path, "lastbit datasheet --json FILE")
+    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+        raise ReportError(
+            f"{path}: is not a list of JSON objects, expected a datasheet; write it with: lastbit datasheet --json FILE"
+        )
+    return tuple(found)
+
+
+def _json(path: Path, command: str) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ReportError(f"{path}: cannot read as JSON ({error}); write it with: {command}") from error

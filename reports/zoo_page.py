@@ -4,52 +4,51 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from markupsafe import Markup
+
+from lastbit.errors import ReportError
 from lastbit.reports.zoo import LEGEND, PER_OP, verdict
 
 #: A cell with nothing to say.
 NOTHING = "\u2013"
 #: Symbol, word and class of each answer: no answer is told by its colour alone.
 ANSWERS = {
-    "always": ("\u25cf", "always", "always"),
-    "sometimes": ("\u25d0", "sometimes", "some"),
-    "never": ("\u25cb", "never", "never"),
-    "": (NOTHING, "no rule", "none"),
+    "always": ("\u25cf", "always", "p"),
+    "sometimes": ("\u25d0", "sometimes", "k"),
+    "never": ("\u25cb", "never", "f"),
+    "": (NOTHING, "no rule", "n"),
 }
-STYLE = """
-:root { color-scheme: light dark; --back: #fff; --ink: #1a1a1a; --line: #ccc; --head: #f2f2f2;
-  --always: #d7efdc; --some: #fdf0c4; --never: #f8d4d0; }
-@media (prefers-color-scheme: dark) {
-  :root { --back: #16181c; --ink: #e6e6e6; --line: #444; --head: #22262c;
-    --always: #1d4428; --some: #55450f; --never: #5a2320; } }
-body { background: var(--back); color: var(--ink); font: 15px/1.45 system-ui, sans-serif; margin: 2rem; }
-table { border-collapse: collapse; margin: 0 0 1rem; font-size: 13px; }
-caption { text-align: left; padding: .3rem 0; }
-th, td { border: 1px solid var(--line); padding: .2rem .45rem; text-align: left; vertical-align: top; }
-thead th { background: var(--head); position: sticky; top: 0; }
-tbody th { background: var(--head); font-weight: 600; }
-td.always { background: var(--always); } td.some { background: var(--some); } td.never { background: var(--never); }
-.wide { overflow-x: auto; }
-.score { font-size: 1.15rem; max-width: 60rem; }
-@media print { body { margin: 0; } thead th { position: static; } }
-"""
 
 
 def page(run: Mapping[str, Any]) -> str:
     """The run, as outcome.as_json gives it, as a whole document."""
-    parts = [
-        f"<h1>lastbit zoo</h1><p class=score>{escape(verdict(run))}</p>",
-        _judges(run),
-        _ops(run),
-        _matrix(run),
-        _listed("Escaped", ("kernel", "seed", "trials passed"), _escaped(run)),
-        _listed("Flagged though right", ("kernel", "seed", "check", "case", "reason"), _flagged(run)),
-        _alarms(run),
-    ]
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>lastbit zoo</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{STYLE}</style></head><body><main>{''.join(parts)}</main></body></html>\n"
-    )
+    from lastbit.reports.page import framed
+
+    return framed("zoo.html", "lastbit zoo", score=verdict(run), body=body(run))
+
+
+def body(run: Mapping[str, Any], level: int = 2) -> Markup:
+    """The run's tables as part of a page, with headings of this level.
+
+    Raises ReportError where `run` is not what `lastbit zoo --json` writes.
+    """
+    try:
+        parts = [
+            _judges(run),
+            _ops(run),
+            _matrix(run),
+            _listed("Escaped", ("kernel", "seed", "trials passed"), _escaped(run)),
+            _listed("Flagged though right", ("kernel", "seed", "check", "case", "reason"), _flagged(run)),
+            _alarms(run),
+        ]
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise ReportError(
+            f"the zoo's score lacks or mistakes {error}; write it with: lastbit zoo --json FILE"
+        ) from error
+    made = "".join(parts)
+    if level != 2:
+        made = made.replace("<h2>", f"<h{level}>").replace("</h2>", f"</h{level}>")
+    return Markup(made)  # every text in it is escaped above
 
 
 def _table(caption: str, heads: Sequence[str], rows: Iterable[str]) -> str:
@@ -57,7 +56,8 @@ def _table(caption: str, heads: Sequence[str], rows: Iterable[str]) -> str:
     top = "".join(f'<th scope="col">{escape(head)}</th>' for head in heads)
     body = "".join(f"<tr>{row}</tr>" for row in rows)
     return (
-        f'<div class="wide"><table><caption>{escape(caption)}</caption>'
+        f'<div class="wide" role="region" tabindex="0" aria-label="{escape(caption)}">'
+        f"<table><caption>{escape(caption)}</caption>"
         f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lastbit.errors import UsageError
+from lastbit.options import add_arguments
 from lastbit.settling import exit_status
 
 if TYPE_CHECKING:
+    from lastbit.reports.page import Beside
     from lastbit.reports.run import Run
 
 
@@ -15,9 +17,15 @@ def add(commands: Any) -> None:
     """Add the command to the parser's."""
     report = commands.add_parser("report", help="print and write the report of a stored run again")
     report.add_argument(
-        "run", metavar="RUN", nargs="+", help="folder of a run, or its run.jsonl; of several: device by kernel"
+        "run", metavar="RUN", nargs="*", help="folder of a run, or its run.jsonl; of several: device by kernel"
     )
+    report.add_argument("--before", metavar="RUN", help="an earlier run that the page compares this one with")
+    report.add_argument("--zoo", metavar="FILE", help="what lastbit zoo --json wrote, for the page")
+    report.add_argument("--datasheet", metavar="FILE", help="what lastbit datasheet --json wrote, for the page")
     report.add_argument("--into", metavar="DIR", help="write the report there, not beside the records")
+    report.add_argument("--bundle", metavar="FILE", help="pack the run, its baselines and its report into FILE.zip")
+    add_arguments(report, "golden")
+    report.add_argument("--check", metavar="BUNDLE", help="prove that a bundle's report follows from its records")
     report.set_defaults(command=run)
 
 
@@ -27,6 +35,10 @@ def run(parsed: argparse.Namespace) -> int:
     No kernel library is needed. Raises RecordError where the records cannot be read, ReportError where the report
     cannot be written, which is after it was printed.
     """
+    if parsed.check or parsed.bundle:
+        return _bundle(parsed)
+    if not parsed.run:
+        raise UsageError("report: RUN is missing; give the folder of a run, or a bundle with --check BUNDLE")
     if len(parsed.run) > 1:
         return _fleet(parsed)
     from lastbit.reports import folder, terminal
@@ -36,9 +48,22 @@ def run(parsed: argparse.Namespace) -> int:
     stored = read(name)
     print("\n".join(terminal.lines(stored.records, stored.header.environment, _notes(stored), stored.gone)))
     into = Path(parsed.into) if parsed.into else _place(name)
-    folder.write(stored, into)
-    print(f"report: {into / folder.PAGE}, {folder.MARKDOWN}")
+    folder.write(stored, into, _beside(parsed))
+    print(f"report: {into / folder.PAGE} and {folder.MARKDOWN}")
     return exit_status(stored.records)
+
+
+def _bundle(parsed: argparse.Namespace) -> int:
+    """Pack a run, or prove a bundle: 0 it is, 1 it is not."""
+    from lastbit import bundle_command
+
+    if parsed.check:
+        if parsed.run or parsed.bundle or parsed.into:
+            raise UsageError("report: --check takes a bundle and nothing else: lastbit report --check BUNDLE")
+        return bundle_command.check(parsed.check)
+    if len(parsed.run) != 1 or parsed.into:
+        raise UsageError("report: --bundle packs one run: lastbit report RUN --bundle FILE.zip")
+    return bundle_command.pack(parsed.run[0], parsed.bundle, parsed.golden or "golden", Path("suites"))
 
 
 def _fleet(parsed: argparse.Namespace) -> int:
@@ -54,6 +79,18 @@ def _fleet(parsed: argparse.Namespace) -> int:
     print(fleet.sentence(table))
     print(f"report: {Path(parsed.into) / fleet.NAME}")
     return exit_status(record for run in runs.values() for record in run.records)
+
+
+def _beside(parsed: argparse.Namespace) -> "Beside":
+    from lastbit.reports import folder
+    from lastbit.reports.page import Beside
+    from lastbit.reports.run import read
+
+    return Beside(
+        zoo=folder.zoo(Path(parsed.zoo)) if parsed.zoo else None,
+        datasheet=folder.datasheet(Path(parsed.datasheet)) if parsed.datasheet else (),
+        before=(parsed.before, read(parsed.before)) if parsed.before else None,
+    )
 
 
 def _place(run: str) -> Path:
