@@ -55,8 +55,8 @@ class Move:
     chance: float
 
     def text(self) -> str:
-        """ "rms 0.25 -> 0.75, chance gives up to 0.36"."""
-        return f"{self.name} {self.a:.4g} -> {self.b:.4g}, chance gives up to {self.chance:.4g}"
+        """ "rms 0.25 -> 0.75, chance explains up to 0.36"."""
+        return f"{self.name} {self.a:.4g} -> {self.b:.4g}, chance explains up to {self.chance:.4g}"
 
 
 @dataclass(frozen=True, slots=True)

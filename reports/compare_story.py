@@ -14,15 +14,15 @@ TITLES = {
     Kind.VANISHED: ("vanished", "A has these checks, B does not, and nothing that B was asked for says why"),
     Kind.UNJUDGED: ("no longer judged", "judged in A, not in B"),
     Kind.FAILS_OTHERWISE: ("fails in another way", "fails in both"),
-    Kind.WORSE: ("larger errors", "more than chance explains, in statistics of all elements"),
-    Kind.MOVED: ("other errors", "some statistics larger, some smaller, more than chance explains"),
+    Kind.WORSE: ("larger errors", "by more than 25 % and six standard deviations of chance: golden/README.md"),
+    Kind.MOVED: ("other errors", "some statistics larger, some smaller, by more than 25 % and six standard deviations"),
     Kind.SLOWER: ("slower", "the intervals lie apart"),
     Kind.PROMISE: ("another contract", "judged by what the kernel promises now, which is not what it promised"),
     Kind.FINDING_BEGAN: ("known findings that began", "fails in B as a finding that is known"),
     Kind.BROKEN: ("broken", "fails in B"),
     Kind.FINDING_ENDED: ("known findings that ended", "failed in A as a finding that is known, passes in B"),
     Kind.FIXED: ("fixed", "failed in A, passes in B"),
-    Kind.BETTER: ("smaller errors", "more than chance explains"),
+    Kind.BETTER: ("smaller errors", "by more than 25 % and six standard deviations of chance"),
     Kind.FASTER: ("faster", "the intervals lie apart"),
     Kind.JUDGED: ("judged now", "not judged in A"),
     Kind.APPEARED: ("appeared", "B has these checks, A does not, and nothing that A was asked for says why"),
@@ -35,8 +35,8 @@ _COUNTED = {
     Kind.UNJUDGED: "no longer judged",
     Kind.FAILS_OTHERWISE: "fail in another way",
     Kind.PROMISE: "judged by another contract",
-    Kind.FINDING_BEGAN: "began as known findings",
-    Kind.FINDING_ENDED: "known findings ended",
+    Kind.FINDING_BEGAN: "failing as a known finding",
+    Kind.FINDING_ENDED: "no longer failing as a known finding",
     Kind.FIXED: "fixed",
     Kind.BETTER: "with smaller errors",
     Kind.FASTER: "faster",
@@ -127,10 +127,15 @@ def side(name: str, run: Run) -> str:
 
 def _section(title: str, meaning: str, changes: Sequence[Change], bad: bool = False) -> Section:
     if changes[0].kind in _COVERAGE and not fails(changes[0]):
-        entries = [_covered(group) for group in _grouped(changes, _kernel)]
+        entries = [_covered(group) for group in sorted(_grouped(changes, _kernel), key=_unjudged_last)]
     else:
         entries = [_entry(group) for group in _grouped(changes, _check)]
     return Section(title, meaning, len(changes), tuple(entries), bad)
+
+
+def _unjudged_last(group: Sequence[Change]) -> bool:
+    """Sort key of kernels' coverage: what no run has judged is no loss and no gain."""
+    return not any(one is not None and one.outcome.judged for one in (group[0].a, group[0].b))
 
 
 def _grouped(changes: Iterable[Change], key: Callable[[Change], tuple[str, ...]]) -> list[list[Change]]:
@@ -141,7 +146,7 @@ def _grouped(changes: Iterable[Change], key: Callable[[Change], tuple[str, ...]]
 
 
 def _kernel(change: Change) -> tuple[str, ...]:
-    why = _unjudged_reason(change)
+    why = _unjudged_reason(change) if change.a is not None and change.b is not None else ""
     return change.kind, change.shown.kernel, change.devices, _outcome(change.a), _outcome(change.b), why
 
 
@@ -183,10 +188,10 @@ def _covered(group: Sequence[Change]) -> Entry:
     counts = ", ".join(f"{name} {count}" for name, count in checks.most_common(8))
     more = f" and {len(checks) - 8} more" if len(checks) > 8 else ""
     what = f"[{short_formats(shown.formats)}]" if len(formats) == 1 else f"{len(formats)} sets of formats"
-    reason = _unjudged_reason(group[0])
+    reason = _kernel(group[0])[-1]
     return Entry(
         kernel=clean(shown.kernel, 80),
-        where=clean(f"{what} on {group[0].devices}", 120),
+        where=clean(f"{what}, on {group[0].devices}", 120),
         count=len(group),
         what=clean(f"{_checks(len(group))} ({counts}{more}), {_outcomes(group[0])}", 400),
         details=(clean(reason, 240),) if reason else (),

@@ -43,9 +43,17 @@ def run(parsed: argparse.Namespace) -> int:
 
 def _check_runs(names: tuple[str, str]) -> None:
     for name in names:
-        if not Path(name).exists():
+        path = Path(name)
+        what = (
+            ""
+            if path.is_dir() or path.suffix == ".jsonl"
+            else "a file that is no run"
+            if path.exists()
+            else "not there"
+        )
+        if what:
             raise UsageError(
-                f"compare: {name} is not there; give the folders of two runs, or their run.jsonl; "
+                f"compare: {name} is {what}; give the folders of two runs, or their run.jsonl; "
                 "to compare the speed of kernels, give --perf"
             )
 

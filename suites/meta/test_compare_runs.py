@@ -137,7 +137,7 @@ def test_drift_of_three_times_the_rms_says_how_significant_it_is() -> None:
     (move,) = change.moves
     assert (move.name, move.a, move.b) == ("rms", 0.25, 0.75)
     assert move.chance == pytest.approx(0.25 * (1.25 + 12 / 64))
-    assert move.text() == "rms 0.25 -> 0.75, chance gives up to 0.3594"
+    assert move.text() == "rms 0.25 -> 0.75, chance explains up to 0.3594"
 
 
 def test_drift_within_chance_is_none() -> None:
@@ -348,7 +348,9 @@ def stored(folder: Path, one: Run) -> str:
 
 
 @pytest.fixture
-def lastbit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+def lastbit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, str, str]]:
     """Runs the command on stored runs a, b and same."""
     stored(tmp_path / "a", run(record(), record(case="old")))
     stored(
@@ -356,8 +358,11 @@ def lastbit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[...,
     )
     stored(tmp_path / "less", run(record()))
 
+    (tmp_path / "kernels.py").write_text("KERNELS = []")
+    monkeypatch.chdir(tmp_path)
+
     def command(*words: str) -> tuple[int, str, str]:
-        status = main(["compare", *(str(tmp_path / word) if word.isalpha() else word for word in words)])
+        status = main(["compare", *words])
         return status, *capsys.readouterr()
 
     return command
@@ -393,6 +398,7 @@ def test_command_writes_json_that_has_all(lastbit: Callable[..., tuple[int, str,
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (("a", "kernels.py"), "kernels.py is a file that is no run; give"),
         (("a", "nowhere"), "is not there; give the folders of two runs"),
         (("a", "b", "--threads", "2"), "--threads is of --perf"),
         (("a", "b", "--case", "bound x"), "--case is of --perf"),
