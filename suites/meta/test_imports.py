@@ -35,6 +35,7 @@ ROOT_MODULES = {
     "discovery",
     "zoo_command",
     "report_command",
+    "bundle_command",
     "explaining",
     "compare_command",
     "compare_runs_command",
