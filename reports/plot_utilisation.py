@@ -36,7 +36,7 @@ def figure(found: Sequence[Lane]) -> Figure:
     recipes = sorted(largest, key=lambda recipe: (-largest[recipe], recipe))
     kept = recipes[:MOST]
     nearest = next(label for label in labels if shares[label].get(kept[0]) == largest[kept[0]])
-    text = f"Nearest to its budget: {nearest} on {clean(kept[0], 40)}, {number(_short(largest[kept[0]]))} of it."
+    text = f"Largest: {number(_short(largest[kept[0]]))}, {nearest} on {clean(kept[0], 40)}."
     left = f"{len(recipes) - MOST} more kinds of data are further from their budgets." if len(recipes) > MOST else ""
     rows = tuple((clean(recipe, 60), *(_cell(shares[label].get(recipe)) for label in labels)) for recipe in kept)
     said = " ".join(filter(None, (text, left, rest)))

@@ -112,19 +112,22 @@ def _between(measure: float, low: float, high: float, begin: float, end: float) 
 
 def _round_numbers(scale: Scale, most: int) -> list[float]:
     """Multiples of 1, 2 or 5 times a power of ten."""
-    span = scale.high - scale.low
-    power = 10.0 ** floor(log10(span / most * 4))
-    step = next(size * power for size in (1, 2, 5, 10, 20) if span * 4 / (size * power) <= most)
-    first, last = ceil(scale.low * 4 / step - 1e-9), floor(scale.high * 4 / step + 1e-9)
-    return [count * step for count in range(first, last + 1)]
+    least = (scale.high - scale.low) / most
+    quarter = next(size for size in _sizes(10.0 ** floor(log10(least * 4)) / 4) if size >= least)
+    first, last = ceil(scale.low / quarter - 1e-9), floor(scale.high / quarter + 1e-9)
+    return [count * quarter * 4 for count in range(first, last + 1)]
+
+
+def _sizes(unit: float) -> tuple[float, ...]:
+    return tuple(size * unit for size in (1.0, 2.0, 5.0, 10.0, 20.0))
 
 
 def _decades(scale: Scale, most: int) -> list[float]:
     """Powers of ten, every so many where they are many, and their doubles and fives where they are few."""
     first, last = ceil(scale.low - 1e-9), floor(scale.high + 1e-9)
-    every = -(-(last - first + 1) // most) or 1
-    if last - first < 2:
-        digits = (1, 2, 5)
-        fine = [digit * 10.0**power for power in range(floor(scale.low), last + 1) for digit in digits]
-        return [value for value in fine if scale.low - 1e-9 <= log10(value) <= scale.high + 1e-9]
-    return [10.0**power for power in range(first, last + 1) if power % every == 0]
+    every = next(size for size in (1, 2, 5, *_sizes(10.0), *_sizes(100.0)) if size * most >= last - first + 1)
+    if last - first >= 2:
+        return [10.0**power for power in range(first, last + 1) if power % every == 0]
+    fine = [digit * 10.0**power for power in range(floor(scale.low), last + 1) for digit in (1, 2, 5)]
+    inside = (value for value in fine if value > 0)  # the smallest power is below all numbers
+    return [value for value in inside if scale.low - 1e-9 <= log10(value) <= scale.high + 1e-9]
