@@ -4,17 +4,16 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from markupsafe import Markup
-
 from lastbit.reports import compare_sides, summary
-from lastbit.reports.html import rendered
+from lastbit.reports.page import framed
+from lastbit.reports.page_parts import FAILS, KNOWN, NOTHING, PASSES, counted
 from lastbit.reports.run import Header, Run
 from lastbit.reports.summary import clean
 from lastbit.verdict import Outcome, Record
 
 NAME = "fleet.html"
-#: A sign and a word for each state: nothing is told by colour alone.
-SIGNS = {"fail": "\N{BALLOT X}", "known": "!", "pass": "\N{CHECK MARK}", "none": "\N{EN DASH}"}
+#: The class of its colours and the sign of each state of a cell.
+STANDING = {"fail": FAILS, "known": KNOWN, "pass": PASSES, "none": NOTHING}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +44,21 @@ class Cell:
     utilisation: float | None = None
 
     @property
-    def sign(self) -> str:
-        """The sign of the state."""
-        return SIGNS[self.state]
+    def standing(self) -> tuple[str, str]:
+        """The class of its colours, and the sign that says the same without them."""
+        return STANDING[self.state]
+
+    @property
+    def said(self) -> str:
+        """The outcome as people write it."""
+        return self.outcome.replace("_", " ")
+
+    @property
+    def detail(self) -> str:
+        """How many checks were judged, and the largest error as a share of what is allowed."""
+        share = f"{self.failed} of " if self.failed else ""
+        error = f", error {self.utilisation:.3g}" if self.utilisation is not None else ""
+        return f"{share}{counted(self.judged, 'check')}{error}" if self.judged else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,18 +113,20 @@ def fleet(runs: Mapping[str, Run]) -> Fleet:
     return Fleet(columns, _versions(shared), tuple(rows), _differences(headers))
 
 
-def page(table: Fleet) -> Markup:
+def page(table: Fleet) -> str:
     """The table as a page of its own, which needs no other file and no script."""
     parts = (
         ("Kernels whose outcome differs", [row for row in table.rows if row.differs]),
         ("Kernels that are alike wherever they were judged", [row for row in table.rows if not row.differs]),
     )
-    return rendered(
+    return framed(
         "fleet.html",
+        "lastbit: fleet",
         columns=table.columns,
         parts=[(title, [_shown(row) for row in rows]) for title, rows in parts if rows],
         differences=[(clean(name), [clean(value, 200) for value in values]) for name, values in table.differences],
         sentence=sentence(table),
+        bad=any(cell.state == "fail" for row in table.rows for cell in row.cells),
         software=table.software,
     )
 
@@ -122,16 +135,12 @@ def sentence(table: Fleet) -> str:
     """What came of all runs, to quote."""
     failing = sum(any(cell.state == "fail" for cell in row.cells) for row in table.rows)
     differing = sum(row.differs for row in table.rows)
-    share = f"{failing} of {_count(len(table.rows), 'kernel')} {'fails' if failing == 1 else 'fail'} somewhere"
+    share = f"{failing} of {counted(len(table.rows), 'kernel')} {'fails' if failing == 1 else 'fail'} somewhere"
     apart = f"{differing} {'comes' if differing == 1 else 'come'} to another outcome on another device"
     return (
-        f"{share if failing else 'No kernel fails'} on {_count(len(table.columns), 'device')}; "
+        f"{share if failing else 'No kernel fails'} on {counted(len(table.columns), 'device')}; "
         f"{apart if differing else 'all come to the same everywhere'}."
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _devices(run: Run) -> list[str]:
