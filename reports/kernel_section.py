@@ -8,7 +8,7 @@ from zlib import crc32
 
 from markupsafe import Markup
 
-from lastbit.reports import plot_distribution, plot_frontier, plot_quality, plot_terms, plot_utilisation
+from lastbit.reports import plot_distribution, plot_frontier, plot_quality, plot_speed, plot_terms, plot_utilisation
 from lastbit.reports.figure import Figure
 from lastbit.reports.html import rendered
 from lastbit.reports.kernel_tables import Table, largest, tables
@@ -62,7 +62,7 @@ def frontiers(run: Run) -> list[KernelSection]:
 
 def guide() -> Markup:
     """How the plots are to be read: once a page, for all kernels."""
-    plots = (plot_distribution, plot_terms, plot_utilisation, plot_quality, plot_frontier)
+    plots = (plot_distribution, plot_terms, plot_utilisation, plot_quality, plot_speed, plot_frontier)
     return rendered("kernel_guide.html", readings=[text for plot in plots for text in plot.READING])
 
 
@@ -77,10 +77,10 @@ def figures(members: Sequence[Record]) -> list[Figure]:
     if not judged:
         return [Figure("Nothing was judged", "There are no errors to draw: every check ended without a verdict.")]
     found = lanes(members)
-    quality = plot_quality.figures(members)
+    other = [*plot_quality.figures(members), *plot_speed.figures(members)]
     if not found:
-        return [*quality, Figure("Errors", "Not drawn: every result is compared with the right codes, bit by bit.")]
-    return [*plot_distribution.figures(found), plot_terms.figure(found), plot_utilisation.figure(found), *quality]
+        return [Figure("Errors", "Not drawn: every result is compared with the right codes, bit by bit."), *other]
+    return [*plot_distribution.figures(found), plot_terms.figure(found), plot_utilisation.figure(found), *other]
 
 
 def _facts(members: Sequence[Record]) -> tuple[tuple[str, str], ...]:
