@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from lastbit.reports.compare_runs import Change, Comparison, Kind, fails, is_drift
+from lastbit.reports.compare_runs import Change, Comparison, Kind, fails, is_drift, is_loss
 from lastbit.reports.run import Run
 from lastbit.reports.summary import clean, short_formats
 from lastbit.verdict import Outcome, Record, Timing
@@ -69,7 +69,7 @@ class Section:
     #: Checks, of all entries.
     count: int
     entries: tuple[Entry, ...]
-    #: Whether it is what makes the comparison fail.
+    #: Whether it needs a look: something broke, became worse, or is no longer judged.
     bad: bool = False
 
 
@@ -100,7 +100,7 @@ def sections(comparison: Comparison) -> list[Section]:
     for kind, (title, meaning) in TITLES.items():
         changes = [change for change in comparison.of(kind) if not fails(change)]
         if changes:
-            bad = any(is_drift(comparison, change) for change in changes)
+            bad = any(is_drift(comparison, change) or is_loss(change) for change in changes)
             made.append(_section(title, meaning, changes, bad))
     return made
 

@@ -34,7 +34,7 @@ def merge(runs: Mapping[str, Run]) -> Merged:
     """The one run of `runs`, which are given by name (their paths): every part and every record once, sorted.
 
     A record that several runs have is kept once if they agree. Where a device's name ("cpu") stands for several
-    machines, it gets the machine's fingerprint: "cpu@x86_64-avx2-intel_xeon-f6m85".
+    machines, it gets what tells the machines apart: "cpu@avx2-intel_xeon-f6m85".
 
     Raises RecordError, naming the runs, where their lastbit, tier or seed differ, where software or commit differ on
     the same device, or where records of the same check on the same device have another outcome or digest.

@@ -40,16 +40,16 @@ def parts(runs: Iterable[Run]) -> tuple[Part, ...]:
 
 
 def device_names(parts: Iterable[Part]) -> Names:
-    """What each (device, slug) is called: the device's own name, with the slug where several machines share it."""
-    pairs = {pair for part in parts for pair in part.environment.devices.items()}
+    """What each (device, slug) is called: the device's own name; where several machines share it, with what of the slug
+    is not the same of all: "cpu@avx2-intel_xeon-f6m85"."""
     slugs: dict[str, set[str]] = {}
-    for device, slug in pairs:
-        slugs.setdefault(device, set()).add(slug)
+    for part in parts:
+        for device, slug in part.environment.devices.items():
+            slugs.setdefault(device, set()).add(slug)
     return {
-        (device, slug): f"{device}@{slug.removeprefix(device.partition(':')[0] + '-')}"
-        if len(slugs[device]) > 1
-        else device
-        for device, slug in sorted(pairs)
+        (device, slug): f"{device}@{short}" if short else device
+        for device, found in sorted(slugs.items())
+        for slug, short in sorted(_differing(found).items())
     }
 
 
@@ -155,6 +155,15 @@ def _canonical(part: Part) -> Part:
     values = {item.name: getattr(part.environment, item.name) for item in fields(Environment)}
     dicts: dict[str, Any] = {name: dict(sorted(one.items())) for name, one in values.items() if isinstance(one, dict)}
     return replace(part, environment=replace(part.environment, **dicts), options=dict(sorted(part.options.items())))
+
+
+def _differing(slugs: set[str]) -> dict[str, str]:
+    """The words of each slug that the others do not share; "" for one alone."""
+    words = {slug: slug.split("-") for slug in slugs}
+    if len({len(one) for one in words.values()}) > 1:
+        return {slug: slug for slug in slugs}
+    kept = [number for number, column in enumerate(zip(*words.values(), strict=True)) if len(set(column)) > 1]
+    return {slug: "-".join(one[number] for number in kept) for slug, one in words.items()}
 
 
 def _is_done(part: Part) -> bool:

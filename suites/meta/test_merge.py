@@ -17,9 +17,10 @@ from lastbit.cli import main
 from lastbit.errors import GoldenError, RecordError
 from lastbit.golden.adopt import CI_VARIABLES, accept, diff
 from lastbit.reports import merge as merging
+from lastbit.reports import merge_parts
 from lastbit.reports.compare_runs import compare
 from lastbit.reports.merge import content, merge, write
-from lastbit.reports.run import NAME, Footer, Header, Run, RunWriter, read
+from lastbit.reports.run import NAME, Footer, Header, Part, Run, RunWriter, read
 from lastbit.verdict import Outcome, Record, Verdict
 
 from .record_examples import SLUG, STATS, environment, record, store_run
@@ -273,9 +274,20 @@ def test_software_may_differ_between_machines_and_is_told() -> None:
 
 def test_device_name_of_two_machines_gets_the_fingerprint() -> None:
     found = merged(run(ONES[0]), run(ONES[0], devices={"cpu": OTHER}))
-    names = ["cpu@x86_64-avx2-intel_xeon-f6m85", "cpu@x86_64-avx512bf16-amd_epyc-f26m2"]
+    names = ["cpu@avx2-intel_xeon-f6m85", "cpu@avx512bf16-amd_epyc-f26m2"]
     assert [one.device for one in found.records] == names
     assert found.header.environment.devices == dict(zip(names, (OTHER, SLUG), strict=True))
+
+
+def test_device_names_hold_what_tells_machines_apart_and_no_two_are_alike() -> None:
+    slugs = [GPU, "cuda-sm90-h100-114", "cuda-unknown", "a-b", "a-b-"]
+    for some in (slugs[:2], slugs[:3], slugs):
+        found = merge_parts.device_names([Part(environment(devices={"cuda": slug})) for slug in some])
+        assert len(set(found.values())) == len(some)
+    assert set(merge_parts.device_names([Part(environment(devices={"cuda": one})) for one in slugs[:2]]).values()) == {
+        "cuda@132",
+        "cuda@114",
+    }
 
 
 def test_kernel_without_a_device_here_is_judged_on_the_machine_that_has_it() -> None:
