@@ -18,11 +18,14 @@ if TYPE_CHECKING:
 _NEW, _WOULD = "new: on ", " it would be "
 _STATES = ("same", "drifted", "better", "stale")
 
+#: Where the golden files of a bundle are.
+FOLDER = Path("golden")
+
 Baselines = dict[str, dict[str, Golden]]
 
 
 def used(run: "Run", folder: Path) -> dict[str, bytes]:
-    """The golden files of `folder` and of lastbit by name, with no other lines than those that `run` was compared with.
+    """Golden files by their names in a bundle, with just the lines of `folder` and lastbit that `run` was compared with.
 
     Raises GoldenError where a record does not follow from them: the run had another folder, or it has changed since.
     """
@@ -33,7 +36,7 @@ def used(run: "Run", folder: Path) -> dict[str, bytes]:
         stored[op] = stored.get(op) or store.find(op, folder)
         if (golden := stored[op].get(slug, {}).get(store.key(record))) is not None:
             found.setdefault((op, slug), {})[golden.key] = golden
-    files = {store.path_of(Path(), *names).name: _content(lines) for names, lines in found.items()}
+    files = {store.path_of(FOLDER, *names).as_posix(): _content(lines) for names, lines in found.items()}
     if wrong := unproved(run, files):
         rest = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
         raise GoldenError(f"{folder}: {wrong[0]}{rest}; name the folder of the run with --golden DIR, or run it again")
@@ -58,7 +61,7 @@ def unproved(run: "Run", files: Mapping[str, bytes]) -> list[str]:
             wrong.append(str(error))
     left = {(name, key) for name, lines in baselines.items() for key in lines}
     for record, slug, state in _compared(run):
-        name, key = store.path_of(Path(), record.op, slug).name, store.key(record)
+        name, key = store.path_of(FOLDER, record.op, slug).as_posix(), store.key(record)
         left.discard((name, key))
         golden = baselines.get(name, {}).get(key)
         wrong += _wrong(record, state, golden, f"{name} has no baseline of it", day)
@@ -98,7 +101,7 @@ def _speeds(run: "Run", folder: Path) -> dict[str, bytes]:
         lines = {key: one for key, one in perf_store.find(slug, folder).items() if _timed(key) in timed}
         if lines:
             text = "".join(f"{perf_store.encode(lines[key])}\n" for key in sorted(lines))
-            files[perf_store.path_of(Path(), slug).name] = text.encode()
+            files[perf_store.path_of(FOLDER, slug).as_posix()] = text.encode()
     return files
 
 

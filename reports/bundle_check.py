@@ -30,7 +30,8 @@ def contents(run: Run, records: bytes, rows: policy.Rows, goldens: Mapping[str, 
     if not run.complete or run.footer is None:
         raise BundleError("the run did not come to its end, a bundle of it would prove nothing; run it again")
     files = {NAME: records, ENVIRONMENT: encode(run.header.environment), POLICY: encode(_relevant(run, rows))}
-    files |= {f"{GOLDEN}{name}": content for name, content in goldens.items()} | report(run)
+    files |= goldens
+    files |= report(run)
     if wrong := [*_coherent(run), *_policy_faults(run, files)]:
         raise BundleError(f"{wrong[0]}; run it again")
     return files | {MANIFEST: encode(_manifest(run, files))}

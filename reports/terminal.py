@@ -68,7 +68,7 @@ def table(records: Sequence[Record]) -> list[str]:
     aligned = ("left", "left", "left", "left", "right", "right", "right", "right", "left", "left")
     made: list[str] = []
     for limits in LIMITS:
-        text = tabulate(rows, HEADS, "simple", colalign=aligned, disable_numparse=True, maxcolwidths=limits)  # type: ignore[arg-type]
+        text = tabulate(rows, HEADS, "simple", colalign=aligned, disable_numparse=True, maxcolwidths=limits)
         made = [line.rstrip() for line in text.splitlines()]
         if max(map(len, made)) <= WIDTH:
             break

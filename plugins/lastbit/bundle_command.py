@@ -66,5 +66,5 @@ def _baselines(run: "Run", files: dict[str, bytes]) -> list[str]:
     from lastbit.golden.bundled import unproved
     from lastbit.reports.bundle_check import GOLDEN
 
-    given = {name.removeprefix(GOLDEN): content for name, content in files.items() if name.startswith(GOLDEN)}
+    given = {name: content for name, content in files.items() if name.startswith(GOLDEN)}
     return unproved(run, given)
