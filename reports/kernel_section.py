@@ -3,7 +3,8 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 from zlib import crc32
 
 from markupsafe import Markup
@@ -16,6 +17,8 @@ from lastbit.reports.lanes import lanes
 from lastbit.reports.run import Run
 from lastbit.reports.summary import clean
 from lastbit.verdict import Record
+
+Shown = TypeVar("Shown", Figure, Table)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,4 +101,10 @@ def _facts(members: Sequence[Record]) -> tuple[tuple[str, str], ...]:
 
 
 def _body(drawn: Iterable[Figure], told: Iterable[Table]) -> Markup:
-    return rendered("kernel.html", figures=list(drawn), tables=list(told))
+    return rendered("kernel.html", figures=[_clean(one) for one in drawn], tables=[_clean(one) for one in told])
+
+
+def _clean(one: Shown) -> Shown:
+    """The same with every text on one line, and without invisible characters."""
+    rows = tuple(tuple(clean(cell, 800) for cell in row) for row in one.rows)
+    return replace(one, head=tuple(clean(name, 80) for name in one.head), rows=rows, text=clean(one.text, 1500))

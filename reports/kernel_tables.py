@@ -59,7 +59,7 @@ class Table:
     title: str
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    note: str = ""
+    text: str = ""
 
 
 def tables(records: Sequence[Record]) -> list[Table]:

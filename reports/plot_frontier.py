@@ -20,6 +20,8 @@ READING = (
     "two. The error is the largest one of the kernel's records of the timed check and kind of data, in units of the "
     "power of two at or below the exact value, so that formats can be compared. Kernels that fail have no speed.",
 )
+#: How much further than the errors their axis goes.
+ROOM = 4.0
 #: Rows of the table; the rest is counted.
 MOST = 40
 
@@ -94,12 +96,23 @@ def _figure(case: str, device: str, members: Sequence[Candidate]) -> Figure:
     if others:
         series.append(Series("others, in the table", _points(others), "points", 4))
     plot = Plot(
-        title, text, Axis("microseconds a call", "log"), Axis("largest error", "log"), tuple(series), height=260
+        title,
+        text,
+        Axis("microseconds a call", "log"),
+        Axis("largest error", "log", *_room(members)),
+        tuple(series),
+        height=260,
     )
     ordered = sorted(members, key=lambda one: one.ns)[:MOST]
     rows = tuple(_row(one, one in best) for one in ordered)
     left = f" {len(members) - MOST} slower ones are in run.jsonl." if len(members) > MOST else ""
     return Figure(title, text + left, plot, ("kernel", "a call", "error", "in ulp", "on the frontier"), rows)
+
+
+def _room(members: Sequence[Candidate]) -> tuple[float | None, float | None]:
+    """Ends of the axis of errors that leave room for names above and below the points."""
+    errors = [one.error for one in members if one.error > 0]
+    return (min(errors) / ROOM, max(errors) * ROOM) if errors else (None, None)
 
 
 def _row(one: Candidate, best: bool) -> tuple[str, ...]:
