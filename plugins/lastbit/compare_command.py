@@ -25,27 +25,28 @@ def add(commands: Any) -> None:
     compare.add_argument("base", metavar="A", help=f"folder of a run, or its run.jsonl; {side}")
     compare.add_argument("head", metavar="B", help="the same for what is compared with A")
     compare.add_argument("--strict", action="store_true", help="a check that vanished or is no longer judged fails")
-    compare.add_argument("--perf", action="store_true", help="measure speed, of kernels; every option below is of it")
-    compare.add_argument(
+    compare.add_argument("--json", metavar="FILE", help="write every comparison to FILE, or to standard output for -")
+    speed = compare.add_argument_group("speed")
+    speed.add_argument("--perf", action="store_true", help="measure and compare speed; the options below are of it")
+    speed.add_argument(
         "--kernels", metavar="FILE_OR_MODULE", action="append", default=[], help="where a folder or commit has kernels"
     )
-    compare.add_argument("--kernel", metavar="GLOB", default="", help="only kernels of these names")
-    compare.add_argument(
+    speed.add_argument("--kernel", metavar="GLOB", default="", help="only kernels of these names")
+    speed.add_argument(
         "--case", metavar="CASE", action="append", default=[], help="'CHECK CASE [FORMATS]' in place of the op's own"
     )
-    compare.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 (cpu)")
-    compare.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of data and order (0)")
-    compare.add_argument(
+    speed.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 (cpu)")
+    speed.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of data and order (0)")
+    speed.add_argument(
         "--budget", type=seconds, default=4.0, metavar="SECONDS", help="longest time a case is measured for (4)"
     )
-    compare.add_argument("--threads", type=count, default=1, metavar="N", help="threads of a CPU kernel (1)")
-    memory = compare.add_mutually_exclusive_group()
+    speed.add_argument("--threads", type=count, default=1, metavar="N", help="threads of a CPU kernel (1)")
+    memory = speed.add_mutually_exclusive_group()
     memory.add_argument("--cold", action="store_true", help="operands from memory (default on a GPU)")
     memory.add_argument("--warm", action="store_true", help="operands from a cache (default on a CPU)")
-    compare.add_argument(
+    speed.add_argument(
         "--instructions", action="store_true", help="count instructions of a CPU with valgrind, in place of time"
     )
-    compare.add_argument("--json", metavar="FILE", help="write every comparison to FILE, or to standard output for -")
     compare.set_defaults(command=run)
 
 
