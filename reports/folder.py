@@ -32,15 +32,10 @@ def write(run: "Run", folder: Path, beside: "Beside | None" = None) -> None:
         zoo=found.zoo or (zoo(folder / ZOO) if (folder / ZOO).is_file() else None),
         datasheet=found.datasheet or (datasheet(folder / DATASHEET) if (folder / DATASHEET).is_file() else ()),
     )
-    made = {
-        MARKDOWN: lambda: markdown.text(run, run.notes, run.gone),
-        junit.NAME: lambda: junit.text(run),
-        ctrf.NAME: lambda: ctrf.text(run),
-        badge.NAME: lambda: badge.text(run),
-        page.NAME: lambda: page.text(run, found),
-    }
-    for name, text in made.items():
-        put(folder / name, text())
+    put(folder / MARKDOWN, markdown.text(run, run.notes, run.gone))
+    put(folder / page.NAME, page.text(run, found))
+    for part in (badge, ctrf, junit):
+        put(folder / part.NAME, part.text(run))
 
 
 def put(path: Path, text: str) -> None:

@@ -107,8 +107,8 @@ def _sentences(texts: Sequence[str]) -> Markup:
 
 
 def _speed(run: Run) -> Markup:
-    rows = [(row[1], row[0] and "fails", *row[2:]) for row in speeds.cells(run.records)]
-    heads = ("kernel", "", *speeds.HEADS[2:])
+    rows = [(*row[1:], row[0] and "fails") for row in speeds.cells(run.records)]
+    heads = (*speeds.HEADS[1:], "verdict")
     made = table("Time of a call beside another's", heads, rows)
     return made + Markup("<p>{}</p>").format(speeds.LEGEND) + _sentences(speeds.notes(run.records)[:100])
 

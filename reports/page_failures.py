@@ -77,16 +77,15 @@ def _card(group: Group, meanings: Mapping[str, str]) -> Card:
 
 
 def _facts(record: Record, meanings: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    means = MEANS.get(record.outcome, GONE)
-    why = " ".join(part for part in (means, clean(meanings.get(f"{record.op} {record.check}", ""))) if part)
+    law = meanings.get(f"{record.op} {record.check}", "")
+    why = GONE if not record.outcome.failed else law or MEANS[record.outcome]
     return (
-        ("Why it matters", why),
+        ("Why it matters", clean(why)),
         ("Case", clean(record.case, 300)),
         ("Where", clean(record.where, 200)),
         ("Got", clean(record.got, 200)),
         ("Want", clean(record.want, 200)),
-        ("Measured", number(record.measured, ".6g")),
-        ("Allowed", number(record.allowed, ".6g")),
+        ("Measured / allowed", _ratio(record)),
         ("Allowed because", clean(record.formula, 1000)),
         ("Contract", clean(record.contract, 600)),
         ("Truth by", clean(record.proof, 60)),
@@ -94,6 +93,12 @@ def _facts(record: Record, meanings: Mapping[str, str]) -> tuple[tuple[str, str]
         ("Known as", clean(record.known, 60)),
         ("Noted", clean("; ".join(f"{name}: {value}" for name, value in record.notes.items()), 600)),
     )
+
+
+def _ratio(record: Record) -> str:
+    if record.measured is None or record.allowed is None:
+        return "" if record.measured is None else number(record.measured)
+    return f"{number(record.measured)} / {number(record.allowed)}"
 
 
 def _line(group: Group) -> tuple[object, ...]:

@@ -100,10 +100,10 @@ def untested(run: Run) -> Markup:
 def environment(run: Run) -> Markup:
     """The whole environment of the run, and of each part of a merged one."""
     heads = ("what", "value")
-    made = table("Environment", heads, _rows(run.header.environment))
+    made = table("Machine and software", heads, _rows(run.header.environment))
     for number, part in enumerate(run.header.parts, 1):
         rows = [("began", part.started), ("asked for", _named(part.options)), *_rows(part.environment)]
-        made += table(f"Environment of part {number} of {len(run.header.parts)}", heads, rows)
+        made += table(f"Machine and software of part {number} of {len(run.header.parts)}", heads, rows)
     return made
 
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from lastbit.references.format_table import ROWS
 from lastbit.reports import summary
 from lastbit.reports.html import rendered
 from lastbit.reports.kernel_section import anchor
-from lastbit.reports.page_parts import FAILS, KNOWN, counted, number, standing, word
+from lastbit.reports.page_parts import FAILS, KNOWN, ODD, counted, number, standing, word
 from lastbit.reports.summary import Row, clean, short_formats
 from lastbit.verdict import Outcome, Record
 
@@ -22,6 +23,7 @@ LEGEND = (
     "(large where sums cancel). The sign repeats the colour: ✓ passes, ✗ fails, ! fails as a known finding, "
     "? says nothing, – was not judged."
 )
+_FORMATS = tuple(ROWS)
 _LIST_HEADS = (
     "formats",
     "device",
@@ -79,7 +81,7 @@ def matrix(records: Sequence[Record]) -> Markup:
 
 
 def _op(op: str, rows: Sequence[Row], total: int) -> Op:
-    columns = list(dict.fromkeys((row.formats, row.device) for row in rows))
+    columns = sorted({(row.formats, row.device) for row in rows}, key=lambda column: (column[1], _order(column[0])))
     kernels = len({row.kernel for row in rows})
     grid = 1 < len(columns) <= MOST_COLUMNS and len(rows) >= FILLED * kernels * len(columns)
     several = len({device for _, device in columns}) > 1
@@ -93,6 +95,12 @@ def _op(op: str, rows: Sequence[Row], total: int) -> Op:
     is_open = total <= OPEN_CELLS or bool(counts["f"])
     told = f"{counted(kernels, 'kernel')}, {counted(len(rows), 'cell')}: {told}"
     return Op(clean(op, 60), told, caption, heads, lines, grid, is_open)
+
+
+def _order(formats: str) -> tuple[tuple[int, str], ...]:
+    """Sort key of a set of formats: wide ones first, as the table of formats has them."""
+    names = [part.rpartition(":")[2] for part in formats.split()]
+    return tuple((_FORMATS.index(name) if name in _FORMATS else len(_FORMATS), name) for name in names)
 
 
 def _head(formats: str, device: str, several: bool) -> str:
@@ -117,7 +125,9 @@ def _kernel(kernel: str) -> Markup:
 def _cell(row: Row) -> Markup:
     tone, sign, text = stands(row)
     figures = [number(row.utilisation)] if row.utilisation is not None else []
-    figures += [f"{row.max_ulp:.3g} ulp"] if row.max_ulp is not None else []
+    odd = [(outcome, count) for outcome, count in row.counts if standing(outcome) == ODD]
+    figures += [f"{number(row.max_ulp)} ulp"] if row.max_ulp is not None else []
+    figures += [f"{count} {word(outcome)}" for outcome, count in odd]
     cell = Markup('<td class="c {}" data-o="{}"><a href="#{}">{} {}</a><small>{}</small></td>')
     return cell.format(tone, " ".join(_outcomes(row)), anchor(row.kernel), sign, text, " · ".join(figures))
 
@@ -128,10 +138,12 @@ def _listed(row: Row) -> Markup:
     unjudged = sum(count for outcome, count in row.counts if not outcome.judged)
     judged = sum(counts.values()) - unjudged + row.known
     failed = sum(count for outcome, count in row.counts if outcome.failed)
-    said = (f"{failed} of {judged} fail" if failed else str(judged)) + (f", {row.known} known" if row.known else "")
+    parts = [f"{failed} fail"] * bool(failed) + [f"{row.known} known"] * bool(row.known)
+    said = f"{', '.join(parts)} of {judged}" if parts else str(judged)
     plain = (clean(short_formats(row.formats), 60), clean(row.device, 30))
     outcome = Markup('<td class="c {}" data-o="{}">{} {}</td>').format(tone, " ".join(_outcomes(row)), sign, text)
-    figures = (number(row.utilisation), number(row.max_ulp), number(row.bias, "+.2f"), said, str(unjudged or ""))
+    bias = "" if row.bias is None else f"{row.bias:+.2f}"
+    figures = (number(row.utilisation), number(row.max_ulp), bias, said, str(unjudged or ""))
     cells = [f"<td>{escape(cell)}</td>" for cell in plain]
     cells += [outcome, *(f'<td class="r">{escape(cell)}</td>' for cell in figures)]
     return Markup(f"<tr>{_kernel(row.kernel)}{''.join(cells)}<td>{escape(clean(row.worst, 40))}</td></tr>")

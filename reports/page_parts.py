@@ -6,6 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from lastbit.reports import svg_axes
 from lastbit.reports.html import rendered
 from lastbit.reports.summary import clean
 from lastbit.verdict import Outcome
@@ -65,9 +66,9 @@ def word(outcome: Outcome) -> str:
     return outcome.value.replace("_", " ")
 
 
-def number(value: float | None, spec: str = ".3g") -> str:
-    """The number as text; nothing where there is none."""
-    return "" if value is None else format(value, spec)
+def number(value: float | None) -> str:
+    """Three digits of the number as text; nothing where there is none."""
+    return "" if value is None else svg_axes.number(float(f"{value:.3g}"))
 
 
 def counted(count: int, noun: str) -> str:

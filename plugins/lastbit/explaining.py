@@ -10,13 +10,13 @@ from lastbit.errors import UsageError
 if TYPE_CHECKING:
     from lastbit.choices import Options
     from lastbit.policy import Override
-    from lastbit.reports.run import Explained
+    from lastbit.reports.run_data import Explained
     from lastbit.verdict import Record
 
 
 def explained(options: "Options", records: Iterable["Record"]) -> "Explained":
     """What the account of `records` needs beside them, from the law and the policy files of `options`."""
-    from lastbit.reports.run import Explained
+    from lastbit.reports.run_data import Explained
 
     records = tuple(records)
     rows = policy.load(options.policy)
@@ -29,7 +29,7 @@ def explained(options: "Options", records: Iterable["Record"]) -> "Explained":
 def _meanings(records: Iterable["Record"]) -> dict[str, str]:
     from lastbit.suites.law import checks
 
-    found = {}
+    found: dict[str, str] = {}
     for op, name in sorted({(record.op, record.check) for record in records if record.outcome.failed}):
         try:
             law = checks(op)
