@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     report_command.add(commands)
     formats = commands.add_parser("formats", help="what quantized formats lose on typical tensors, in decibels")
     add_arguments(formats, "seed")
-    formats.add_argument("--plot", metavar="FILE", help="draw them, too: FILE.svg, .png or .pdf")
+    formats.add_argument("--plot", metavar="FILE", help="draw them, too: FILE.svg")
     formats.set_defaults(command=_formats)
     compare_command.add(commands)
     merge_command.add(commands)
