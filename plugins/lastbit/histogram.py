@@ -24,18 +24,25 @@ Pairs = tuple[tuple[int, int], ...]
 LAST = 72
 #: |e| <= 2^FLOOR is bin 0.
 FLOOR = -6
-_SQRT_HALF = sqrt(0.5)
+
+# Of float64's bits: all but the sign, the bias of the exponent, and the numbers from which on all are in bins 0 and 72.
+_ABS = 2**63 - 1
+_BIAS = 1023
+_LOWEST = _BIAS + FLOOR << 52
+_HIGHEST = _BIAS + FLOOR + LAST // 2 << 52
+#: Carries into the exponent where the mantissa is above that of sqrt(2), which begins the upper half of an octave.
+_FROM_SQRT_2 = 2**52 - int((sqrt(2) - 1) * 2**52)
 
 
 def away_from_zero(ulps: "Floats", error: "Floats", x: "Floats") -> "Floats":
     """`ulps`, not negative, with a minus where `error` points from `x` to zero: a result too small in size.
 
-    The sign of a truth of +0 is plus: there it is that of the error.
+    Where x is +0 the sign is that of the error. Products that overflow have the right sign: call it with such warnings
+    off.
     """
     import numpy as np
 
-    with np.errstate(over="ignore", under="ignore"):
-        signed: Floats = np.copysign(ulps, error * x)
+    signed: Floats = np.copysign(ulps, error * x)
     return signed
 
 
@@ -43,13 +50,21 @@ def histogram(signed_ulp: "Floats") -> Pairs:
     """How many of `signed_ulp` (n,) lie in each bin; infinities, and what is no number, lie in the outermost."""
     import numpy as np
 
-    capped = np.fmin(np.abs(signed_ulp), 2.0 ** (LAST / 2 + FLOOR))  # of a number and NaN, the number
-    mantissa, exponent = np.frexp(np.maximum(capped, 2.0**FLOOR))
-    # mantissa 1/2 is the upper edge of a bin, in which it lies.
-    size = 2 * (exponent - 1 - FLOOR) + (mantissa > 0.5) + (mantissa > _SQRT_HALF)
-    found = np.bincount(np.where(np.signbit(signed_ulp), -size, size) + LAST, minlength=2 * LAST + 1)
-    filled = np.flatnonzero(found)
-    return tuple(zip((filled - LAST).tolist(), found[filled].tolist(), strict=True))
+    bits = np.ascontiguousarray(signed_ulp, dtype=np.float64).view(np.int64)
+    size = bits & _ABS
+    np.minimum(size, _HIGHEST, out=size)
+    np.maximum(size, _LOWEST, out=size)
+    size -= 1  # an edge belongs to the bin below it
+    half = size + _FROM_SQRT_2
+    size >>= 52
+    half >>= 52
+    size += half
+    sign = bits >> 63
+    size -= 2 * (_BIAS + FLOOR) - 1
+    size ^= sign  # with the next line: minus where the sign is
+    size -= sign
+    size += LAST
+    return tuple((bin - LAST, count) for bin, count in enumerate(np.bincount(size).tolist()) if count)
 
 
 def edges(bin: int) -> tuple[float, float]:

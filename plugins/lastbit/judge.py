@@ -1,7 +1,7 @@
 """Judging an output: class first, then the bound, element by element, with a reason that a person reads."""
 
 from dataclasses import replace
-from math import isfinite
+from math import frexp, isfinite, ldexp
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,7 +37,7 @@ def judge(codes: Codes, fmt: "str | Format", truth: "Truth", budget: Budget, con
     measured = measure(codes, fmt, truth, budget.allowed, budget.sigma)
     suspects = measured.suspects
     if not suspects.size:
-        return _verdict(Outcome.PASS, measured, measured.worst, codes, fmt, truth, budget, contract)
+        return _verdict(Outcome.PASS, measured, fmt, truth, budget)
     y = fmt.decode(codes)
     elements = elements_at(suspects, truth, budget)
     kinds = classify(y.reshape(-1)[suspects], *elements, budget.flush_below, fmt, contract)
@@ -45,14 +45,14 @@ def judge(codes: Codes, fmt: "str | Format", truth: "Truth", budget: Budget, con
         measured = _without(suspects[kinds == RIGHT], codes, fmt, truth, budget)
     strange = suspects[kinds == WRONG_CLASS]
     if strange.size:
-        where, reason = _explain_class(strange, y, truth)
-        verdict = _verdict(Outcome.WRONG_CLASS, measured, int(strange[0]), codes, fmt, truth, budget, contract)
-        return replace(verdict, reason=reason, where=where, measured=float(strange.size), allowed=0.0)
-    verdict = _verdict(Outcome.PASS, measured, measured.worst, codes, fmt, truth, budget, contract)
+        verdict = _verdict(Outcome.WRONG_CLASS, measured, fmt, truth, budget)
+        verdict = replace(verdict, measured=float(strange.size), allowed=0.0)
+        return _shown(verdict, int(strange[0]), codes, fmt, truth, contract, _explain_class(strange, y, truth))
     if (kinds == OVER).any():
-        where, reason = _explain_error(suspects[kinds == OVER], measured.worst, y, fmt, truth, budget)
-        return replace(verdict, outcome=Outcome.OVER_BUDGET, reason=reason, where=where)
-    return verdict
+        verdict = _verdict(Outcome.OVER_BUDGET, measured, fmt, truth, budget)
+        reason = _explain_error(suspects[kinds == OVER], measured.worst, y, fmt, truth, budget)
+        return _shown(verdict, measured.worst, codes, fmt, truth, contract, reason)
+    return _verdict(Outcome.PASS, measured, fmt, truth, budget)
 
 
 def judge_exact(
@@ -140,21 +140,8 @@ def _without(excused: NDArray[np.intp], codes: Codes, fmt: Format, truth: "Truth
     return replace(measured, stats=replace(measured.stats, n=codes.size), suspects=kept[measured.suspects], worst=worst)
 
 
-def _verdict(
-    outcome: Outcome,
-    measured: Measured,
-    shown: int,
-    codes: Codes,
-    fmt: Format,
-    truth: "Truth",
-    budget: Budget,
-    contract: "Contract",
-) -> Verdict:
-    """The verdict before it is explained, with what the element of index `shown` is and should be; -1: none."""
-    got, want = "", ""
-    if shown >= 0:
-        got = coded(fmt, codes.reshape(-1)[shown])
-        want = nearest(fmt, float(truth.hi.reshape(-1)[shown]), float(truth.lo.reshape(-1)[shown]), contract.overflow)
+def _verdict(outcome: Outcome, measured: Measured, fmt: Format, truth: "Truth", budget: Budget) -> Verdict:
+    """The verdict but for its explanation."""
     return Verdict(
         outcome,
         measured=measured.stats.utilisation,
@@ -165,8 +152,20 @@ def _verdict(
         histogram=measured.histogram,
         terms=budget.terms,
         allowed_ulp=_allowed_ulp(measured.worst, fmt, truth, budget),
-        got=got,
-        want=want,
+    )
+
+
+def _shown(
+    verdict: Verdict, index: int, codes: Codes, fmt: Format, truth: "Truth", contract: "Contract", reason: str
+) -> Verdict:
+    """The verdict with its reason, and with the place, value and bits of the element that decided it."""
+    hi, lo = (float(array.reshape(-1)[index]) for array in (truth.hi, truth.lo))
+    return replace(
+        verdict,
+        reason=reason,
+        where=place(index, codes.shape),
+        got=coded(fmt, codes.reshape(-1)[index]),
+        want=nearest(fmt, hi, lo, contract.overflow),
     )
 
 
@@ -174,14 +173,22 @@ def _allowed_ulp(worst: int, fmt: Format, truth: "Truth", budget: Budget) -> flo
     """What element `worst` (-1: none) may be off, in ulp of its exact value; 0 where that is no number."""
     if worst < 0:
         return 0.0
-    hi, lo = (array.reshape(-1)[worst : worst + 1] for array in (truth.hi, truth.lo))
-    allowed = float(np.broadcast_to(budget.allowed, truth.hi.shape).reshape(-1)[worst])
-    steps = allowed / float(fmt.ulp(hi, lo)[0])
+    x = float(truth.hi.reshape(-1)[worst])
+    whole = budget.allowed.shape == truth.hi.shape
+    allowed = budget.allowed if whole else np.broadcast_to(budget.allowed, truth.hi.shape)
+    steps = float(allowed.reshape(-1)[worst]) / _ulp(fmt, x)
     return steps if isfinite(steps) else 0.0
 
 
-def _explain_class(index: NDArray[np.int64], y: Floats, truth: "Truth") -> tuple[str, str]:
-    """Where the first element of the wrong class is, and the reason."""
+def _ulp(fmt: Format, x: float) -> float:
+    """fmt.ulp of one finite number, without arrays, which every verdict would wait for."""
+    if fmt.kind != "float" or not x:
+        return float(fmt.ulp(x))
+    return ldexp(1.0, min(max(frexp(x)[1] - 1, fmt.emin), fmt.emax) - fmt.precision + 1)
+
+
+def _explain_class(index: NDArray[np.int64], y: Floats, truth: "Truth") -> str:
+    """What is wrong with the first element of the wrong class."""
     first = int(index[0])
     where = place(first, y.shape)
     got, want = float(y.reshape(-1)[first]), float(truth.hi.reshape(-1)[first])
@@ -190,7 +197,7 @@ def _explain_class(index: NDArray[np.int64], y: Floats, truth: "Truth") -> tuple
         f"{share(index.size, y.size)} of the wrong class (NaN, infinity, overflow value or finite)",
         diagnose(y, truth.hi, _mask(index, y.shape)),
     ]
-    return where, "\n".join(filter(None, lines))
+    return "\n".join(filter(None, lines))
 
 
 def _mistaken(got: float, want: float) -> str:
@@ -199,10 +206,8 @@ def _mistaken(got: float, want: float) -> str:
     return f"{class_name(got)} instead of {wanted}"
 
 
-def _explain_error(
-    index: NDArray[np.int64], worst: int, y: Floats, fmt: Format, truth: "Truth", budget: Budget
-) -> tuple[str, str]:
-    """Where the element with the largest error / allowed error is, and the reason."""
+def _explain_error(index: NDArray[np.int64], worst: int, y: Floats, fmt: Format, truth: "Truth", budget: Budget) -> str:
+    """What is wrong with the element with the largest error / allowed error."""
     where = place(worst, y.shape)
     got, hi, lo = (float(array.reshape(-1)[worst]) for array in (y, truth.hi, truth.lo))
     step = float(fmt.ulp(np.array([hi]), np.array([lo]))[0])
@@ -212,7 +217,7 @@ def _explain_error(
         f"budget {allowed / step:.4g} ulp ({budget.formula}; {budget.source}); {share(index.size, y.size)} over it",
         diagnose(y, truth.hi, _mask(index, y.shape)),
     ]
-    return where, "\n".join(filter(None, lines))
+    return "\n".join(filter(None, lines))
 
 
 def _mask(index: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.bool_]:

@@ -104,7 +104,7 @@ class Verdict:
     #: Allowed error, in ulp, of the element that came nearest to it (error / allowed is stats.utilisation); 0 where one
     #: result is right, or where nothing was compared with a bound.
     allowed_ulp: float = 0.0
-    #: The element that decided, or the worst one of a pass: its value and bits, and those that it should have.
+    #: Of a failure, the element that decided: its value and bits, and those that it should have.
     got: str = ""
     want: str = ""
 
