@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from lastbit.reports import page_failures, page_head, page_matrix, speeds, summary, svg
 from lastbit.reports.html import rendered
-from lastbit.reports.kernel_section import KernelSection, frontiers, sections
+from lastbit.reports.kernel_section import KernelSection, frontiers, guide, sections
 from lastbit.reports.page_parts import Part, table
 from lastbit.reports.run_data import Run
 from lastbit.reports.summary import clean
@@ -89,7 +89,7 @@ def _parts(run: Run, beside: Beside) -> list[Part]:
         ("waivers", "Budgets widened for a while", (lambda: _sentences(said.waivers)) if said.waivers else None),
         ("speed", "Speed", (lambda: _speed(run)) if speeds.speeds(records) else None),
         ("frontiers", "Error against time", _kernels(drawn) if (drawn := frontiers(run)) else None),
-        ("kernels", "Kernels", _kernels(sections(run)) if records else None),
+        ("kernels", "Kernels", (lambda: guide() + _kernels(sections(run))()) if records else None),
         ("zoo", "The zoo: what the law catches", (lambda: _zoo(beside)) if beside.zoo else None),
         ("datasheet", "Datasheet of the device", (lambda: _datasheet(beside)) if beside.datasheet else None),
         ("environment", "Environment", lambda: page_head.environment(run)),
