@@ -25,7 +25,7 @@ Baselines = dict[str, dict[str, Golden]]
 
 
 def used(run: "Run", folder: Path) -> dict[str, bytes]:
-    """Golden files by their names in a bundle, with just the lines of `folder` and lastbit that `run` was compared with.
+    """Golden files by their names in a bundle: just the lines of `folder` and lastbit that `run` was compared with.
 
     Raises GoldenError where a record does not follow from them: the run had another folder, or it has changed since.
     """
