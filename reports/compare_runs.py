@@ -97,6 +97,8 @@ class Comparison:
     incomplete: tuple[str, ...] = ()
     #: By kind, then by key.
     changes: tuple[Change, ...] = ()
+    #: Checks that both runs judged.
+    judged: int = 0
     #: Checks that both runs have and that are alike; those of them that give other bits.
     same: int = 0
     other_bits: int = 0
@@ -142,6 +144,7 @@ def compare(a: Run, b: Run) -> Comparison:
         devices=pairing.devices,
         incomplete=tuple(name for name, run in (("A", a), ("B", b)) if not run.complete),
         changes=tuple(sorted(changes, key=lambda change: (order.index(change.kind), change.shown.key))),
+        judged=sum(one.outcome.judged and other.outcome.judged for one, other in pairing.both),
         same=same,
         other_bits=other_bits,
         not_run_b=_counted(Counter(pairing.not_run_b)),
@@ -173,13 +176,15 @@ def compare_records(a: Record, b: Record, *, apart: bool = False) -> tuple[Chang
 def exit_status(comparison: Comparison, strict: bool = False) -> int:
     """1 where a check fails in B that did not fail in A, be it new, or where errors became larger on the same device
     and data, or a speed less; with `strict`, also where a check that A judged vanished or is no longer judged, or where
-    B did not come to its end. Else 0.
+    B did not come to its end. Else 2 where no check is judged in both, and 0.
 
     A failure that is a known finding is none. Drift between devices is told, and is no failure: each adds in its way.
     """
     if strict and ("B" in comparison.incomplete or any(is_loss(change) for change in comparison.changes)):
         return 1
-    return int(any(fails(change) or is_drift(comparison, change) for change in comparison.changes))
+    if any(fails(change) or is_drift(comparison, change) for change in comparison.changes):
+        return 1
+    return 0 if comparison.judged else 2
 
 
 def fails(change: Change) -> bool:

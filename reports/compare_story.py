@@ -85,12 +85,14 @@ def sentence(comparison: Comparison) -> str:
     rest = [f"{counts[kind]} {text}" for kind, text in _COUNTED.items() if counts[kind]]
     moved = counts[Kind.WORSE] + counts[Kind.MOVED]
     rest += [f"{moved} with other errors, on another device or other data"] if moved else []
-    alike = f"{_checks(comparison.same)} alike"
-    alike += f" ({comparison.other_bits} with other bits)" if comparison.other_bits else ""
     missing = sum(count for _, count in comparison.not_run_b)
     rest += [f"{missing} not run in B"] if missing else []
-    head = f"B IS WORSE THAN A: {' and '.join(bad)}; " if bad else "NOTHING BROKE IN WHAT BOTH JUDGED: "
-    return f"{head}{', '.join([*rest, alike])}."
+    bits = f" ({comparison.other_bits} with other bits)" if comparison.other_bits else ""
+    rest += [f"{_checks(comparison.same)} alike{bits}"] if comparison.same else []
+    if bad:
+        return f"B IS WORSE THAN A: {'; '.join([' and '.join(bad), *([', '.join(rest)] if rest else [])])}."
+    head = "NOTHING BROKE IN WHAT BOTH JUDGED" if comparison.judged else "NOTHING COMPARED, no check is judged in both"
+    return f"{head}: {', '.join(rest) or 'no checks'}."
 
 
 def sections(comparison: Comparison) -> list[Section]:
@@ -103,6 +105,17 @@ def sections(comparison: Comparison) -> list[Section]:
             bad = any(is_drift(comparison, change) or is_loss(change) for change in changes)
             made.append(_section(title, meaning, changes, bad))
     return made
+
+
+def changes(comparison: Comparison) -> list[str]:
+    """The sentence, the warnings, then every entry in a line, for a report that lists what differs."""
+    told = [
+        f"{section.title}: {entry.kernel} {entry.where}: {entry.what}"
+        for section in sections(comparison)
+        for entry in section.entries
+    ]
+    differs = [f"made otherwise: {clean(one.text())}" for one in comparison.differences]
+    return [sentence(comparison), *map(clean, comparison.warnings), *told, *differs, *map(clean, remarks(comparison))]
 
 
 def remarks(comparison: Comparison) -> list[str]:
