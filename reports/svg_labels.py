@@ -45,20 +45,26 @@ def whole(value: float) -> int:
 
 
 def names(series: Iterable[Series], x: Scale, y: Scale) -> Markup:
-    """The names of points, each beside its own, and as far down or up as leaves it free of the others."""
-    taken: list[tuple[float, float, float]] = []
+    """The names of points, each beside its own, and as far down or up as leaves it free of others and of points."""
+    places = [(position(x, a), position(y, b), name) for one in series for (a, b), name in _named(one)]
+    taken = [(down + 4, across - 4, 8.0) for across, down, _ in places]
     drawn = []
-    for one in series:
-        for (a, b), name in zip(one.points, one.names, strict=False):
-            if name:
-                label = clean(name, LONGEST_LABEL)
-                wide = len(label) * CHARACTER
-                left = position(x, a) + 7
-                left = left if left + wide <= x.end else max(left - 14 - wide, 0.0)
-                down = _free(taken, left, wide, position(y, b) + 4, y)
-                taken.append((down, left, wide))
-                drawn.append(text(left, down, label, "h"))
+    for across, down, name in places:
+        if name:
+            label = clean(name, LONGEST_LABEL)
+            wide = len(label) * CHARACTER
+            left = across + 7 if across + 7 + wide <= x.end else max(across - 7 - wide, 0.0)
+            height = _free(taken, left, wide, down - 5, y)
+            taken.append((height, left, wide))
+            drawn.append(text(left, height, label, "h"))
     return Markup("").join(drawn)
+
+
+def _named(series: Series) -> Iterable[tuple[tuple[float, float], str]]:
+    """The points that no label may cover, with their names, "" for none: those with names, and those without a line."""
+    if not series.names and series.kind != "points":
+        return ()
+    return zip(series.points, series.names or ("",) * len(series.points), strict=False)
 
 
 def _free(taken: Sequence[tuple[float, float, float]], left: float, wide: float, wanted: float, y: Scale) -> float:
