@@ -185,6 +185,10 @@ def test_run_that_lost_records_is_told() -> None:
     assert not found.run.complete
 
 
+def test_bytes_after_the_end_make_a_part_unfinished() -> None:
+    assert not merged(replace(run(ONES[0]), torn=5, complete=False)).complete
+
+
 def test_torn_last_line_is_left_out_and_told(tmp_path: Path) -> None:
     store_run(tmp_path / "a", ONES[0], ONES[1], end=False)
     file = tmp_path / "a" / NAME
