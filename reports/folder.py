@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lastbit.errors import ReportError
+from lastbit.errors import RecordError, ReportError
 
 if TYPE_CHECKING:
     from lastbit.reports.page import Beside
@@ -14,15 +14,18 @@ if TYPE_CHECKING:
 PAGE, MARKDOWN = "index.html", "report.md"
 #: Files of other commands that the page shows where they lie in the folder.
 ZOO, DATASHEET = "zoo.json", "datasheet.json"
+#: The run that the folder had before this one, as `RunWriter` keeps it.
+PREVIOUS = "run.previous.jsonl"
 
 
 def write(run: "Run", folder: Path, beside: "Beside | None" = None) -> None:
     """Write every file of the report of `run` into `folder`, which is made where it is not there.
 
-    A zoo.json or datasheet.json in the folder becomes part of the page, unless `beside` has another.
+    A zoo.json or datasheet.json in the folder becomes part of the page, unless `beside` has another; what differs from
+    the folder's run.previous.jsonl, or the run that `beside` names, is part of page and report.md.
     Raises ReportError where a file cannot be written; files written before it stay, and so do the records.
     """
-    from lastbit.reports import badge, ctrf, junit, markdown, page
+    from lastbit.reports import badge, compare_runs, compare_story, ctrf, junit, markdown, page
     from lastbit.reports.run import NAME
 
     found = beside or page.Beside()
@@ -31,8 +34,11 @@ def write(run: "Run", folder: Path, beside: "Beside | None" = None) -> None:
         records=found.records or (NAME if (folder / NAME).is_file() else ""),
         zoo=found.zoo or (zoo(folder / ZOO) if (folder / ZOO).is_file() else None),
         datasheet=found.datasheet or (datasheet(folder / DATASHEET) if (folder / DATASHEET).is_file() else ()),
+        before=found.before or _previous(folder / PREVIOUS),
     )
-    put(folder / MARKDOWN, markdown.text(run, run.notes, run.gone))
+    base, before = found.before or ("", None)
+    changes = compare_story.changes(compare_runs.compare(before, run)) if before is not None else []
+    put(folder / MARKDOWN, markdown.text(run, run.notes, run.gone, base=base, changes=changes))
     put(folder / page.NAME, page.text(run, found))
     for part in (badge, ctrf, junit):
         put(folder / part.NAME, part.text(run))
@@ -68,6 +74,16 @@ def datasheet(path: Path) -> tuple[dict[str, Any], ...]:
             f"{path}: is not a list of JSON objects, expected a datasheet; write it with: lastbit datasheet --json FILE"
         )
     return tuple(found)
+
+
+def _previous(path: Path) -> "tuple[str, Run] | None":
+    """The folder's run before this one, and its name; None where there is none that this lastbit reads."""
+    from lastbit.reports.run import read
+
+    try:
+        return (path.name, read(path)) if path.is_file() else None
+    except RecordError:
+        return None
 
 
 def _json(path: Path, command: str) -> Any:

@@ -1,0 +1,43 @@
+"""What differs from the run before is in a run's own report."""
+
+from pathlib import Path
+
+import pytest
+
+from lastbit.cli import main
+from lastbit.verdict import Outcome
+
+from .record_examples import record, store_run
+
+
+def report(folder: Path, *words: str) -> tuple[str, str]:
+    assert main(["report", str(folder), *words]) == 1
+    return (folder / "report.md").read_text(), (folder / "index.html").read_text()
+
+
+def test_report_tells_what_differs_from_the_run_before(tmp_path: Path) -> None:
+    store_run(tmp_path, record(), record(case="gone"))
+    store_run(tmp_path, record(outcome=Outcome.OVER_BUDGET))
+    markdown, page = report(tmp_path)
+    said = "B IS WORSE THAN A: 1 check fails that did not fail in A; 1 vanished."
+    assert said in markdown
+    assert said in page
+    assert markdown.index(said) < markdown.index("## Failures")
+    assert markdown.count("vanished: ") == 1
+
+
+def test_report_compares_with_the_run_that_is_named(tmp_path: Path) -> None:
+    other = store_run(tmp_path / "other", record(outcome=Outcome.CRASHED))
+    store_run(tmp_path / "run", record(outcome=Outcome.OVER_BUDGET))
+    for text in report(tmp_path / "run", "--before", str(other)):
+        assert "1 fail in another way" in text
+
+
+@pytest.mark.parametrize("content", [None, "", "nothing that is a run\n"])
+def test_report_of_a_first_run_compares_nothing(tmp_path: Path, content: str | None) -> None:
+    store_run(tmp_path, record(outcome=Outcome.OVER_BUDGET))
+    if content is not None:
+        (tmp_path / "run.previous.jsonl").write_text(content)
+    markdown, page = report(tmp_path)
+    assert "## Since" not in markdown
+    assert "NOTHING" not in markdown + page
