@@ -31,7 +31,7 @@ def contents(run: Run, records: bytes, rows: policy.Rows, goldens: Mapping[str, 
         raise BundleError("the run did not come to its end, a bundle of it would prove nothing; run it again")
     files = {NAME: records, ENVIRONMENT: encode(run.header.environment), POLICY: encode(_relevant(run, rows))}
     files |= goldens
-    files |= report(run)
+    files |= report(run, records)
     if wrong := [*_coherent(run), *_policy_faults(run, files)]:
         raise BundleError(f"{wrong[0]}; run it again")
     return files | {MANIFEST: encode(_manifest(run, files))}
@@ -62,11 +62,12 @@ def faults(files: Mapping[str, bytes], said: Manifest) -> tuple[Run | None, list
     return run, wrong + list(_written(run, files, said.writer == head.writer))
 
 
-def report(run: Run) -> dict[str, bytes]:
-    """Every file of the report of `run` by name."""
+def report(run: Run, records: bytes) -> dict[str, bytes]:
+    """Every file of the report of `run` by name, as it is written beside `records`, the run.jsonl."""
     with tempfile.TemporaryDirectory(prefix="lastbit-") as place:
+        (Path(place) / NAME).write_bytes(records)
         folder.write(run, Path(place))
-        return {path.name: path.read_bytes() for path in sorted(Path(place).iterdir())}
+        return {path.name: path.read_bytes() for path in Path(place).iterdir() if path.name != NAME}
 
 
 def same_writer(said: Manifest) -> bool:
@@ -167,7 +168,7 @@ def _policy_faults(run: Run, files: Mapping[str, bytes]) -> list[str]:
 def _written(run: Run, files: Mapping[str, bytes], same: bool) -> Iterator[str]:
     """What of the report does not follow from the records; only its facts where another lastbit wrote it."""
     try:
-        made = report(run)
+        made = report(run, files[NAME])
     except Exception as error:  # no report can be made of records that no run leaves; they are a stranger's
         yield f"{NAME}: no report can be made of it: {type(error).__name__} {error}"
         return

@@ -3,12 +3,6 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from lastbit.reports import markdown
-
-if TYPE_CHECKING:
-    from lastbit.reports.run import Run
 
 #: The variable that names the file; other systems have no such file.
 VARIABLE = "GITHUB_STEP_SUMMARY"
@@ -16,8 +10,8 @@ VARIABLE = "GITHUB_STEP_SUMMARY"
 MOST_BYTES = 1 << 20
 
 
-def append(run: "Run", environ: Mapping[str, str] = os.environ) -> list[str]:
-    """Append the report of `run` to the summary of this step, if there is one: why that failed, in a sentence.
+def append(page: Path, environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Append `page`, a report.md, to the summary of this step, if there is one: why that failed, in a sentence.
 
     What the file holds already counts. What would be more than a mebibyte is cut at a line, and the lines left out are
     counted.
@@ -28,7 +22,7 @@ def append(run: "Run", environ: Mapping[str, str] = os.environ) -> list[str]:
     try:
         room = MOST_BYTES - (Path(path).stat().st_size if Path(path).exists() else 0)
         with open(path, "ab") as file:
-            file.write(shortened(markdown.text(run, run.notes, run.gone), room))
+            file.write(shortened(page.read_text(encoding="utf-8"), room))
     except OSError as error:
         why = error.strerror or str(error)
         return [f"{VARIABLE}: {path} cannot be written ({why}); the summary of this job lacks the report"]

@@ -145,13 +145,13 @@ def _unwritten(writer: "RunWriter", notes: list[str]) -> list[str]:
     Why the summary of a CI job lacks it, which changes no verdict, is added to `notes`.
     """
     from lastbit.errors import LastbitError
-    from lastbit.reports.folder import write
+    from lastbit.reports.folder import MARKDOWN, write
     from lastbit.reports.job_summary import append
     from lastbit.reports.run import read
 
     try:
-        write(run := read(writer.path), writer.path.parent)
-        notes += append(run)
+        write(read(writer.path), writer.path.parent)
+        notes += append(writer.path.with_name(MARKDOWN))
     except LastbitError as error:
         return [writer.problem or f"the report is not written ({error})"]
     return [writer.problem] if writer.problem else []

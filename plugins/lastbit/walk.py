@@ -239,14 +239,14 @@ class Walk:
     def _store(self, writer: "RunWriter", status: int) -> None:
         """End the stored run and write its report."""
         from lastbit.explaining import explained
-        from lastbit.reports.folder import write
+        from lastbit.reports.folder import MARKDOWN, write
         from lastbit.reports.job_summary import append
         from lastbit.reports.run import read
 
         writer.close(status, self._notes(), self._gone(), explained(self.options, self.records.values()))
         try:
-            write(run := read(writer.path), writer.path.parent)
-            self.remarks += append(run)
+            write(read(writer.path), writer.path.parent)
+            self.remarks += append(writer.path.with_name(MARKDOWN))
         except LastbitError as error:
             # The run itself is judged and stored or its problem said; a report can be written again.
             self.problems.append(f"the report is not written ({error})")

@@ -52,12 +52,16 @@ TAGS = re.compile(
 )
 
 
-def a_run(*records: Record, complete: bool = True) -> Run:
-    return Run(Header(environment(), started="2026-11-25T10:00:00+00:00"), records, complete)
-
-
 def page(*records: Record, complete: bool = True, **given: object) -> str:
-    return markdown.text(a_run(*records, complete=complete), **given)  # type: ignore[arg-type]
+    run = Run(Header(environment(), started="2026-11-25T10:00:00+00:00"), records, complete)
+    return markdown.text(run, **given)  # type: ignore[arg-type]
+
+
+def stored(folder: Path, *records: Record) -> Path:
+    """The report.md of a run."""
+    path = folder / "report.md"
+    path.write_text(page(*records), encoding="utf-8")
+    return path
 
 
 def tokens(text: str) -> list[Token]:
@@ -187,19 +191,19 @@ def test_rows_without_room_are_folded_and_none_is_lost() -> None:
 
 
 def test_no_summary_where_no_file_is_named(tmp_path: Path) -> None:
-    assert job_summary.append(a_run(record()), {}) == []
-    assert job_summary.append(a_run(record()), {"GITHUB_STEP_SUMMARY": ""}) == []
+    assert job_summary.append(stored(tmp_path, record()), {}) == []
+    assert job_summary.append(stored(tmp_path, record()), {"GITHUB_STEP_SUMMARY": ""}) == []
 
 
 def test_summary_is_appended(tmp_path: Path) -> None:
     path = tmp_path / "summary.md"
     path.write_text("before\n")
-    assert job_summary.append(a_run(record()), {"GITHUB_STEP_SUMMARY": str(path)}) == []
+    assert job_summary.append(stored(tmp_path, record()), {"GITHUB_STEP_SUMMARY": str(path)}) == []
     assert path.read_text() == "before\n\n" + page(record())
 
 
 def test_summary_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
-    (said,) = job_summary.append(a_run(record()), {"GITHUB_STEP_SUMMARY": str(tmp_path / "no" / "file")})
+    (said,) = job_summary.append(stored(tmp_path, record()), {"GITHUB_STEP_SUMMARY": str(tmp_path / "no" / "file")})
     assert "No such file" in said
     assert "\n" not in said
 
@@ -211,9 +215,9 @@ def test_summary_stays_within_a_mebibyte(before: int, tmp_path: Path) -> None:
     path = tmp_path / "summary.md"
     before += 1 << 20
     path.write_bytes(b"x" * before)
-    run = a_run(*(record(kernel=f"k/{i}") for i in range(90)))
-    text = markdown.text(run)
-    assert job_summary.append(run, {"GITHUB_STEP_SUMMARY": str(path)}) == []
+    report = stored(tmp_path, *(record(kernel=f"k/{i}") for i in range(90)))
+    text = report.read_text()
+    assert job_summary.append(report, {"GITHUB_STEP_SUMMARY": str(path)}) == []
     assert path.stat().st_size <= max(1 << 20, before)
     written = path.read_bytes()[before:].decode()
     left = re.search(r"(\d+) lines left out", written)
