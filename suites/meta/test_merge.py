@@ -185,6 +185,32 @@ def test_run_that_lost_records_is_told() -> None:
     assert not found.run.complete
 
 
+def test_another_try_stands_for_a_run_that_lost_records_and_not_the_other_way_round() -> None:
+    lost = replace(run(ONES[0]), footer=Footer("2026-11-25T11:00:00", 1, lost=3), complete=False)
+    assert merged(lost, run(ONES[0], ONES[1], started="2026-11-25T12:00:00")).complete
+    still = merge({"a": lost, "b": run(ONES[0], started="2026-11-25T12:00:00", end=False)})
+    assert len(still.lacks) == 2
+
+
+def test_order_of_packages_makes_no_other_part() -> None:
+    packages = {"lastbit": "0.1.0", "torch": "2.13.0", "numpy": "2.4.6"}
+    one, other = (run(ONES[0], packages=dict(some)) for some in (packages.items(), reversed(packages.items())))
+    assert bytes_of(one) == bytes_of(other) == bytes_of(one, other)
+    assert len(merged(one, other).header.parts) == 1
+
+
+def test_notes_of_parts_are_kept_and_a_shard_says_nothing_of_findings_that_are_gone() -> None:
+    footer = Footer("2026-11-25T11:00:00", 1, notes=("no kernels from jax: not installed",), gone=("F9 is gone",))
+    whole, first, second, far = (
+        replace(one, footer=footer)
+        for one in (run(ONES[0]), run(ONES[0], shard="1/2"), run(shard="2/2"), run(ONES[0], devices={"cpu": OTHER}))
+    )
+    assert merged(first, second).notes == footer.notes
+    assert merged(first, second).gone == ()
+    assert merged(whole).gone == ("F9 is gone",)
+    assert merged(whole, far).notes == tuple(f"{slug}: {footer.notes[0]}" for slug in (OTHER, SLUG))
+
+
 def test_bytes_after_the_end_make_a_part_unfinished() -> None:
     assert not merged(replace(run(ONES[0]), torn=5, complete=False)).complete
 
