@@ -4,7 +4,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -98,7 +98,7 @@ def _parts(run: Run, beside: Beside) -> list[Part]:
 
 
 def _kernels(found: Sequence[KernelSection]) -> Callable[[], Markup]:
-    return lambda: rendered("kernels.html", sections=found)
+    return lambda: rendered("kernels.html", sections=[replace(one, op=clean(one.op, 60)) for one in found])
 
 
 def _sentences(texts: Sequence[str]) -> Markup:
