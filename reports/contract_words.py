@@ -80,7 +80,9 @@ def reasons(formula: str) -> tuple[str, list[str]]:
     bare, bracket, rest = formula.rpartition(" [")
     if not bracket or not rest.endswith("]"):
         return formula, []
-    return bare, _explained(rest.removesuffix("]").split("; "))
+    why = _explained(rest.removesuffix("]").split("; "))
+    unknown = bare == "exact" and why[0] not in _SOURCES.values()
+    return bare, [f"one result is right: {why[0]}", *why[1:]] if unknown else why
 
 
 def _explained(sources: list[str]) -> list[str]:
@@ -109,7 +111,7 @@ def _words(name: str, value: str) -> str:
 
 def _accumulator(value: str) -> str:
     if value in _FORMATS:
-        return f"Sums are kept in {value}, one rounding an addition, in any order (budgets.md 2)."
+        return f"Sums, and what else is computed, are in {value}, a rounding each, in any order (budgets.md 2)."
     if "/" in value:
         return f"Sums are those of a matrix engine, {value} (budgets.md 3, accumulators.md)."
     return f"Sums are kept in {value} (budgets.md 2, accumulators.md)."

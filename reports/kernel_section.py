@@ -13,7 +13,7 @@ from lastbit.reports import plot_distribution, plot_frontier, plot_quality, plot
 from lastbit.reports.figure import Figure
 from lastbit.reports.html import rendered
 from lastbit.reports.kernel_tables import Table, largest, tables
-from lastbit.reports.lanes import lanes
+from lastbit.reports.lanes import bounded, lanes
 from lastbit.reports.run import Run
 from lastbit.reports.summary import clean
 from lastbit.verdict import Record
@@ -59,7 +59,7 @@ def frontiers(run: Run) -> list[KernelSection]:
     for op, members in sorted(grouped.items()):
         if figures := plot_frontier.figures(members):
             body = _body(figures, ())
-            made.append(KernelSection(anchor(f"frontier of {op}"), f"Frontier of {clean(op, 40)}", op, body))
+            made.append(KernelSection(anchor(f"frontier of {op}"), f"Frontier of {clean(op, 40)}", clean(op, 40), body))
     return made
 
 
@@ -70,8 +70,8 @@ def guide() -> Markup:
 
 
 def _section(op: str, kernel: str, members: Sequence[Record]) -> KernelSection:
-    facts = _facts(members)
-    return KernelSection(anchor(kernel), clean(kernel, 80), op, _body(figures(members), tables(members)), facts)
+    body = _body(figures(members), tables(members))
+    return KernelSection(anchor(kernel), clean(kernel, 80), clean(op, 40), body, _facts(members))
 
 
 def figures(members: Sequence[Record]) -> list[Figure]:
@@ -81,9 +81,19 @@ def figures(members: Sequence[Record]) -> list[Figure]:
         return [Figure("Nothing was judged", "There are no errors to draw: every check ended without a verdict.")]
     found = lanes(members)
     other = [*plot_quality.figures(members), *plot_speed.figures(members)]
-    if not found:
-        return [Figure("Errors", "Not drawn: every result is compared with the right codes, bit by bit."), *other]
-    return [*plot_distribution.figures(found), plot_terms.figure(found), plot_utilisation.figure(found), *other]
+    if any(bounded(record) for lane in found for record in lane.records):
+        return [*plot_distribution.figures(found), plot_terms.figure(found), plot_utilisation.figure(found), *other]
+    errors = plot_distribution.figures(found) if any(_inexact(record) for record in judged) else []
+    return [
+        *errors,
+        Figure("Allowed error", "Every check has one right result: there is no allowed error to draw."),
+        *other,
+    ]
+
+
+def _inexact(record: Record) -> bool:
+    """Whether an error of more than 1/64 ulp was counted."""
+    return any(bin for bin, _ in record.histogram)
 
 
 def _facts(members: Sequence[Record]) -> tuple[tuple[str, str], ...]:

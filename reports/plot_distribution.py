@@ -68,23 +68,18 @@ def figures(found: Sequence[Lane]) -> list[Figure]:
 
 
 def _data(found: Sequence[Lane]) -> tuple[str, str, str]:
-    """The check and data that most lanes have, with a bound if any has one; then the preferred, then the largest."""
+    """The check and data with a bound and errors, if any have; of most lanes; then a preferred one, and the largest."""
     lanes_of: dict[tuple[str, str, str], set[str]] = defaultdict(set)
     elements: Counter[tuple[str, str, str]] = Counter()
-    with_bound: set[tuple[str, str, str]] = set()
+    worth: dict[tuple[str, str, str], tuple[bool, bool]] = defaultdict(lambda: (False, False))
     for lane in found:
         for record in lane.records:
             if record.histogram:
                 key = data_of(record)
                 lanes_of[key].add(lane.label)
                 elements[key] += sum(count for _, count in record.histogram)
-                with_bound |= {key} if bounded(record) else set()
-    return max(
-        lanes_of,
-        key=lambda key: (
-            key in with_bound, len(lanes_of[key]), key[0] in PREFERRED, elements[key], key
-        ),
-    )  # fmt: skip
+                worth[key] = max(worth[key], (bounded(record), any(bin for bin, _ in record.histogram)))
+    return max(lanes_of, key=lambda key: (worth[key], len(lanes_of[key]), key[0] in PREFERRED, elements[key], key))
 
 
 def _pool(lane: Lane, data: tuple[str, str, str]) -> Pool | None:
@@ -196,7 +191,7 @@ def _signed(pools: Sequence[Pool], text: str) -> Figure:
     reach = max(widest, NARROWEST) + 0.5
     series = tuple(_ridge(pool, row) for row, pool in enumerate(pools))
     leaning = max(pools, key=lambda pool: abs(_lean(pool)))
-    says = f"Leans most: {leaning.label}, {_sides(leaning)}."
+    says = f"{'Leans most: ' if len(pools) > 1 else ''}{leaning.label}, {_sides(leaning)}."
     plot = Plot(
         "Signed errors",
         "",

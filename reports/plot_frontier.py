@@ -97,7 +97,7 @@ def _figure(case: str, device: str, members: Sequence[Candidate]) -> Figure:
         series.append(Series("others, in the table", _points(others), "points", 4))
     plot = Plot(
         title,
-        text,
+        "",
         Axis("microseconds a call", "log"),
         Axis("largest error", "log", *_room(members)),
         tuple(series),

@@ -42,7 +42,7 @@ def figures(records: Sequence[Record]) -> list[Figure]:
     )
     names = tuple(clean(recipe, 24) for recipe in recipes)
     plot = Plot(
-        TITLE, text, Axis("SQNR, dB"), Axis("", "rows", names=names), series, height=max(ROW * len(recipes), 3 * ROW)
+        TITLE, "", Axis("SQNR, dB"), Axis("", "rows", names=names), series, height=max(ROW * len(recipes), 3 * ROW)
     )
     rows = tuple(
         (clean(recipe, 60), *(number(one[recipe]) if recipe in one else "" for one in shown.values()))

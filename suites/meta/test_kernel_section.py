@@ -162,8 +162,8 @@ def test_nothing_judged_is_said() -> None:
 def test_hostile_text_stays_text() -> None:
     """No element, attribute or invisible character comes of what a kernel can write into a record."""
     hostile = example(
-        kernel=HOSTILE, formats=f"a:{HOSTILE} out:f32", device=HOSTILE, case=f"{HOSTILE}/m1", contract=HOSTILE,
-        source=HOSTILE, formula=HOSTILE, golden=f"drifted: {HOSTILE}", reason=HOSTILE,
+        kernel=HOSTILE, op=HOSTILE, formats=f"a:{HOSTILE} out:f32", device=HOSTILE, case=f"{HOSTILE}/m1",
+        contract=HOSTILE, source=HOSTILE, formula=HOSTILE, golden=f"drifted: {HOSTILE}", reason=HOSTILE,
         notes={"repeatability": HOSTILE, "scaling": HOSTILE, "format error": "3 dB"},
     )  # fmt: skip
     timing = Timing(HOSTILE, "bound", passed=1, ns=10.0, bound=HOSTILE, reached=0.5, limit_ns=5.0)
@@ -183,6 +183,7 @@ def test_hostile_text_stays_text() -> None:
     assert not {name for name in page.attributes if name.startswith("on") or name in ("src", "href")}
     assert "<script>alert(1)</script>" in page.text
     assert not set(body) & set("\u202e\x1b")
+    assert not set("".join(one.title + one.op for one in sections(run))) & set("\u202e\x1b")
     assert len(body) < 60_000
 
 
