@@ -4,6 +4,7 @@ import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping
 from datetime import date
+from functools import cache
 from importlib import resources
 from pathlib import Path
 
@@ -107,6 +108,7 @@ def _manifest(run: Run, files: Mapping[str, bytes]) -> Manifest:
     return Manifest(version, _writer(), here.commit, here.dirty, run.header.started, verdict, status, entries(rest))
 
 
+@cache
 def _writer() -> str:
     """A hash of the code and templates that write reports: what is the same writes the same bytes."""
     found = hashlib.sha256()
@@ -176,9 +178,11 @@ def _written(run: Run, files: Mapping[str, bytes], same: bool) -> Iterator[str]:
         name for name in files if name not in (MANIFEST, NAME, ENVIRONMENT, POLICY) and not name.startswith(GOLDEN)
     }
     for name in sorted(given | set(made)):
-        if name not in made or name not in files:
+        if name not in made:
+            yield f"{name}: is no file of a report"
+        elif name not in files:
             if same:
-                yield f"{name}: {'is no file of a report' if name in files else 'is missing'}"
+                yield f"{name}: is missing"
         elif files[name] != made[name] and (same or facts(name, files[name]) != facts(name, made[name])):
             yield f"{name}: does not follow from {NAME}: {_difference(files[name], made[name])}"
 
