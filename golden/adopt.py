@@ -148,8 +148,8 @@ def _run(path: Path | str) -> "Run":
     run = read(Path(path))
     if len(slugs := machines(run.header)) > 1:
         raise GoldenError(
-            f"{path} is merged of {len(slugs)} kinds of machine ({'; '.join(slugs)}), expected one, for a baseline is of "
-            "one device and its software; give the run of each: lastbit golden accept RUN"
+            f"{path} is merged of {len(slugs)} kinds of machine ({'; '.join(slugs)}), expected one, for a baseline is "
+            "of one device and its software; give the run of each: lastbit golden accept RUN"
         )
     return run
 
