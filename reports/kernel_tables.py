@@ -11,14 +11,26 @@ from lastbit.reports.summary import GOLDEN_STATES, ORDER, clean
 from lastbit.reports.svg_axes import number
 from lastbit.verdict import Outcome, Record
 
-#: Checks of NaN, infinities, zeros, subnormals, ends of ranges, and of values that must not come through.
-SPECIAL = frozenset(
-    {
-        "special", "masked_values", "gradients_special", "gradients_masked_values", "unused", "saturation",
-        "levels", "blocks", "boundaries", "given_scales", "scales", "zero_points", "global_scale", "exhaustive",
-        "packed_empty", "packed_leaks", "padding",
-    }
-)  # fmt: skip
+#: Checks of special values and of ends of ranges, with what they put in.
+SPECIAL = {
+    "special": "NaN, infinities, zeros",
+    "gradients_special": "NaN, infinities",
+    "masked_values": "NaN and infinities of masked keys",
+    "gradients_masked_values": "NaN and infinities of masked keys",
+    "packed_leaks": "NaN of a neighbour sequence",
+    "packed_empty": "sequences without tokens",
+    "unused": "NaN where no token is",
+    "padding": "tokens of no slot",
+    "saturation": "beyond the largest number",
+    "levels": "every code, subnormals too",
+    "blocks": "groups of zeros, constants, extremes",
+    "given_scales": "subnormal, negative and huge scales",
+    "scales": "every scale, subnormals too",
+    "zero_points": "every zero point",
+    "global_scale": "NaN, infinite and extreme scales",
+    "boundaries": "ties, ends of binades and of ranges",
+    "exhaustive": "every number of the format",
+}
 #: Checks of laws, with what they ask.
 LAWS = {
     "repeat": "the same call gives the same bits",
@@ -98,8 +110,9 @@ def budgets(records: Iterable[Record]) -> Table:
             found["; ".join(reasons(record.formula)[1])].append(record)
     rows = []
     for why, members in sorted(found.items(), key=lambda item: -len(item[1])):
-        nearest = max(members, key=lambda record: utilisation([record]) if bounded(record) else 0.0)
-        share = f"{utilisation([nearest]):.3g}" if bounded(nearest) else "none allowed"
+        nearest = max(members, key=lambda record: _used(record) or 0.0)
+        used = _used(nearest)
+        share = "none allowed" if used is None else f"{used:.3g}"
         checks = _listed(sorted({record.check for record in members}), 10)
         rows.append((checks, clean(reasons(nearest.formula)[0], 400), clean(why, 600), share))
     why_none = "No check of this kernel was judged by a formula."
@@ -118,11 +131,11 @@ def special(records: Sequence[Record]) -> Table:
     rows = []
     for (check, data), group in sorted(found.items(), key=lambda item: (_worst(item[1]), item[0])):
         said = _first_line(min(group, key=lambda record: ORDER.index(record.outcome)).reason)
-        rows.append((clean(check, 40), clean(data, 40), _counts(group), _formats(group, every), clean(said, 160)))
+        rows.append((check, SPECIAL[check], clean(data, 40), _counts(group), _formats(group, every), clean(said, 160)))
     silent = Counter(record.outcome.value.replace("_", " ") for record in members if not record.outcome.judged)
     rest = ", ".join(f"{count} {name}" for name, count in silent.items())
     why_none = "No check of special values ran for this kernel."
-    head = ("check", "data", "outcome", "formats", "found")
+    head = ("check", "values", "data", "outcome", "formats", "found")
     return _cut("Special values", head, rows, why_none, f"Not judged: {rest}." if rest else "")
 
 
@@ -188,6 +201,11 @@ def speed(records: Iterable[Record]) -> Table:
     why_none = "Not timed in this run; speed is judged with --lastbit-perf."
     head = ("formats", "device", "case", "a call", "ratio", "beside", "limit reached", "verdict")
     return _cut("Speed", head, rows, why_none)
+
+
+def _used(record: Record) -> float | None:
+    """What the record used of what it was allowed, an element's error or a statistic; None where nothing is allowed."""
+    return record.measured if bounded(record) else None
 
 
 def _cut(title: str, head: tuple[str, ...], rows: Sequence[tuple[str, ...]], why_none: str, note: str = "") -> Table:

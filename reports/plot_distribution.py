@@ -18,9 +18,9 @@ TITLE = "Distribution of errors"
 #: How to read the two plots.
 READING = (
     "Errors: share of elements up to an error. Added up are the errors of records of one check, one kind of data and "
-    "one length of sums. A step lies at the upper end of its bin (half an octave), so that no share is overstated. "
-    "Dotted: half an ulp, which one rounding may cost, and the smallest and largest allowed error of the elements that "
-    "came nearest to theirs.",
+    "one length of sums; of large outputs, those of a sample. A step lies at the upper end of its bin (half an "
+    "octave), so that no share is overstated. Dotted: half an ulp, which one rounding may cost, and the smallest and "
+    "largest allowed error of the elements that came nearest to theirs.",
     "Errors: on which side. Left of zero a result is too small in size, as truncation makes it; right of it too large. "
     "Each row is as high as its fullest bin; errors up to 1/64 ulp are in the table alone.",
 )

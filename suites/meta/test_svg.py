@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lastbit.reports.svg import TOP, document, render
+from lastbit.reports.svg import STYLE, TOP, document, render
 from lastbit.reports.svg_axes import Axis, fit, number, position, ticks
 from lastbit.reports.svg_labels import WIDTH
 from lastbit.reports.svg_plot import Plot, Reference, Series
@@ -252,3 +252,17 @@ def test_names_of_points_do_not_lie_on_each_other() -> None:
     heights = [float(element.attrib["y"]) for element in root.iter("text") if (element.text or "").startswith("kernel")]
     assert len(heights) == 6
     assert all(abs(a - b) >= 10 for i, a in enumerate(heights) for b in heights[:i])
+
+
+@pytest.mark.parametrize(("theme", "back"), [(0, 1.0), (1, 0.0095)], ids=["light", "dark"])
+def test_colours_of_lines_differ_from_the_page(theme: int, back: float) -> None:
+    """WCAG 2.2 asks graphics for a contrast of 3; `back` is the luminance of white, and of #16181c."""
+    blocks = re.findall(r"\.plot \{ (--s0.*?)[;}]\s*(?:display|\})", STYLE, flags=re.DOTALL)
+    colours = re.findall(r"--s\d:#([0-9a-f]{6})", blocks[theme])
+    assert len(colours) == 8
+    for colour in colours:
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        luminance = sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+        low, high = sorted((luminance, back))
+        assert (high + 0.05) / (low + 0.05) >= 3
