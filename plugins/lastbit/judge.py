@@ -52,7 +52,7 @@ def judge(codes: Codes, fmt: "str | Format", truth: "Truth", budget: Budget, con
         verdict = _verdict(Outcome.OVER_BUDGET, measured, fmt, truth, budget)
         reason = _explain_error(suspects[kinds == OVER], measured.worst, y, fmt, truth, budget)
         return _shown(verdict, measured.worst, codes, fmt, truth, contract, reason)
-    return _verdict(Outcome.PASS, measured, fmt, truth, budget)
+    return _verdict(Outcome.PASS, measured, fmt, truth, budget)  # every suspect is right by its class
 
 
 def judge_exact(
@@ -121,7 +121,7 @@ def judge_exact(
         reason="\n".join(filter(None, lines)),
         where=where,
         got=coded(fmt, codes.reshape(-1)[wrong[0]]),
-        want=coded(fmt, fmt.encode(want[:1])[0]),
+        want=coded(fmt, fmt.encode(want[0]).item()),
     )
 
 

@@ -134,6 +134,12 @@ def test_histogram_of_an_output_agrees_with_its_statistics(name: str) -> None:
     assert truncated is None or truncated.histogram == ((-12, 3000),)
 
 
+def test_an_output_without_elements_has_an_empty_histogram() -> None:
+    fmt = Format.of("f32")
+    empty = measure(fmt.encode(np.zeros(0)), fmt, truth_of(np.zeros(0)))
+    assert (empty.histogram, empty.stats.n) == ((), 0)
+
+
 def budget_of(allowed: object, terms: int) -> Budget:
     return Budget(np.asarray(allowed, np.float64), "a test's", "a test", terms=terms)
 
@@ -155,6 +161,7 @@ def test_verdict_has_histogram_terms_and_for_a_failure_the_deciding_element() ->
     assert (over.outcome, over.where, over.terms) == (Outcome.OVER_BUDGET, "(1, 1)", 129)
     assert (over.got, over.want) == ("8.03125 (0x4804)", "8.000000953674316 (nearest 0x4800)")
     assert over.histogram == ((0, 3), (16, 1))
+    assert (over.allowed_ulp, over.measured) == (0.125, pytest.approx(31.999))
     lost = judge(fmt.encode([[1.0, inf], [4.0, nan]]), fmt, truth_of(x), budget, contract)
     assert (lost.outcome, lost.where, lost.got, lost.want) == (
         Outcome.WRONG_CLASS,
@@ -163,6 +170,20 @@ def test_verdict_has_histogram_terms_and_for_a_failure_the_deciding_element() ->
         "2 (nearest 0x4000)",
     )
     assert lost.histogram == ((0, 2),)
+
+
+def test_allowed_error_in_ulp_is_that_of_the_worst_element_where_it_is_a_number() -> None:
+    contract, x = Contract(accumulator="f32"), np.array([1.0, 4.0])
+    for name, steps in (("f16", 2.0**10), ("e4m3fn", 8.0), ("i8", 1.0)):
+        fmt = Format.of(name)
+        found = judge(fmt.encode(x), fmt, truth_of(x + [0.25, 0.0]), budget_of([0.5], 1), contract)
+        assert (found.measured, found.allowed_ulp) == (0.5, 0.5 * steps)
+        whole = judge(fmt.encode(x), fmt, truth_of(x + [0.0, 0.25]), budget_of([4.0, 0.5], 1), contract)
+        assert whole.allowed_ulp == max(0.125 * steps, 0.5)
+    fmt = Format.of("f64")
+    assert judge(fmt.encode(x * 0), fmt, truth_of(x * 0), budget_of([1e300], 1), contract).allowed_ulp == 0.0
+    none = judge(fmt.encode([nan]), fmt, truth_of([nan]), budget_of([1.0], 1), contract)
+    assert (none.outcome, none.allowed_ulp) == (Outcome.PASS, 0.0)
 
 
 def test_deciding_element_of_an_overflow_is_what_the_contract_asks_for() -> None:
