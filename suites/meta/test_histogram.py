@@ -176,9 +176,9 @@ def test_allowed_error_in_ulp_is_that_of_the_worst_element_where_it_is_a_number(
     contract, x = Contract(accumulator="f32"), np.array([1.0, 4.0])
     for name, steps in (("f16", 2.0**10), ("e4m3fn", 8.0), ("i8", 1.0)):
         fmt = Format.of(name)
-        found = judge(fmt.encode(x), fmt, truth_of(x + [0.25, 0.0]), budget_of([0.5], 1), contract)
+        found = judge(fmt.encode(x), fmt, truth_of(x + np.array([0.25, 0.0])), budget_of([0.5], 1), contract)
         assert (found.measured, found.allowed_ulp) == (0.5, 0.5 * steps)
-        whole = judge(fmt.encode(x), fmt, truth_of(x + [0.0, 0.25]), budget_of([4.0, 0.5], 1), contract)
+        whole = judge(fmt.encode(x), fmt, truth_of(x + np.array([0.0, 0.25])), budget_of([4.0, 0.5], 1), contract)
         assert whole.allowed_ulp == max(0.125 * steps, 0.5)
     fmt = Format.of("f64")
     assert judge(fmt.encode(x * 0), fmt, truth_of(x * 0), budget_of([1e300], 1), contract).allowed_ulp == 0.0
