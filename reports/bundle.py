@@ -121,7 +121,9 @@ def unpacked(content: bytes, name: str) -> dict[str, bytes]:
     """
     body, end = content[: -_END.size - _COMMENT], content[-_END.size - _COMMENT :]
     if end[_END.size :] != _seal(body):
-        raise BundleError(f"{name}: is not sealed as a bundle is, or its bytes changed since; get or pack it again")
+        raise BundleError(
+            f"{name}: is not sealed as a bundle is: it is none, its bytes changed, or another tool packed it"
+        )
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             infos = archive.infolist()

@@ -14,7 +14,7 @@ from lastbit import policy, settling
 from lastbit.errors import BundleError, RecordError
 from lastbit.reports import folder, summary
 from lastbit.reports.bundle import MANIFEST, Manifest, encode, entries
-from lastbit.reports.bundle_facts import facts
+from lastbit.reports.bundle_facts import facts, strange
 from lastbit.reports.run import NAME, read
 from lastbit.reports.run_data import Run
 from lastbit.verdict import Outcome, Record
@@ -185,6 +185,8 @@ def _written(run: Run, files: Mapping[str, bytes], same: bool) -> Iterator[str]:
                 yield f"{name}: is missing"
         elif files[name] != made[name] and (same or facts(name, files[name]) != facts(name, made[name])):
             yield f"{name}: does not follow from {NAME}: {_difference(files[name], made[name])}"
+        elif number := strange(name, files[name], made[name] + files[NAME]):
+            yield f"{name}: does not follow from {NAME}: {number} is no number of it"
 
 
 def _difference(given: bytes, made: bytes) -> str:

@@ -7,6 +7,9 @@ from xml.etree import ElementTree
 
 import msgspec
 
+_DECIMAL = re.compile(rb"\d+\.\d+(?:e[+-]?\d+)?")
+#: Files whose every number is of a record; the others have those of their drawings, too.
+_WRITTEN = ("report.md", "ctrf.json", "junit.xml")
 #: The numbers of index.html, which it holds for machines.
 _SUMMARY = re.compile(r'<script type="application/json" id="summary">(.*?)</script>', re.DOTALL)
 
@@ -23,6 +26,15 @@ def facts(name: str, content: bytes) -> Any:
         return read(content.decode())
     except (ValueError, KeyError, TypeError, AttributeError, ElementTree.ParseError, RecursionError) as error:
         return f"{name} cannot be read: {type(error).__name__} {error}"
+
+
+def strange(name: str, content: bytes, known: bytes) -> str:
+    """A number with decimals of a report's file, in or out of its tables, that `known` does not hold, or ""; files that
+    are drawings have none."""
+    if name not in _WRITTEN:
+        return ""
+    held = set(_DECIMAL.findall(known))
+    return next((number.decode() for number in _DECIMAL.findall(content) if number not in held), "")
 
 
 def _page(text: str) -> Any:

@@ -27,7 +27,7 @@ from lastbit.verdict import Outcome
 from .record_examples import SLUG, record, store_run
 
 FAILED = record(
-    kernel="mine/bad", outcome=Outcome.OVER_BUDGET, measured=24.6, reason="max error 18 ulp", utilisation=24.6
+    kernel="mine/bad", outcome=Outcome.OVER_BUDGET, measured=24.6, reason="max error 18.5 ulp", utilisation=24.6
 )
 REPORT = ("index.html", "report.md", "junit.xml", "ctrf.json", "badge.svg")
 KNOWN = policy.Known("F1", "mine/bad", "bound", "*", Outcome.OVER_BUDGET, "sums in f16")
@@ -127,7 +127,7 @@ def test_command_packs_what_it_proves(tmp_path: Path, capsys: pytest.CaptureFixt
     ("name", "change"),
     [
         ("report.md", with_line("report.md", b"24.6", b"0.46")),
-        ("report.md", with_line("report.md", b"18 ulp", b"81 ulp")),
+        ("report.md", with_line("report.md", b"18.5 ulp", b"81.5 ulp")),
         ("report.md", with_line("report.md", b"DOES NOT CONFORM", b"CONFORMS")),
         ("ctrf.json", with_line("ctrf.json", b'"failed": 1', b'"failed": 0')),
         ("junit.xml", with_line("junit.xml", b'failures="1"', b'failures="0"')),
@@ -198,6 +198,7 @@ def test_number_of_another_lastbit_has_to_follow_and_its_words_do_not(
     status, told = checked(repacked(words | {"more.txt": b""}, writer="another"), tmp_path / "b.zip", capsys)
     assert (status, "more.txt: is no file of a report" in told) == (1, True)
     for name, old, new in (
+        ("report.md", b"max error 18.5 ulp", b"max error 0.85 ulp"),
         ("report.md", b"| 24.6 |", b"| 0.6 |"), ("report.md", b"**DOES NOT CONFORM", b"**CONFORMS"),
         ("ctrf.json", b'"status": "failed"', b'"status": "passed"'), ("junit.xml", b'failures="1"', b'failures="0"'),
         ("ctrf.json", b'"failed": 1', b'"failed": 0'), ("badge.svg", b"</text>", b"!</text>"),
