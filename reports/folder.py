@@ -33,7 +33,7 @@ def write(run: "Run", folder: Path, beside: "Beside | None" = None) -> None:
         found,
         records=found.records or (NAME if (folder / NAME).is_file() else ""),
         zoo=found.zoo or (zoo(folder / ZOO) if (folder / ZOO).is_file() else None),
-        datasheet=found.datasheet or (datasheet(folder / DATASHEET) if (folder / DATASHEET).is_file() else ()),
+        datasheet=found.datasheet or (datasheet(folder / DATASHEET) if (folder / DATASHEET).is_file() else None),
         before=found.before or _previous(folder / PREVIOUS),
     )
     base, before = found.before or ("", None)
@@ -66,14 +66,9 @@ def zoo(path: Path) -> dict[str, Any]:
     return found
 
 
-def datasheet(path: Path) -> tuple[dict[str, Any], ...]:
-    """The rows that `lastbit datasheet --json` wrote; raises ReportError where the file is something else."""
-    found = _json(path, "lastbit datasheet --json FILE")
-    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
-        raise ReportError(
-            f"{path}: is not a list of JSON objects, expected a datasheet; write it with: lastbit datasheet --json FILE"
-        )
-    return tuple(found)
+def datasheet(path: Path) -> Any:
+    """What `lastbit datasheet --json` wrote; raises ReportError where the file is not JSON."""
+    return _json(path, "lastbit datasheet --json FILE")
 
 
 def _previous(path: Path) -> "tuple[str, Run] | None":

@@ -30,7 +30,7 @@ class Beside:
     #: What `lastbit zoo --json` wrote.
     zoo: Mapping[str, Any] | None = None
     #: What `lastbit datasheet --json` wrote.
-    datasheet: Sequence[Mapping[str, Any]] = ()
+    datasheet: Any = None
     #: An earlier run and its name.
     before: tuple[str, Run] | None = None
 
@@ -129,13 +129,9 @@ def _zoo(beside: Beside) -> Markup:
 
 
 def _datasheet(beside: Beside) -> Markup:
-    heads = list(dict.fromkeys(str(name) for row in beside.datasheet for name in row))
-    rows = [[_value(row.get(name)) for name in heads] for row in beside.datasheet]
-    return table("Measured facts of the device", [clean(head, 60) for head in heads], rows, 500)
+    from lastbit.reports.datasheet_part import html
 
-
-def _value(value: object) -> str:
-    return "" if value is None else value if isinstance(value, str) else json.dumps(value)
+    return html(beside.datasheet)
 
 
 def _data(run: Run) -> Markup:

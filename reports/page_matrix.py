@@ -142,11 +142,12 @@ def _listed(row: Row) -> Markup:
     said = f"{', '.join(parts)} of {judged}" if parts else str(judged)
     plain = (clean(short_formats(row.formats), 60), clean(row.device, 30))
     outcome = Markup('<td class="c {}" data-o="{}">{} {}</td>').format(tone, " ".join(_outcomes(row)), sign, text)
+    worst = clean(row.worst, 40) if judged else ""
     bias = "" if row.bias is None else f"{row.bias:+.2f}"
     figures = (number(row.utilisation), number(row.max_ulp), bias, said, str(unjudged or ""))
     cells = [f"<td>{escape(cell)}</td>" for cell in plain]
     cells += [outcome, *(f'<td class="r">{escape(cell)}</td>' for cell in figures)]
-    return Markup(f"<tr>{_kernel(row.kernel)}{''.join(cells)}<td>{escape(clean(row.worst, 40))}</td></tr>")
+    return Markup(f"<tr>{_kernel(row.kernel)}{''.join(cells)}<td>{escape(worst)}</td></tr>")
 
 
 def _outcomes(row: Row) -> list[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from markupsafe import Markup
@@ -68,7 +69,11 @@ def word(outcome: Outcome) -> str:
 
 def number(value: float | None) -> str:
     """Three digits of the number as text; nothing where there is none."""
-    return "" if value is None else svg_axes.number(float(f"{value:.3g}"))
+    if value is None:
+        return ""
+    rounded = float(f"{value:.3g}")
+    # The largest number of float64, to three digits, is infinite.
+    return svg_axes.number(rounded) if isfinite(rounded) else f"{value:.5g}".replace("e+", "e")
 
 
 def counted(count: int, noun: str) -> str:

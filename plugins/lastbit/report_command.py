@@ -88,7 +88,7 @@ def _beside(parsed: argparse.Namespace) -> "Beside":
 
     return Beside(
         zoo=folder.zoo(Path(parsed.zoo)) if parsed.zoo else None,
-        datasheet=folder.datasheet(Path(parsed.datasheet)) if parsed.datasheet else (),
+        datasheet=folder.datasheet(Path(parsed.datasheet)) if parsed.datasheet else None,
         before=(parsed.before, read(parsed.before)) if parsed.before else None,
     )
 

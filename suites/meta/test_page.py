@@ -188,6 +188,7 @@ def test_files_beside_are_refused_in_one_line(tmp_path: Path, name: str, content
     (tmp_path / name).write_text(content, encoding="utf-8")
     if name == folder.DATASHEET and content.startswith('[{"a"'):
         folder.write(run, tmp_path)
+        assert "Measured facts of the device" in (tmp_path / folder.PAGE).read_text(encoding="utf-8")
         return
     with pytest.raises(ReportError, match=r"write it with: lastbit (zoo|datasheet) --json FILE") as caught:
         folder.write(run, tmp_path)
