@@ -5,10 +5,11 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from lastbit.perf.decide import golden_limits
 from lastbit.reports import compare_sides
 from lastbit.reports.compare_sides import Difference
 from lastbit.reports.run import Run
-from lastbit.verdict import Outcome, Record
+from lastbit.verdict import Outcome, Record, Timing
 
 
 class Kind(StrEnum):
@@ -20,7 +21,7 @@ class Kind(StrEnum):
     FAILS_OTHERWISE = "fails_otherwise"  # fails in both, in another way
     WORSE = "worse"  # passes or fails in both, with larger errors than chance gives
     MOVED = "moved"  # some errors larger, others smaller
-    SLOWER = "slower"  # the intervals of its speed lie apart
+    SLOWER = "slower"  # by more than a speed that was measured once may be off
     PROMISE = "promise"  # judged by another contract
     FINDING_BEGAN = "finding_began"  # fails in B as a known finding, which it did not in A
     FINDING_ENDED = "finding_ended"  # failed in A as a known finding, passes in B
@@ -119,7 +120,7 @@ def compare(a: Run, b: Run) -> Comparison:
     Checks are matched by kernel, formats, check, case and device; of two runs of one device each, those devices are
     matched whatever they are called. Statistics of errors count as moved where golden/drift.py would call them drift:
     by more than 25 % and six standard deviations of what two samples of n errors differ by; with another seed or tier,
-    as for other data. Speeds count where their intervals beside the same yardstick lie apart.
+    as for other data. Speeds count beside the same yardstick where they lie apart by what golden/perf_drift.py allows.
     """
     pairing = compare_sides.paired(a, b)
     apart = {theirs for _, theirs in pairing.devices}
@@ -248,9 +249,15 @@ def _speed(a: Record, b: Record, apart: bool) -> tuple[Change | None, str]:
         return None, "a speed is not known"
     if apart or any(getattr(one, name) != getattr(other, name) for name in ("against", "threads", "cold")):
         return None, "a speed beside another yardstick, or on another device"
-    if one.high < other.low:
+    if _is_slower(other, one):
         return Change(Kind.SLOWER, a, b), ""
-    return (Change(Kind.FASTER, a, b) if other.high < one.low else None), ""
+    return (Change(Kind.FASTER, a, b) if _is_slower(one, other) else None), ""
+
+
+def _is_slower(one: Timing, other: Timing) -> bool:
+    """Whether `one` is slower by what a stored speed may be off by, and each measurement of it by half of that."""
+    limits = golden_limits(0.0)
+    return one.ratio > other.ratio * (1 + limits.slower) and one.low > other.high * (1 + limits.sure)
 
 
 def _is_same_data(a: Record, b: Record) -> bool:
