@@ -1,4 +1,4 @@
-"""The summary page of a CI job: report.md appended to the file that GitHub, Gitea or Forgejo names for it."""
+"""The summary page of a CI job: report.md appended to the file that GitHub or Gitea names for it."""
 
 import os
 from collections.abc import Mapping
