@@ -26,6 +26,7 @@ def add(commands: Any) -> None:
     report.add_argument("--bundle", metavar="FILE", help="pack the run, its baselines and its report into FILE.zip")
     add_arguments(report, "golden")
     report.add_argument("--check", metavar="BUNDLE", help="prove that a bundle's report follows from its records")
+    report.add_argument("--schema", action="store_true", help="print the JSON Schema of the lines of run.jsonl")
     report.set_defaults(command=run)
 
 
@@ -35,6 +36,8 @@ def run(parsed: argparse.Namespace) -> int:
     No kernel library is needed. Raises RecordError where the records cannot be read, ReportError where the report
     cannot be written, which is after it was printed.
     """
+    if parsed.schema:
+        return _schema(parsed)
     if parsed.check or parsed.bundle:
         return _bundle(parsed)
     if not parsed.run:
@@ -51,6 +54,15 @@ def run(parsed: argparse.Namespace) -> int:
     folder.write(stored, into, _beside(parsed))
     print(f"report: {into / folder.PAGE} and {folder.MARKDOWN}")
     return exit_status(stored.records)
+
+
+def _schema(parsed: argparse.Namespace) -> int:
+    if parsed.run or parsed.check or parsed.bundle or parsed.into:
+        raise UsageError("report: --schema is the same of every run, and takes nothing: lastbit report --schema")
+    from lastbit.reports import run_schema
+
+    print(run_schema.text(), end="")
+    return 0
 
 
 def _bundle(parsed: argparse.Namespace) -> int:
