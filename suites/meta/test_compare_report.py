@@ -26,6 +26,16 @@ def test_report_tells_what_differs_from_the_run_before(tmp_path: Path) -> None:
     assert markdown.count("vanished: ") == 1
 
 
+def test_pages_that_compare_are_valid_html(tmp_path: Path) -> None:
+    html5lib = pytest.importorskip("html5lib", reason="html5lib is not installed: .[dev]")
+    store_run(tmp_path, record(), record(case="gone"))
+    store_run(tmp_path, record(outcome=Outcome.OVER_BUDGET, reason="<b>\n&amp"), commit="fffffff")
+    _, page = report(tmp_path)
+    assert main(["report", *[str(tmp_path)] * 2, str(tmp_path / "run.previous.jsonl"), "--into", str(tmp_path)]) == 1
+    for text in (page, (tmp_path / "fleet.html").read_text()):
+        html5lib.HTMLParser(strict=True).parse(text)
+
+
 def test_report_compares_with_the_run_that_is_named(tmp_path: Path) -> None:
     other = store_run(tmp_path / "other", record(outcome=Outcome.CRASHED))
     store_run(tmp_path / "run", record(outcome=Outcome.OVER_BUDGET))
