@@ -36,9 +36,9 @@ def text(
         Section("Moved against golden", _bullets(_moved(run.records)), MOVED),
         Section("Kernels", _rows(terminal.cells(found)), ROWS, 4, _head(terminal.HEADS), terminal.LEGEND),
         _speed(run.records),
-        Section("Known findings", _bullets(summary.known_lines(run.records)), 0),
-        Section("Not judged, and none of this is a pass", _bullets(_unjudged(found)), 0),
-        Section("Notes", _bullets([*notes, *speeds.notes(run.records)]), 0),
+        _folded("Known findings", summary.known_lines(run.records)),
+        _folded(f"Not judged, which is no pass: {_unjudged_count(found)}, by reasons", _unjudged(found)),
+        _folded("Notes", [*notes, *speeds.notes(run.records)]),
     )
     return page(_top(run, len(gone)), sections, lines=LINES, characters=CHARACTERS)
 
@@ -79,6 +79,15 @@ def _unjudged(records: "Sequence[Record]") -> list[str]:
         f"{outcome.value}, {count} in {kernels} kernel{'' if kernels == 1 else 's'}: {reason}"
         for outcome, reason, count, kernels in summary.unjudged(records)
     ]
+
+
+def _unjudged_count(records: "Sequence[Record]") -> str:
+    count = sum(not record.outcome.judged for record in records)
+    return f"{count} check{'' if count == 1 else 's'}"
+
+
+def _folded(title: str, items: Sequence[str]) -> Section:
+    return Section(f"{title}: {len(items)}", _bullets(items), 0)
 
 
 def _speed(records: "Sequence[Record]") -> Section:

@@ -71,7 +71,7 @@ def _lines(section: Section, shown: int, most: int) -> list[str]:
 def _fold(section: Section, shown: int, most: int) -> list[str]:
     """What has no room in view; what has none in the fold is counted."""
     rest = section.items[shown:]
-    name = f"{len(rest)} more" if section.most else f"{section.title}: {len(rest)}"
+    name = f"{len(rest)} more" if section.most else section.title
     left = f", {len(rest) - most} of them in run.jsonl only" if len(rest) > most else ""
     inside = [*section.lead, *(line for item in rest[:most] for line in item)] if most else []
     return ["", f"<details><summary>{name}{left}</summary>", "", *inside, "", "</details>"]
