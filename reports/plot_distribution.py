@@ -14,6 +14,8 @@ from lastbit.reports.svg_plot import Plot, Reference, Series
 from lastbit.verdict import Record
 
 HALF = 0.5
+#: The bin that ends at half an ulp.
+HALF_BIN = 10
 TITLE = "Distribution of errors"
 #: How to read the two plots.
 READING = (
@@ -220,14 +222,10 @@ def _ridge(pool: Pool, row: int) -> Series:
 
 
 def _signed_ticks(reach: float) -> tuple[tuple[float, str], ...]:
-    """Zero, and the bins' ends at half an ulp and at powers of two around it, as many as can be read."""
-    every = 4 if reach < 20 else 8 if reach < 40 else 16
-    ends = [bin for bin in range(10 % every or every, int(reach) + 1, every) if bin >= every / 2]
-    return (
-        *((-bin - 0.5, f"-{_edge(bin)}") for bin in reversed(ends)),
-        (0.0, "0"),
-        *((bin + 0.5, _edge(bin)) for bin in ends),
-    )
+    """Zero, half an ulp on either side, and further powers of two, those first that are nearer to half an ulp."""
+    ends = sorted(range(2, int(reach) + 1, 4), key=lambda bin: (abs(bin - HALF_BIN), bin))
+    sides = [tick for bin in ends for tick in ((bin + 0.5, _edge(bin)), (-bin - 0.5, f"-{_edge(bin)}"))]
+    return (0.0, "0"), *sides
 
 
 def _edge(bin: int) -> str:

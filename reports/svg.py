@@ -8,7 +8,7 @@ from math import isfinite
 from markupsafe import Markup
 
 from lastbit.reports.summary import clean
-from lastbit.reports.svg_axes import Axis, Scale, fit, position, ticks
+from lastbit.reports.svg_axes import DIGIT, Axis, Scale, fit, position, ticks
 from lastbit.reports.svg_labels import (
     CHARACTER,
     LINE,
@@ -24,7 +24,7 @@ from lastbit.reports.svg_labels import (
 from lastbit.reports.svg_plot import Plot, Reference, Series
 
 #: Pixels around the data.
-TOP, BOTTOM, RIGHT = 15, 36, 14
+TOP, BOTTOM, RIGHT = 15, 38, 14
 #: Lines that differ: dash and marker repeat after as many.
 STYLES = 8
 #: Points of a line that have their marker drawn.
@@ -61,9 +61,8 @@ def render(plot: Plot) -> Markup:
     """`plot` as an SVG element whose texts are escaped; every coordinate lies inside its viewBox."""
     series = [_finite(one) for one in plot.series]
     references = [one for one in plot.references if isfinite(one.value)]
-    left = _left(plot.y)
-    x = fit(plot.x, _values(series, references, "x"), left, WIDTH - RIGHT)
     y = _vertical(plot.y, _values(series, references, "y"), TOP, TOP + plot.height)
+    x = fit(plot.x, _values(series, references, "x"), _left(y), WIDTH - RIGHT)
     named, below = legend(series, TOP + plot.height + BOTTOM)
     parts = [
         _grid(x, y, plot),
@@ -109,10 +108,10 @@ def _values(series: Iterable[Series], references: Iterable[Reference], axis: str
     return [*data, *ends, *(one.value for one in references if one.axis == axis)]
 
 
-def _left(axis: Axis) -> float:
+def _left(y: Scale) -> float:
     """Pixels left of the data: the names of rows, or numbers and the axis's label."""
-    longest = max((len(clean(name, LONGEST_LABEL)) for name in axis.names), default=0)
-    return min(longest * CHARACTER + 10, WIDTH * 0.45) if axis.kind == "rows" else 56.0
+    longest = max((len(clean(label, LONGEST_LABEL)) for _, label in ticks(y)), default=0)
+    return min(longest * CHARACTER + 10, WIDTH * 0.45) if y.axis.kind == "rows" else longest * DIGIT + 26
 
 
 def _vertical(axis: Axis, values: list[float], top: float, bottom: float) -> Scale:
@@ -125,17 +124,19 @@ def _grid(x: Scale, y: Scale, plot: Plot) -> Markup:
     across, down = ticks(x), ticks(y)
     lines = "".join(f"M{whole(at)} {whole(top)}V{whole(bottom)}" for at, _ in across)
     lines += "".join(f"M{whole(left)} {whole(at)}H{whole(right)}" for at, _ in down)
-    under = [_tick("x", min(at, WIDTH - len(label) * CHARACTER / 2), label) for at, label in across]
-    beside = [_tick("y", at, clean(label, LONGEST_LABEL)) for at, label in down]
+    under = [_tick("x", min(at, WIDTH - len(label) * DIGIT / 2 - 2), label) for at, label in across]
+    beside = [_tick("y", at, clean(label, int((left - 5) / CHARACTER))) for at, label in down]
     group = Markup('<g class="{}" transform="translate({} {})">{}</g>')
     texts = [
-        group.format("m", 0, whole(bottom + 14), Markup("").join(under)),
+        group.format("m", 0, whole(bottom + 16), Markup("").join(under)),
         group.format("e", whole(left - 5), 4, Markup("").join(beside)),
-        text((left + right) / 2, bottom + 29, plot.x.label, "m"),
+        text((left + right) / 2, bottom + 31, clean(plot.x.label, int((right - left) / CHARACTER)), "m"),
     ]
     if plot.y.kind != "rows":
         turned = Markup('<text class="m" transform="translate(12 {})rotate(-90)">{}</text>')
-        texts.append(turned.format(whole((top + bottom) / 2), clean(plot.y.label, 60)))
+        texts.append(
+            turned.format(whole((top + bottom) / 2), clean(plot.y.label, max(int((bottom - top) / CHARACTER), 8)))
+        )
     frame = f"M{whole(left)} {whole(top)}V{whole(bottom)}H{whole(right)}"
     return Markup('<path class="g" d="{}"/><path class="a" d="{}"/>{}').format(lines, frame, Markup("").join(texts))
 

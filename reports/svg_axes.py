@@ -9,6 +9,8 @@ CLOSEST = 1e-5
 #: Pixels between two labels: of three to six characters across, of one line down.
 ROOM_ACROSS = 44
 ROOM_DOWN = 24
+#: Pixels of a character of a tick's label.
+DIGIT = 6.6
 #: Pixels between the mark of zero and the smallest positive value on a logarithmic axis.
 ZERO_GAP = 18
 _LARGEST = 1.7e308
@@ -25,7 +27,7 @@ class Axis:
     high: float | None = None
     #: Of "rows": their names, from the first at the top (or left).
     names: tuple[str, ...] = ()
-    #: Ticks to use in place of round numbers: (value, label).
+    #: Ticks to use in place of round numbers: (value, label), the ones to keep first where there is no room for all.
     ticks: tuple[tuple[float, str], ...] = ()
 
 
@@ -75,7 +77,7 @@ def ticks(scale: Scale) -> list[tuple[float, str]]:
     if axis.kind == "rows":
         return [(position(scale, row), name) for row, name in enumerate(axis.names)]
     if axis.ticks:
-        return [(position(scale, value), label) for value, label in axis.ticks]
+        return _apart([(position(scale, value), label) for value, label in axis.ticks])
     room = ROOM_ACROSS if scale.end > scale.begin else ROOM_DOWN
     most = max(int(abs(scale.end - scale.begin - _gap(scale)) / room), 2)
     values = _decades(scale, most) if axis.kind == "log" else _round_numbers(scale, most)
@@ -91,6 +93,15 @@ def number(value: float) -> str:
         return f"{value:.6g}"
     mantissa, _, exponent = f"{value:.2e}".partition("e")
     return f"{float(mantissa):g}e{int(exponent)}"
+
+
+def _apart(wanted: Iterable[tuple[float, str]]) -> list[tuple[float, str]]:
+    """Of ticks across, in their order, those whose label lies on none that is kept already; from the left."""
+    kept: list[tuple[float, str]] = []
+    for at, label in wanted:
+        if all(abs(at - other) > (len(label) + len(name)) / 2 * DIGIT + DIGIT for other, name in kept):
+            kept.append((at, label))
+    return sorted(kept)
 
 
 def _log(axis: Axis, found: list[float], begin: float, end: float) -> Scale:
