@@ -91,6 +91,8 @@ def packed(files: Mapping[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name in sorted(files):
+            if len(files[name]) > MOST_FILE:
+                raise BundleError(f"{name}: has {len(files[name])} bytes, a bundle's files have at most {MOST_FILE}")
             archive.writestr(_info(name), files[name])
     body = buffer.getvalue()[: -_END.size]
     content = body + buffer.getvalue()[-_END.size : -2] + _COMMENT.to_bytes(2, "little") + _seal(body)
@@ -101,15 +103,13 @@ def packed(files: Mapping[str, bytes]) -> bytes:
 def read(path: Path) -> dict[str, bytes]:
     """The files of the bundle at `path` by name; nothing is written to disk. Raises BundleError as `unpacked` does."""
     try:
-        if path.is_file() and path.stat().st_size > MOST_PACKED:
-            raise BundleError(
-                f"{path}: has {path.stat().st_size} bytes, expected {MOST_PACKED} at most; it is not read"
-            )
-        content = path.read_bytes()
+        size = path.stat().st_size if path.is_file() else 0
+        if size > MOST_PACKED:
+            raise BundleError(f"{path}: has {size} bytes, expected {MOST_PACKED} at most; it is not read")
+        content = path.read_bytes() if size or not path.exists() else b""
     except OSError as error:
-        raise BundleError(
-            f"{path}: cannot read ({error.strerror}); give a file made by lastbit report --bundle"
-        ) from error
+        why = f"cannot read ({error.strerror}); give a file made by lastbit report --bundle"
+        raise BundleError(f"{path}: {why}") from error
     return unpacked(content, str(path))
 
 

@@ -113,7 +113,7 @@ def _writer() -> str:
     """A hash of the code and templates that write reports: what is the same writes the same bytes."""
     found = hashlib.sha256()
     package = resources.files("lastbit.reports")
-    for place in (package, package / "templates"):
+    for place in (resources.files("lastbit"), package, package / "templates"):
         for entry in sorted(place.iterdir(), key=lambda entry: entry.name):
             if entry.is_file() and not entry.name.endswith(".pyc"):
                 found.update(entry.name.encode() + b"\0" + entry.read_bytes() + b"\0")

@@ -345,6 +345,16 @@ def test_file_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "b.zip").write_bytes(b"x" * 11)
     with pytest.raises(BundleError, match="has 11 bytes, expected 10 at most; it is not read"):
         bundle.read(tmp_path / "b.zip")
+    monkeypatch.setattr(bundle, "MOST_FILE", 10)
+    with pytest.raises(BundleError, match=r"^a: has 11 bytes, a bundle's files have at most 10"):
+        bundle.packed({"a": b"x" * 11})
+
+
+def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
+    for path in (Path("/dev/zero"), tmp_path):
+        if path.exists():
+            with pytest.raises(BundleError, match="is not sealed"):
+                bundle.read(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"PK\5\6" + b"\0" * 18, b"x" * 5000, b'{"type":"run"}\n'])
