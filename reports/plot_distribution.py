@@ -224,7 +224,7 @@ def _ridge(pool: Pool, row: int) -> Series:
 def _signed_ticks(reach: float) -> tuple[tuple[float, str], ...]:
     """Zero, half an ulp on either side, and further powers of two, those first that are nearer to half an ulp."""
     ends = sorted(range(2, int(reach) + 1, 4), key=lambda bin: (abs(bin - HALF_BIN), bin))
-    sides = [tick for bin in ends for tick in ((bin + 0.5, _edge(bin)), (-bin - 0.5, f"-{_edge(bin)}"))]
+    sides = [tick for bin in ends for tick in ((bin + 0.5, f"+{_edge(bin)}"), (-bin - 0.5, f"-{_edge(bin)}"))]
     return (0.0, "0"), *sides
 
 

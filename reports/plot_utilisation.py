@@ -59,11 +59,11 @@ def _plot(labels: Sequence[str], recipes: Sequence[str], shares: Shares) -> Plot
     )
     values = [value for one in series for value, _ in one.points if value > 0]
     wide = bool(values) and max(values) > WIDE * min(values)
-    edges = "; beyond 1e-4 and 100 at the edge" if {LEAST, BEYOND} & set(values) else ""
+    edges = " (cut at 1e-4 and 100)" if {LEAST, BEYOND} & set(values) else ""
     return Plot(
         TITLE,
         "",
-        Axis(f"error / allowed error{edges}", "log" if wide else "linear", None if wide else 0.0, max([1.0, *values])),
+        Axis(f"error / allowed{edges}", "log" if wide else "linear", None if wide else 0.0, max([1.0, *values])),
         Axis("", "rows", names=tuple(clean(recipe, 24) for recipe in recipes)),
         series,
         (Reference(1.0, "allowed"),),

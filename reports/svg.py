@@ -67,7 +67,7 @@ def render(plot: Plot) -> Markup:
     parts = [
         _grid(x, y, plot),
         *(_series(one, x, y) for one in series),
-        *(_reference(one, x, y, LINE * 0.8 * row) for row, one in enumerate(references)),
+        *(_reference(one, x, y, row, len(references) - 1 - row) for row, one in enumerate(references)),
         names(series, x, y),
         named,
     ]
@@ -145,14 +145,15 @@ def _tick(axis: str, at: float, label: str) -> Markup:
     return Markup('<text {}="{}">{}</text>').format(axis, whole(at), clean(label, 60))
 
 
-def _reference(reference: Reference, x: Scale, y: Scale, down: float) -> Markup:
-    """The line of a reference, its label `down` so many pixels, lest it lie on another's."""
+def _reference(reference: Reference, x: Scale, y: Scale, row: int, below: int) -> Markup:
+    """The line of a reference; the label of the first one is above the data, the others are stacked at the bottom."""
     top, bottom = min(y.begin, y.end), max(y.begin, y.end)
     label = clean(reference.label, 40)
     if reference.axis == "x":
         at = position(x, reference.value)
         right = at + len(label) * CHARACTER < x.end
-        said = text(at + 3 if right else at - 3, top - 4 + down, label, "h" if right else "h e")
+        height = bottom - 6 - below * 0.8 * LINE if row else top - 4
+        said = text(at + 3 if right else at - 3, height, label, "h" if right else "h e")
         return Markup('<path class="r" d="M{} {}V{}"/>{}').format(whole(at), whole(top), whole(bottom), said)
     at = position(y, reference.value)
     said = text(x.end - 3, at - 4 if at - top > 14 else at + 12, label, "h e")

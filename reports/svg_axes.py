@@ -10,7 +10,7 @@ CLOSEST = 1e-5
 ROOM_ACROSS = 44
 ROOM_DOWN = 24
 #: Pixels of a character of a tick's label.
-DIGIT = 6.6
+DIGIT = 7.0
 #: Pixels between the mark of zero and the smallest positive value on a logarithmic axis.
 ZERO_GAP = 18
 _LARGEST = 1.7e308
