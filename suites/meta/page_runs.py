@@ -1,19 +1,24 @@
-"""Stored runs that the tests of index.html open: a grid, one with every way to stand, and a real one."""
+"""Runs that the tests of index.html show: a grid, one with every way to stand, a real one, and what lies beside."""
 
 from collections.abc import Iterator
 from dataclasses import replace
+from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from lastbit import Contract, Kernel
 from lastbit.discovery import Found
-from lastbit.reports.run import Run, read
+from lastbit.reports import page
+from lastbit.reports.page import Beside
+from lastbit.reports.run import Header, Run, read
+from lastbit.reports.run_data import Footer
 from lastbit.verdict import Outcome, Record, Timing
 from lastbit.verify import walk
 
-from .record_examples import record, store_run
+from .record_examples import environment, record, store_run
 
 F16 = {"a": "f16", "b": "f16", "out": "f16"}
 FORMATS = ("f32", "f16", "bf16", "e4m3fn")
@@ -64,6 +69,69 @@ def every_way() -> tuple[Record, ...]:
 def stored(folder: Path, *records: Record) -> Run:
     """The run of `records`, stored in `folder` and read back."""
     return read(store_run(folder, *records))
+
+
+class Outline(HTMLParser):
+    """The elements of a page and their attributes, its headings, and the text of its body."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, tuple[tuple[str, str], ...]]] = []
+        self.text: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, tuple((name, value or "") for name, value in attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def run_of(*records: Record, footer: Footer | None = None, **changed: Any) -> Run:
+    end = footer or Footer("2026-11-25T10:01:05+00:00", len(records))
+    return Run(Header(environment(**changed), started="2026-11-25T10:00:00+00:00"), records, True, end, 0, "ab12")
+
+
+def shown(*records: Record, **changed: Any) -> str:
+    """The page's text, without its markup."""
+    return " ".join(" ".join(Outline(page.text(run_of(*records, **changed))).text).split())
+
+
+DATASHEET = {
+    "form": 1,
+    "sheets": [
+        {
+            "kernel": "torch/mm",
+            "formats": {"a": "f16", "b": "f16", "out": "f16"},
+            "device": "cpu",
+            "shape": "64x64x64",
+            "answers": [
+                {"probe": "P4", "property": "precision", "value": 24, "evidence": "<b>", "indeterminate": ""},
+                {"probe": "P10", "property": "fma", "value": None, "evidence": "", "indeterminate": "nothing tells"},
+                {"probe": "P18", "property": "repeatable", "value": True, "evidence": "60", "indeterminate": ""},
+            ],
+            "confirmed": True,
+            "sums_compared": 28672,
+            "sums_differing": 0,
+        }
+    ],
+}
+
+
+def score() -> dict[str, Any]:
+    """A zoo's score with faults caught always, sometimes and never, and a right kernel flagged."""
+    from lastbit.suites.zoo.outcome import as_json
+
+    from .test_zoo_outcome import caught, missed, run
+
+    ours = caught("gemm-zeros-f32"), missed("gemm-constant-f32"), caught("gemm-in_f64-f32")
+    return as_json(run(*ours, rival=(caught("gemm-zeros-f32"), missed("gemm-constant-f32"))))
+
+
+def beside() -> Beside:
+    """Everything that a page may show beside a run."""
+    before = run_of(record(), record(case="b"), *grid())
+    return Beside("run.jsonl", score(), DATASHEET, ("before", before))
 
 
 @pytest.fixture(scope="module")

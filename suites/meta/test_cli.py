@@ -93,7 +93,8 @@ def test_verify_stores_its_report_on_request(lastbit: Lastbit, tmp_path: Path) -
     assert "report: out/here/index.html and report.md, records: run.jsonl" in done.stdout
     again = lastbit("report", "out/here")
     assert "DOES NOT CONFORM: 1 of 2 kernels fails 1 of 2 checks: mine/gemm-hasty." in again.stdout
-    assert "mine/gemm-hasty" in (tmp_path / "out/here/report.md").read_text()
+    for name in ("report.md", "index.html"):
+        assert "mine/gemm-hasty" in (tmp_path / "out/here" / name).read_text(encoding="utf-8")
     end = json.loads((tmp_path / "out/here/run.jsonl").read_text().splitlines()[-1])
     assert (end["type"], end["exitstatus"]) == ("end", 1)
 

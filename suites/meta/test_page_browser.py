@@ -13,7 +13,7 @@ import pytest
 from lastbit.reports.folder import write
 from lastbit.reports.run import read
 
-from .page_runs import every_way, grid, real_run, stored
+from .page_runs import beside, every_way, grid, real_run, stored
 
 __all__ = ["real_run"]
 
@@ -72,7 +72,7 @@ def grid_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def every_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("every")
-    write(stored(folder, *every_way(), *grid()), folder)
+    write(stored(folder, *every_way(), *grid()), folder, beside())
     return folder / "index.html"
 
 

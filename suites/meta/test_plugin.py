@@ -30,7 +30,8 @@ def test_run_tells_kernels_apart(stranger: Stranger, pytester: pytest.Pytester, 
     assert len(outcomes) == len(written) == 12  # two checks of one case, and one that needs a batch, for each kernel
     assert outcomes["mine/bad", "two", "first/m2-n3-k4"] == "over_budget"
     assert outcomes["mine/good", "one", "second/batch2-m2-n3-k4"] == "not_tested"
-    assert "DOES NOT CONFORM" in (pytester.path / "lastbit-report" / "report.md").read_text()
+    for name in ("report.md", "index.html"):
+        assert "DOES NOT CONFORM" in (pytester.path / "lastbit-report" / name).read_text(encoding="utf-8")
 
 
 def test_failure_says_what_where_limit_and_how_to_repeat(stranger: Stranger, pytester: pytest.Pytester) -> None:
