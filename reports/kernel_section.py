@@ -36,18 +36,21 @@ class KernelSection:
     facts: tuple[tuple[str, str], ...] = ()
 
 
-def anchor(kernel: str) -> str:
+def anchor(kernel: str, kind: str = "kernel") -> str:
     """The id of the kernel's section: letters, digits and hyphens, different for different names."""
     slug = re.sub(r"[^a-z0-9]+", "-", kernel.lower()).strip("-")[:40]
-    return f"kernel-{slug}-{crc32(kernel.encode(errors='surrogatepass')):08x}"
+    return f"{kind}-{slug}-{crc32(kernel.encode(errors='surrogatepass')):08x}"
 
 
 def sections(run: Run) -> list[KernelSection]:
-    """A section of each kernel that the run has records of, by op and name."""
-    grouped: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    """A section of each kernel that the run has records of, by name; a kernel of several ops is one section."""
+    grouped: dict[str, list[Record]] = defaultdict(list)
     for record in run.records:
-        grouped[record.op, record.kernel].append(record)
-    return [_section(op, kernel, members) for (op, kernel), members in sorted(grouped.items())]
+        grouped[record.kernel].append(record)
+    return [
+        _section(kernel, members)
+        for kernel, members in sorted(grouped.items(), key=lambda item: (item[1][0].op, item[0]))
+    ]
 
 
 def frontiers(run: Run) -> list[KernelSection]:
@@ -59,7 +62,7 @@ def frontiers(run: Run) -> list[KernelSection]:
     for op, members in sorted(grouped.items()):
         if figures := plot_frontier.figures(members):
             body = _body(figures, ())
-            made.append(KernelSection(anchor(f"frontier of {op}"), f"Frontier of {clean(op, 40)}", clean(op, 40), body))
+            made.append(KernelSection(anchor(op, "frontier"), f"Frontier of {clean(op, 40)}", clean(op, 40), body))
     return made
 
 
@@ -69,9 +72,10 @@ def guide() -> Markup:
     return rendered("kernel_guide.html", readings=[text for plot in plots for text in plot.READING])
 
 
-def _section(op: str, kernel: str, members: Sequence[Record]) -> KernelSection:
+def _section(kernel: str, members: Sequence[Record]) -> KernelSection:
     body = _body(figures(members), tables(members))
-    return KernelSection(anchor(kernel), clean(kernel, 80), clean(op, 40), body, _facts(members))
+    ops = ", ".join(dict.fromkeys(record.op for record in members))
+    return KernelSection(anchor(kernel), clean(kernel, 80), clean(ops, 40), body, _facts(members))
 
 
 def figures(members: Sequence[Record]) -> list[Figure]:

@@ -96,6 +96,11 @@ def test_allowed_error_of_a_record_is_that_of_its_worst_element() -> None:
     assert failed.allowed_ulp == pytest.approx(budget, rel=1e-3)
     assert failed.stats is not None
     assert failed.stats.utilisation * failed.allowed_ulp == pytest.approx(error, rel=1e-3)
+    passed = [one for lane in judged(right) for one in lane.records if one.stats is not None]
+    assert len(passed) == len(LENGTHS)
+    for one in passed:
+        assert one.stats is not None
+        assert 0 < one.stats.utilisation * one.allowed_ulp <= one.stats.max_ulp * (1 + 1e-9)
 
 
 @STEPS

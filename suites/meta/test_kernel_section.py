@@ -162,6 +162,12 @@ def test_sections_are_one_a_kernel_with_anchors_that_differ() -> None:
     assert len({one.anchor for one in found}) == len(names)
     assert all(one.anchor.isascii() and " " not in one.anchor and len(one.anchor) < 64 for one in found)
     assert all(len(one.title) <= 80 for one in found)
+    (both,) = sections(run_of(example(), example(op="softmax")))
+    assert both.op == "gemm, softmax"
+    timed = example(check="speed", stats=None, timing=Timing("main", "bound", ns=1.0))
+    assert {one.anchor for one in frontiers(run_of(example(kernel="gemm"), replace(timed, kernel="gemm")))} == {
+        anchor("gemm", "frontier")
+    }
     assert ("largest error / allowed", "0.2") in found[0].facts
 
 
