@@ -1,11 +1,14 @@
 """The section of a kernel: contracts and budgets in words, laws and special values in tables, small and harmless."""
 
+import re
 import time
 from dataclasses import fields, replace
 from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lastbit.contract import Contract
 from lastbit.references.accumulators import Accumulator
@@ -203,6 +206,44 @@ def test_hostile_text_stays_text() -> None:
     assert not set(body) & set("\u202e\x1b")
     assert not set("".join(one.title + one.op for one in sections(run))) & set("\u202e\x1b")
     assert len(body) < 60_000
+
+
+NUMBERS = st.one_of(st.floats(0, 1e308), st.sampled_from((0.0, 1.0, 5e-324, 1.7e308)))
+TIMES = st.floats(-1e308, 1e308)
+
+
+@given(
+    numbers=st.tuples(NUMBERS, NUMBERS, NUMBERS),
+    terms=st.integers(-(2**63), 2**63),
+    bins=st.dictionaries(st.integers(-72, 72), st.integers(1, 2**63), max_size=6),
+    times=st.tuples(TIMES, TIMES, TIMES, TIMES),
+    texts=st.tuples(st.text(max_size=30), st.text(max_size=30)),
+    outcome=st.sampled_from(list(Outcome)),
+)
+@settings(max_examples=80, deadline=None, derandomize=True)
+def test_any_numbers_make_sections(
+    numbers: tuple[float, float, float],
+    terms: int,
+    bins: dict[int, int],
+    times: tuple[float, float, float, float],
+    texts: tuple[str, str],
+    outcome: Outcome,
+) -> None:
+    """Whatever a stored record holds, there is a section, and no coordinate that is not a number."""
+    utilisation, max_ulp, allowed = numbers
+    ns, base, limit, reached = times
+    odd = example(
+        utilisation=utilisation, max_ulp=max_ulp, measured=utilisation, allowed_ulp=allowed, terms=terms,
+        histogram=tuple(sorted(bins.items())), outcome=outcome, case=texts[0], contract=texts[1],
+    )  # fmt: skip
+    timing = Timing("main", "bound", ns=ns, base_ns=base, limit_ns=limit, reached=reached, ratio=reached)
+    run = run_of(
+        odd, example(terms=33), replace(odd, terms=65), replace(odd, check="speed", stats=None, timing=timing),
+        replace(odd, notes={"format error": f"{max_ulp} dB"}),
+    )  # fmt: skip
+    body = "".join(one.body for one in (*sections(run), *frontiers(run)))
+    assert body
+    assert not re.search(r' d="[^"]*(nan|inf)', body)
 
 
 def test_guide_explains_each_plot() -> None:
