@@ -37,10 +37,10 @@ def said(run: Run) -> tuple[str, str, str]:
     passed = sum(record.outcome is Outcome.PASS for record in run.records)
     known = [f"{counts['known']} known {'failure' if counts['known'] == 1 else 'failures'}"] if counts["known"] else []
     if counts["fail"]:
-        return "does not conform", ", ".join([f"{counts['fail']} of {_checks(judged)} fail", *known]), RED
+        return "does not conform", ", ".join([f"{counts['fail']} of {_checks(judged)} failed", *known]), RED
     if not judged:
         return "nothing judged", _checks(len(run.records)), GREY
-    rest = ", ".join([f"{_checks(passed)} pass", *known])
+    rest = ", ".join([f"{_checks(passed)} passed", *known])
     if not run.complete:
         return "incomplete", rest, GREY
     if standing.trouble(run):

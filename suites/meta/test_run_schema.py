@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lastbit.cli import main
 from lastbit.errors import RecordError
 from lastbit.reports import run_schema
 from lastbit.reports.run import encode, read
@@ -135,3 +136,10 @@ def test_histogram_that_is_none_is_refused_with_its_line(tmp_path: Path, pairs: 
     (tmp_path / "run.jsonl").write_text("\n".join(map(json.dumps, found)) + "\n", encoding="utf-8")
     with pytest.raises(RecordError, match=r"run.jsonl:2: histogram.*; the file is damaged, run it again"):
         read(tmp_path)
+
+
+def test_command_prints_the_published_schema(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "--schema"]) == 0
+    assert capsys.readouterr().out == run_schema.FILE.read_text(encoding="utf-8")
+    assert main(["report", "--schema", "run.jsonl"]) == 2
+    assert "takes nothing" in capsys.readouterr().err
