@@ -251,7 +251,7 @@ def _sides_in_cells(pool: Pool) -> Iterable[str]:
     """The shares, and the lean; "" where nothing lies on a side."""
     below, middle, above = _counts(pool)
     yield from (f"{count / pool.total:.1%}" for count in (below, middle, above))
-    yield f"{_lean(pool):+.2f}" if above + below else ""
+    yield f"{round(_lean(pool), 2) + 0.0:+.2f}" if above + below else ""
 
 
 def _lean(pool: Pool) -> float:

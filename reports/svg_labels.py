@@ -11,7 +11,7 @@ from lastbit.reports.svg_plot import Series
 #: Width of a plot; a page shows it at about this size, down to a phone's 390 pixels.
 WIDTH = 440
 #: Pixels a character of a label takes, at 11 pixels a line, on average; and between the lines of a legend.
-CHARACTER, LINE = 6.0, 15
+CHARACTER, LINE = 6.4, 15
 #: Characters kept of a label.
 LONGEST_LABEL = 34
 #: Markers by style, as paths about a point; the first two are the round and the square end of a line without length.

@@ -87,7 +87,7 @@ def members() -> list[Record]:
         for place, (fmt, spread) in enumerate(
             (("bf16", 11), ("f16", 20), ("e4m3fnuz", 40), ("f32", 60), ("f64", 72), ("i8", 2))
         )
-        for recipe in ("normal", "a_kind_of_data_with_a_long_name", "cancel")
+        for recipe in ("normal", "a_kind_of_data_with_a_long_name", "wwwwmmmmwwww")
         for length in (1, 17, 129, 4096, 1_000_000)
     ]
 
