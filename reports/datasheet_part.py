@@ -41,7 +41,7 @@ def _sheet(sheet: Mapping[str, Any]) -> Markup:
         (one["property"].replace("_", " "), _answer(one), one["probe"], one["evidence"]) for one in sheet["answers"]
     ]
     facts = table(f"What {title} does", ("property", "measured", "probe", "evidence"), answers, MOST)
-    fold = Markup('<details class="kernel"><summary><h3>{}</h3><span class="dim">{}</span></summary>{}</details>')
+    fold = Markup('<details class="kernel"><summary><h3>{} <span class="dim">{}</span></h3></summary>{}</details>')
     return fold.format(title, _confirmed(sheet), facts)
 
 
