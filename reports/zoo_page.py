@@ -1,12 +1,12 @@
 """The zoo's score as a page of HTML: one file, without scripts or anything from the network."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from lastbit.errors import ReportError
+from lastbit.reports.summary import clean
 from lastbit.reports.zoo import LEGEND, PER_OP, verdict
 
 #: A cell with nothing to say.
@@ -24,7 +24,7 @@ def page(run: Mapping[str, Any]) -> str:
     """The run, as outcome.as_json gives it, as a whole document."""
     from lastbit.reports.page import framed
 
-    return framed("zoo.html", "lastbit zoo", score=verdict(run), body=body(run))
+    return framed("zoo.html", "lastbit zoo", score=clean(verdict(run), 2000), body=body(run))
 
 
 def body(run: Mapping[str, Any], level: int = 2) -> Markup:
@@ -53,23 +53,23 @@ def body(run: Mapping[str, Any], level: int = 2) -> Markup:
 
 def _table(caption: str, heads: Sequence[str], rows: Iterable[str]) -> str:
     """A table; `heads` are text, `rows` are HTML."""
-    top = "".join(f'<th scope="col">{escape(head)}</th>' for head in heads)
+    top = "".join(f'<th scope="col">{_safe(head)}</th>' for head in heads)
     body = "".join(f"<tr>{row}</tr>" for row in rows)
     return (
-        f'<div class="wide" role="group" tabindex="0" aria-label="{escape(caption)}">'
-        f"<table><caption>{escape(caption)}</caption>"
+        f'<div class="wide" role="group" tabindex="0" aria-label="{_safe(caption)}">'
+        f"<table><caption>{_safe(caption)}</caption>"
         f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
 def _row(head: str, cells: Iterable[Any]) -> str:
-    return f'<th scope="row">{escape(head)}</th>' + "".join(f"<td>{escape(str(cell))}</td>" for cell in cells)
+    return f'<th scope="row">{_safe(head)}</th>' + "".join(f"<td>{_safe(str(cell))}</td>" for cell in cells)
 
 
 def _answer(answer: str, counts: Sequence[int]) -> str:
     symbol, word, name = ANSWERS[answer]
     text = "{} of {}".format(*counts) if answer == "sometimes" else word
-    return f'<td class="{name}">{symbol} {escape(text)}</td>'
+    return f'<td class="{name}">{symbol} {_safe(text)}</td>'
 
 
 def _judges(run: Mapping[str, Any]) -> str:
@@ -105,7 +105,7 @@ def _matrix(run: Mapping[str, Any]) -> str:
         fault = power["fault"]
         row = _row(fault, (f"{power['always']} of {power['kernels']}",))
         row += _answer(power["answer"], (power["caught"], power["tried"]))
-        row += f"<td>{escape(power['check'] or NOTHING)}</td>"
+        row += f"<td>{_safe(power['check'] or NOTHING)}</td>"
         for rival in asked.values():
             row += _answer(rival["faults"].get(fault, ""), rival["counts"].get(fault, ()))
         rows.append(row)
@@ -128,7 +128,7 @@ def _alarms(run: Mapping[str, Any]) -> str:
     if not flagged:
         return ""
     items = "".join(
-        f"<details><summary>{escape(name)}: {len(names)}</summary><p>{escape(', '.join(names))}</p></details>"
+        f"<details><summary>{_safe(name)}: {len(names)}</summary><p>{_safe(', '.join(names))}</p></details>"
         for name, names in flagged.items()
     )
     return f"<h2>Right kernels that rivals flag</h2>{items}"
@@ -138,9 +138,13 @@ def _listed(title: str, heads: Sequence[str], found: Sequence[tuple[Any, ...]]) 
     if not found:
         return ""
     rows = [_row(str(one[0]), one[1:]) for one in found]
-    return f"<h2>{escape(title)}</h2>" + _table(f"{len(found)} in all", heads, rows)
+    return f"<h2>{_safe(title)}</h2>" + _table(f"{len(found)} in all", heads, rows)
 
 
 def _looked(run: Mapping[str, Any]) -> dict[str, Any]:
     """The rivals that looked at a kernel at all."""
     return {name: rival for name, rival in run["rivals"].items() if rival["classes"] or rival["correct"]}
+
+
+def _safe(text: str) -> str:
+    return str(escape(clean(text, 2000)))

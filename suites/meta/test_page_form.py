@@ -3,9 +3,11 @@
 import json
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib import resources
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,7 +19,7 @@ from lastbit.reports.run_data import Explained, Footer
 from lastbit.reports.zoo_page import page as zoo_page
 from lastbit.verdict import Outcome, Record
 
-from .page_runs import FAILED, Outline, beside, every_way, grid, run_of, score
+from .page_runs import DATASHEET, FAILED, Outline, beside, every_way, grid, run_of, score
 from .record_examples import record
 
 HOSTILE = (
@@ -28,6 +30,8 @@ HOSTILE = (
 )  # fmt: skip
 
 TEXTS = st.lists(st.sampled_from(HOSTILE) | st.text(max_size=8), min_size=1, max_size=4).map("".join)
+
+RAW = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 
@@ -113,7 +117,7 @@ def skeleton(text: str) -> list[tuple[str, tuple[str, ...]]]:
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_hostile_text_makes_no_element_and_no_attribute(texts: dict[str, str], note: str, outcome: Outcome) -> None:
     made = page.text(hostile(texts, note, outcome))
-    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", made)
+    assert not RAW.search(made)
     calm = page.text(hostile(dict.fromkeys(texts, "calm"), "calm", outcome))
     assert set(skeleton(made)) <= set(skeleton(calm))
     for tag, attrs in Outline(made).elements:
@@ -126,6 +130,24 @@ def test_hostile_text_makes_no_element_and_no_attribute(texts: dict[str, str], n
     assert len(scripts) == 2
     json.loads(scripts[0])
     assert len(made) < 400_000
+
+
+@given(text=TEXTS)
+@settings(max_examples=20, deadline=None)
+def test_hostile_text_of_zoo_and_datasheet_makes_no_element_either(text: str) -> None:
+    calm, bad = (page.text(run_of(record()), page.Beside(zoo=bent(score(), t), datasheet=bent(DATASHEET, t)))
+                 for t in ("calm", text))  # fmt: skip
+    assert set(skeleton(bad)) <= set(skeleton(calm))
+    assert not RAW.search(bad)
+
+
+def bent(value: Any, text: str) -> Any:
+    """`value` with `text` put before each text that is not a key or an answer."""
+    if isinstance(value, Mapping):
+        return {name: one if name in ("answer", "faults") else bent(one, text) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [bent(one, text) for one in value]
+    return text + value if isinstance(value, str) else value
 
 
 def hostile(texts: dict[str, str], note: str, outcome: Outcome) -> Run:
