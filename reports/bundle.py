@@ -116,8 +116,8 @@ def read(path: Path) -> dict[str, bytes]:
 def unpacked(content: bytes, name: str) -> dict[str, bytes]:
     """The files of a bundle's `content` by name; `name` is what errors call it.
 
-    Raises BundleError where a byte is not as `packed` writes it, and before a byte is unpacked of what is too large,
-    shrinks too well, or has a name that leads elsewhere.
+    Raises BundleError where a byte changed since `packed` sealed it, and, before a byte is unpacked, for what is too
+    large, shrinks too well, has a name that leads elsewhere, or is not packed as `packed` does it.
     """
     body, end = content[: -_END.size - _COMMENT], content[-_END.size - _COMMENT :]
     if end[_END.size :] != _seal(body):

@@ -24,7 +24,7 @@ def facts(name: str, content: bytes) -> Any:
         return content
     try:
         return read(content.decode())
-    except (ValueError, KeyError, TypeError, AttributeError, ElementTree.ParseError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, ElementTree.ParseError, RecursionError) as error:
         return f"{name} cannot be read: {type(error).__name__} {error}"
 
 

@@ -392,6 +392,38 @@ def test_any_changed_byte_is_found(good: Files, tmp_path_factory: pytest.TempPat
     a_stretch()
 
 
+def test_zip_that_is_sealed_anew_after_a_change_ends_in_no_traceback(
+    good: Files, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Somebody who knows the seal changes the directory, heads of files, or what is packed."""
+    content, path = bundle.packed(good), tmp_path_factory.mktemp("fuzz") / "b.zip"
+    body, end = content[: -22 - bundle._COMMENT], content[-22 - bundle._COMMENT :][:20]
+    directory = body.index(b"PK\1\2")
+    places = st.integers(directory, len(body) - 1) | st.integers(0, len(body) - 1)
+
+    @settings(deadline=None)
+    @given(places, st.binary(min_size=1, max_size=4), st.booleans())
+    def changed(place: int, put: bytes, longer: bool) -> None:
+        new = body[:place] + put + body[place + (0 if longer else len(put)) :]
+        path.write_bytes(resealed(new, end))
+        status = main(["report", "--check", str(path)])
+        assert status == 2 or (status == 0 and bundle.read(path) == good), "the same files, whatever else is changed"
+
+    changed()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"<a>", b"", b"\xff", b"<!DOCTYPE a><a/>", b"[" * 100_000, b"null", b"\0", b'{"results": 1}'),
+        *(b'{"results": {}}', b'<script type="application/json" id="summary">{</script><'),
+    ],
+)
+def test_facts_of_what_cannot_be_read_say_so(content: bytes) -> None:
+    for name in ("index.html", "ctrf.json", "junit.xml", "badge.svg"):
+        assert str(facts(name, content)).startswith(f"{name} cannot be read: ")
+
+
 SHARP = [
     b'"',
     b"{",
