@@ -237,7 +237,7 @@ class Walk:
             return ""
 
     def _store(self, writer: "RunWriter", status: int) -> None:
-        """End the stored run and write its report."""
+        """End the stored run and write its report, which can be written again where that fails."""
         from lastbit.explaining import explained
         from lastbit.reports.folder import MARKDOWN, write
         from lastbit.reports.job_summary import append
@@ -248,8 +248,8 @@ class Walk:
             write(read(writer.path), writer.path.parent)
             self.remarks += append(writer.path.with_name(MARKDOWN))
         except LastbitError as error:
-            # The run itself is judged and stored or its problem said; a report can be written again.
-            self.problems.append(f"the report is not written ({error})")
+            writer.problem = writer.problem or f"the report is not written ({error})"
+            self.problems.append(writer.problem)
 
     def _notes(self) -> list[str]:
         from lastbit.session import expired

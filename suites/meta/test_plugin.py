@@ -206,6 +206,16 @@ def test_report_folder_that_breaks_while_it_is_written_is_said_and_not_green(
     result.stdout.fnmatch_lines(["lastbit: *reports/run.jsonl: cannot write *"])
 
 
+def test_report_that_cannot_be_written_is_said_in_a_line_and_the_records_stay(
+    stranger: Stranger, pytester: pytest.Pytester
+) -> None:
+    pytester.path.joinpath("reports/index.html").mkdir(parents=True)
+    result = stranger("--lastbit-report", "reports", good="pass")
+    (said,) = (line for line in result.outlines if "index.html" in line)
+    assert "reports/index.html: cannot write (Is a directory); the records are as they were" in said
+    assert len(records(pytester.path / "reports")) == 3
+
+
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "xdist"])
 def test_hook_that_fails_is_told_once_with_its_place(stranger: Stranger, workers: tuple[str, ...]) -> None:
     """Not once for each op's test file."""
