@@ -6,8 +6,10 @@ import struct
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import date
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import msgspec
 import pytest
@@ -17,14 +19,14 @@ from hypothesis import strategies as st
 from lastbit import policy
 from lastbit.cli import main
 from lastbit.errors import BundleError, GoldenError, RecordError
-from lastbit.golden import store
+from lastbit.golden import drift, match, store
 from lastbit.golden.bundled import unproved, used
 from lastbit.reports import bundle, bundle_check
 from lastbit.reports.bundle_facts import facts
 from lastbit.reports.run import encode, read
 from lastbit.verdict import Outcome
 
-from .record_examples import SLUG, record, store_run
+from .record_examples import SLUG, environment, record, store_run
 
 FAILED = record(
     kernel="mine/bad", outcome=Outcome.OVER_BUDGET, measured=24.6, reason="max error 18.5 ulp", utilisation=24.6
@@ -252,6 +254,38 @@ def test_baseline_of_another_device_that_a_record_quotes_is_taken_along(tmp_path
     assert list(used(run, tmp_path)) == [f"golden/gemm.{slug}.jsonl"]
     new = read(store_run(tmp_path / "other", record(golden="new")))
     assert used(new, tmp_path) == {}
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.sampled_from([0.001, 0.1, 1.0, 3.0, 50.0]),
+    st.sampled_from(["", "0123456789abcdef"]),
+    st.sampled_from([0, 7]),
+    st.sampled_from([40, 4096]),
+    st.sampled_from(["2026-11-20", "2025-01-01"]),
+    st.sampled_from([SLUG, SLUG.replace("f26m2", "f26m9")]),
+    st.booleans(),
+)
+def test_whatever_a_run_says_of_its_baselines_follows_from_them(
+    factor: float, digest: str, seed: int, n: int, day: str, slug: str, same_software: bool
+) -> None:
+    """Same, drifted, better, stale, regressed, and new with advice of another device."""
+    with TemporaryDirectory() as place:
+        folder, here = Path(place), environment()
+        old = record(rms=0.25 / factor, utilisation=min(0.2 / factor, 1.0), digest=digest, n=n)
+        software = here.software("mine/gemm") if same_software else "older"
+        adopted = store.golden(old, env=software, by="abc", day=day, reason="seen")
+        store.save(store.path_of(folder / "golden", "gemm", slug), [adopted])
+        baselines = match.baselines("gemm", SLUG, folder / "golden")
+        judged = drift.judged(record(seed=seed), baselines, here, date(2026, 11, 25))
+        assert judged.golden
+        run = read(store_run(folder / "run", judged, record(case="untold", golden="new")))
+        files = used(run, folder / "golden")
+        assert len(files) == 1
+        assert unproved(run, files) == []
+        other = replace(judged, golden=judged.golden.replace("same", "better").replace("drifted", "same"))
+        if other != judged:
+            assert unproved(replace(run, records=(other,)), files)
 
 
 def test_arguments_that_do_not_go_together_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
