@@ -45,5 +45,11 @@
     for (const field of [text, op, outcome]) field.addEventListener("input", filter);
     filter();
   }
-  addEventListener("beforeprint", () => { for (const one of document.querySelectorAll("details")) one.open = true; });
+  // For browsers whose style sheets cannot unfold.
+  let folded = [];
+  addEventListener("beforeprint", () => {
+    folded = [...document.querySelectorAll("details:not([open])")];
+    for (const one of folded) one.open = true;
+  });
+  addEventListener("afterprint", () => { for (const one of folded) one.open = false; });
 })();

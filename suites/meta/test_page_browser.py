@@ -203,6 +203,15 @@ def test_print_shows_what_is_folded(opened: Open, every_page: Path) -> None:
     assert min(boxes) > 0
 
 
+def test_printing_leaves_the_page_as_it_was(opened: Open, every_page: Path) -> None:
+    page = opened(every_page)
+    before = page.locator("details:not([open])").count()
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("details:not([open])").count() == 0
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.locator("details:not([open])").count() == before > 0
+
+
 def test_keyboard_reaches_the_report_first(opened: Open, every_page: Path) -> None:
     page = opened(every_page)
     page.keyboard.press("Tab")
