@@ -1,17 +1,21 @@
 """The published JSON Schema of run.jsonl's lines, made from the types that they are read into."""
 
+import inspect
 import json
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from lastbit.reports.run_data import VERSION, Footer, Header
-from lastbit.verdict import Record
+from lastbit.environment import Environment
+from lastbit.reports.run_data import VERSION, Explained, Footer, Header, Part
+from lastbit.verdict import ErrorStats, Record, Timing, Verdict
 
 FILE = Path(__file__).with_name("run.schema.json")
 #: What "type" says of a line, and what the rest of it is.
 LINES = {"run": Header, "record": Record, "end": Footer}
+#: Types whose fields are described, each where it is declared; a record keeps what a verdict says.
+_DESCRIBED = (Environment, ErrorStats, Explained, Footer, Header, Part, Record, Timing)
 
 
 def text() -> str:
@@ -26,6 +30,9 @@ def schema() -> dict[str, Any]:
     """
     _, made = msgspec.json.schema_components(LINES.values(), ref_template="#/definitions/{name}")
     definitions = _draft7(made)
+    for described in _DESCRIBED:
+        for name, words in _words(described).items():
+            definitions[described.__name__]["properties"][name]["description"] = words
     for kind, data in LINES.items():
         line = definitions[data.__name__]
         own = {**line["properties"], "type": {"const": kind}}
@@ -42,6 +49,22 @@ def schema() -> dict[str, Any]:
         "oneOf": [{"$ref": f"#/definitions/{kind}"} for kind in LINES],
         "definitions": definitions,
     }
+
+
+def _words(kind: type) -> dict[str, str]:
+    """What the comments of a type say of its fields."""
+    said = _words(Verdict) if kind is Record else {}
+    held: list[str] = []
+    for line in inspect.getsource(kind).splitlines():
+        name, comment, words = line.strip().partition("#:")
+        if comment and not name:
+            held.append(words.strip())
+            continue
+        field = name.partition(":")[0]
+        if held and field.isidentifier():
+            said[field] = " ".join(held)
+        held = []
+    return said
 
 
 def _draft7(part: Any) -> Any:

@@ -61,7 +61,7 @@ def _schema(parsed: argparse.Namespace) -> int:
         raise UsageError("report: --schema is the same of every run, and takes nothing: lastbit report --schema")
     from lastbit.reports import run_schema
 
-    print(run_schema.text(), end="")
+    print(run_schema.FILE.read_text(encoding="utf-8"), end="")
     return 0
 
 

@@ -96,8 +96,8 @@ class Verdict:
     digest: str = ""
     #: Facts measured beside the verdict ("batch invariance": "breaks at m=1, 3"), plain text by name.
     notes: dict[str, str] = field(default_factory=dict)
-    #: Signed errors in ulp, plus away from zero, as `histogram.histogram` counts them: (bin, elements). Of an output of
-    #: 2^16 elements and more, those of a sample.
+    #: Signed errors, plus away from zero: (bin, elements). Bin 0 ends at 2^-6 ulp on either side, bin k at 2^(k/2 - 6),
+    #: and -k at minus that (histogram.py). Of an output of 2^16 elements and more, those of a sample.
     histogram: tuple[tuple[int, int], ...] = ()
     #: How long the sum behind an element is at most: products, numbers of a row, keys; 0 where nothing is summed.
     terms: int = 0

@@ -45,11 +45,15 @@ def lines(folder: Path) -> list[Line]:
 
 def test_schema_is_what_the_types_give() -> None:
     published = run_schema.FILE.read_text(encoding="utf-8")
-    assert published == run_schema.text(), "write it again: lastbit report --schema > reports/run.schema.json"
+    assert published == run_schema.text(), "write it again: FILE.write_text(text()) of lastbit.reports.run_schema"
     made = json.loads(published)["definitions"]
     for kind, line in run_schema.LINES.items():
         assert set(made[kind]["properties"]) == {"type", *(item.name for item in fields(line))}
     assert made["Outcome"]["enum"] == sorted(Outcome)
+    words = {name: part.get("description", "") for name, part in made["record"]["properties"].items()}
+    assert words["terms"].startswith("How long the sum behind an element is at most")
+    assert words["golden"].startswith('Drift against golden: "", "new", "same"')
+    assert words["reproduce"] == "Command that runs just this case again."
 
 
 def test_lines_of_a_run_are_valid(tmp_path: Path, valid: Callable[[Any], Any]) -> None:
