@@ -161,8 +161,7 @@ def test_page_never_scrolls_sideways(opened: Open, every_page: Path, width: int)
     assert wide or width > 1000, "wide tables scroll inside their own region"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
 def test_page_has_no_serious_violation(opened: Open, every_page: Path, scheme: str, width: int) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed: .[dev]")
     page = opened(every_page, color_scheme=scheme, viewport={"width": width, "height": 800})

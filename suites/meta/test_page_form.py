@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lastbit.reports import page, page_failures
+from lastbit.reports.kernel_section import sections
 from lastbit.reports.run import Run
 from lastbit.reports.run_data import Explained, Footer
 from lastbit.reports.zoo_page import page as zoo_page
@@ -176,6 +177,18 @@ def test_page_of_forty_kernels_and_fourteen_formats_is_small() -> None:
     assert len(made.encode()) < 1_000_000
     assert made.count('data-o="') == 560
     assert time.process_time() - start < 10, "20,000 records in ten seconds"
+
+
+def test_page_that_would_be_too_large_says_what_it_leaves_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = run_of(*grid())
+    assert "Left out" not in page.text(run)
+    monkeypatch.setattr(page, "LARGEST", sum(len(one.body) for one in sections(run)) // 2)
+    made = page.text(run)
+    left = made.count("Left out: this page would be too large with more than")
+    assert 0 < left < 8
+    assert f"more than {8 - left} of its 8 kernels" in made
+    kernel = made[made.index("<h3>mine/gemm-2") :].partition("</details>")[0]
+    assert "Left out" not in kernel, "what fails is shown"
 
 
 def judged(number: int, fmt: str) -> list[Record]:
