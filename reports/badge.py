@@ -10,15 +10,17 @@ from lastbit.verdict import Outcome
 NAME = "badge.svg"
 #: White text on these has a contrast of 5 and more.
 GREEN, RED, GREY = "#22702c", "#b3261e", "#5a5a5a"
-#: Pixels a character takes on average, at 11 pixels a line; the text is set to exactly the width that comes of it.
-CHARACTER, MARGIN = 6.4, 8
+#: Pixels that a character takes in Verdana at 11 pixels a line, and those that take another width; the text is set to
+#: exactly what comes of it, whatever the font.
+CHARACTER, MARGIN = 6.8, 8
+OTHERS = {**dict.fromkeys("il", 3.0), **dict.fromkeys("f ,t", 4.0), **dict.fromkeys("r:", 4.8), "m": 10.7}
 
 
 def text(run: Run) -> str:
     """badge.svg of `run`. Nothing of its text comes from a kernel: it is a word of lastbit's and counts."""
     word, rest, colour = said(run)
     label, message = "lastbit", f"{word}: {rest}"
-    widths = [round(len(part) * CHARACTER) + 2 * MARGIN for part in (label, message)]
+    widths = [round(sum(OTHERS.get(char, CHARACTER) for char in part)) + 2 * MARGIN for part in (label, message)]
     return rendered(
         "badge.svg",
         label=label,
