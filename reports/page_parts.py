@@ -73,7 +73,7 @@ def number(value: float | None) -> str:
         return ""
     rounded = float(f"{value:.3g}")
     # The largest number of float64, to three digits, is infinite.
-    return svg_axes.number(rounded) if isfinite(rounded) else f"{value:.5g}".replace("e+", "e")
+    return svg_axes.number(rounded) if isfinite(rounded) else f"{value:.2g}".replace("e+", "e")
 
 
 def counted(count: int, noun: str) -> str:

@@ -6,13 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from lastbit.reports import page, page_failures, page_head, page_matrix
+from lastbit.reports import page, page_failures, page_head, page_matrix, summary
 from lastbit.reports.run import read
 from lastbit.reports.run_data import Explained, Footer
-from lastbit.verdict import Outcome
+from lastbit.verdict import Outcome, Record
 
 from .page_runs import FAILED, FORMATS, Outline, beside, every_way, grid, run_of, shown
 from .record_examples import record, store_run
+
+
+FAILED_HERE = replace(FAILED, kernel="mine/gemm")
 
 
 def test_head_says_verdict_device_software_seed_and_time() -> None:
@@ -101,6 +104,36 @@ def test_cell_shows_the_worst_case_and_what_says_nothing() -> None:
     worse = replace(record(case="b", utilisation=0.75, max_ulp=1234.0), formats=first.formats)
     vague = replace(record(case="c", outcome=Outcome.VACUOUS), formats=first.formats)
     assert "✓ pass 0.75 · 1230 ulp · 1 vacuous" in shown(first, worse, vague, second)
+
+
+@pytest.mark.parametrize(
+    ("records", "said"),
+    [
+        ((record(), FAILED_HERE), "✗ over budget"),
+        ((record(), replace(FAILED_HERE, known="F1")), "! known"),
+        ((replace(FAILED_HERE, known="F1"), replace(FAILED_HERE, case="b")), "✗ over budget"),
+        ((record(known="F1"),), "✗ finding gone"),
+        ((record(), record(case="b", outcome=Outcome.NOT_TESTED)), "✓ pass"),
+        ((record(outcome=Outcome.VACUOUS), record(case="b", outcome=Outcome.NOT_TESTED)), "? vacuous"),
+        ((record(outcome=Outcome.UNSUPPORTED),), "– unsupported"),
+        ((record(outcome=Outcome.CRASHED), FAILED_HERE), "✗ crashed"),
+    ],
+)
+def test_cell_stands_as_the_worst_of_its_checks(records: tuple[Record, ...], said: str) -> None:
+    (row,) = summary.rows(records)
+    _, sign, word = page_matrix.stands(row)
+    assert f"{sign} {word}" == said
+    assert said in shown(*records)
+
+
+def test_every_record_is_counted_once() -> None:
+    for records in ((), every_way(), tuple(grid())):
+        run = run_of(*records)
+        assert sum(count.number for count in page_head.counts(run)) == len(run.records)
+
+
+def test_largest_number_has_digits() -> None:
+    assert "1.8e308" in shown(record(max_ulp=1.797e308))
 
 
 def test_two_devices_have_columns_of_their_own() -> None:

@@ -1,5 +1,6 @@
 """The folder of a report: every file, from the records alone, and one line where it cannot be written."""
 
+import json
 import os
 import subprocess
 import sys
@@ -10,8 +11,9 @@ import pytest
 
 from lastbit.errors import ReportError
 from lastbit.reports import folder
+from lastbit.verdict import Outcome
 
-from .page_runs import every_way, real_run, stored
+from .page_runs import DATASHEET, every_way, real_run, score, stored
 from .record_examples import record, store_run
 
 __all__ = ["real_run"]
@@ -96,3 +98,32 @@ def test_folder_that_cannot_be_written_is_one_line_and_the_records_stay(
     assert (tmp_path / "run" / "run.jsonl").read_bytes() == before
     assert alone("report", "run", "--into", "other").returncode == 0
     assert (tmp_path / "other" / "index.html").is_file()
+
+
+def test_page_shows_what_the_command_is_given(
+    alone: "Callable[..., subprocess.CompletedProcess[str]]", tmp_path: Path
+) -> None:
+    store_run(tmp_path / "run", record(outcome=Outcome.OVER_BUDGET))
+    store_run(tmp_path / "old", record())
+    (tmp_path / "zoo").write_text(json.dumps(score()), encoding="utf-8")
+    (tmp_path / "sheet").write_text(json.dumps(DATASHEET), encoding="utf-8")
+    done = alone("report", "run", "--before", "old", "--zoo", "zoo", "--datasheet", "sheet")
+    assert done.returncode == 1, done.stderr
+    made = (tmp_path / "run" / "index.html").read_text(encoding="utf-8")
+    for part in ('id="before"', 'id="zoo"', 'id="datasheet"'):
+        assert part in made
+    plain = alone("report", "run")
+    assert plain.returncode == 1
+    made = (tmp_path / "run" / "index.html").read_text(encoding="utf-8")
+    assert 'id="zoo"' not in made
+
+
+@pytest.mark.parametrize("option", ["--before", "--zoo", "--datasheet"])
+def test_file_that_is_not_there_is_one_line(
+    alone: "Callable[..., subprocess.CompletedProcess[str]]", tmp_path: Path, option: str
+) -> None:
+    store_run(tmp_path / "run", record())
+    done = alone("report", "run", option, "nowhere")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("lastbit: nowhere")
