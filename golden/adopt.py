@@ -142,9 +142,16 @@ def doctor(golden_dir: Path | str, run_dir: Path | str | None = None, today: dat
 
 
 def _run(path: Path | str) -> "Run":
-    from lastbit.reports.run import read  # the store itself needs no reports
+    from lastbit.reports.merge_parts import machines  # the store itself needs no reports
+    from lastbit.reports.run import read
 
-    return read(Path(path))
+    run = read(Path(path))
+    if len(slugs := machines(run.header)) > 1:
+        raise GoldenError(
+            f"{path} is merged of {len(slugs)} kinds of machine ({'; '.join(slugs)}), expected one, for a baseline is "
+            "of one device and its software; give the run of each: lastbit golden accept RUN"
+        )
+    return run
 
 
 def check_request(glob: str, reason: str, all_keys: bool) -> None:

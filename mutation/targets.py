@@ -4,9 +4,10 @@ from typing import Final
 
 #: File: names of its tests. Few and fast ones: a mutant that lives costs all those that run its line.
 TARGETS: Final[dict[str, tuple[str, ...]]] = {
-    "plugins/lastbit/judge.py": ("judge_exact", "judge"),
+    "plugins/lastbit/judge.py": ("judge_exact", "histogram", "judge"),
     "plugins/lastbit/acceptance.py": ("acceptance",),
-    "plugins/lastbit/metrics.py": ("metrics",),
+    "plugins/lastbit/metrics.py": ("metrics", "histogram"),
+    "plugins/lastbit/histogram.py": ("histogram",),
     "plugins/lastbit/vacuity.py": ("vacuity",),
     "plugins/lastbit/statistics.py": ("statistics_numbers",),
     "plugins/lastbit/budget.py": ("acceptance",),

@@ -1,101 +1,110 @@
-"""report.md: failures and differences first, then the table of kernels; a usual run is in view in sixty lines."""
+"""report.md: for a pull request, what differs first, then the table of kernels; in view in sixty lines, always."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from lastbit.reports import speeds, summary, terminal
+from lastbit.reports.markdown_sections import Section, page
+from lastbit.reports.markdown_text import block, in_cell, sentence
 
 if TYPE_CHECKING:
     from lastbit.reports.run import Run
     from lastbit.verdict import Record
 
-#: What is shown of each kind; the rest is counted, and is in run.jsonl.
-FAILURES, KNOWN, MOVED, UNJUDGED = 3, 12, 8, 5
-#: Rows of the table in view, and with those that unfold.
-ROWS, MOST_ROWS = 24, 300
+#: Lines in view, and characters of a comment on GitHub (65,536) with something left for who posts it.
+LINES, CHARACTERS = 59, 65_000
+#: Items in view of each section where the page has room.
+CHANGES, FAILURES, GONE, MOVED, ROWS, SPEEDS = 12, 4, 4, 6, 24, 6
+#: Lines of a failure's reason.
+REASON_LINES = 3
 
 
-def text(run: "Run", notes: Sequence[str] = (), gone: Sequence[str] = ()) -> str:
-    """The report of `run` in GitHub's Markdown; `notes` are sentences that the session adds, `gone` those on findings
-    that no longer happen.
+def text(
+    run: "Run", notes: Sequence[str] = (), gone: Sequence[str] = (), *, base: str = "", changes: Sequence[str] = ()
+) -> str:
+    """The report of `run` in GitHub's Markdown, at most 65,000 characters and 59 lines in view; the rest is folded.
 
-    Text of kernels is escaped: it can neither close a table cell or code block nor place a link, image or tag.
+    `notes` are sentences that the session adds, `gone` those on findings that no longer happen, `changes` those on what
+    differs from the run that is called `base`. All of them, and every text of a record, are shown as they are and do
+    nothing: no mention, link, image, tag, heading or end of a cell.
     """
-    header = run.header
-    commit = f"commit {header.environment.commit}{' (dirty)' if header.environment.dirty else ''}, "
-    started = f"{commit if header.environment.commit else ''}tier {header.tier}, seed {header.seed}, {header.started}"
-    lines = ["# lastbit", "", *_verdict(run.records, len(gone)), ""]
-    lines += [_plain(header.environment.text(), 600) + ". " + _plain(started, 200) + "."]
-    if not run.complete:
-        lines += ["", "**This run did not come to its end; what follows is what it had judged.**"]
-    lines += [line for note in (*notes, *gone) for line in ("", _plain(note, 1000))]
-    lines += _failures(run.records)
-    lines += _listed("Moved against golden", [_moved(record) for record in run.records if _moved(record)], MOVED)
-    lines += _listed("Known findings", [_plain(text) for text in summary.known_lines(run.records)], KNOWN)
     found = speeds.numbers(run.records)
-    lines += ["", "## Kernels", "", *_table(terminal.table(found, "github", _escaped)), "", terminal.LEGEND]
-    lines += _speeds(run.records)
-    unjudged = [
-        _plain(f"{outcome.value}, {count} in {kernels} kernel{'' if kernels == 1 else 's'}: {reason}")
-        for outcome, reason, count, kernels in summary.unjudged(found)
+    sections = (
+        Section(f"Since {sentence(base, 80) or 'the run before'}", _bullets(changes), CHANGES),
+        Section("Failures", [_failure(group) for group in summary.failures(run.records)], FAILURES),
+        Section("Findings that no longer happen", _bullets(gone), GONE),
+        Section("Moved against golden", _bullets(_moved(run.records)), MOVED),
+        Section("Kernels", _rows(terminal.cells(found)), ROWS, 4, _head(terminal.HEADS), terminal.LEGEND),
+        _speed(run.records),
+        _folded("Known findings", summary.known_lines(run.records)),
+        _folded(f"Not judged, which is no pass: {_unjudged_count(found)}, by reasons", _unjudged(found)),
+        _folded("Notes", [*notes, *speeds.notes(run.records)]),
+    )
+    return page(_top(run, len(gone)), sections, lines=LINES, characters=CHARACTERS)
+
+
+def _top(run: "Run", gone: int) -> list[str]:
+    environment = run.header.environment
+    tree = f"commit {environment.commit}{' (dirty)' if environment.dirty else ''}" if environment.commit else ""
+    facts = [f"tier {run.header.tier}", f"seed {run.header.seed}", run.header.started, tree]
+    said = f"{sentence(environment.text(), 600)}; {sentence(', '.join(filter(None, facts)), 200)}"
+    verdict = "  ".join(f"**{sentence(line, 1000)}**" for line in terminal.sentences(run.records, gone))
+    early = "**This run did not come to its end; what follows is what it had judged.**"
+    return ["# lastbit", "", verdict, *([] if run.complete else ["", early]), "", said]
+
+
+def _failure(group: summary.Group) -> list[str]:
+    """One block: what failed, where and why, and the command that repeats it."""
+    record = group.shown
+    head = f"{terminal.outcome(record)} {_place(record)}{f' and {group.count - 1} more' if group.count > 1 else ''}"
+    reason = record.reason.splitlines()
+    more = ["    …"] if len(reason) > REASON_LINES else []
+    again = [f"    {summary.clean(f'reproduce: {record.reproduce}', 1000)}"] if record.reproduce else []
+    lines = [summary.clean(head, 360), *(f"    {line.strip()}" for line in reason[:REASON_LINES]), *more, *again]
+    return block(lines, 1100)
+
+
+def _place(record: "Record") -> str:
+    formats = summary.short_formats(record.formats)
+    return f"{record.kernel} [{formats}] on {record.device}: {record.check}, {record.case}"
+
+
+def _moved(records: "Sequence[Record]") -> list[str]:
+    moved = [record for record in records if record.golden.partition(":")[0] in ("drifted", "better")]
+    return [f"{_place(record)}: {record.golden}" for record in moved]
+
+
+def _unjudged(records: "Sequence[Record]") -> list[str]:
+    return [
+        f"{outcome.value}, {count} in {kernels} kernel{'' if kernels == 1 else 's'}: {reason}"
+        for outcome, reason, count, kernels in summary.unjudged(records)
     ]
-    lines += _listed("Not judged (none of this is a pass)", unjudged, UNJUDGED)
-    return "\n".join(lines) + "\n"
 
 
-def _failures(records: "Sequence[Record]") -> list[str]:
-    groups = summary.failures(records)
-    lines = ["", "## Failures", ""] if groups else []
-    for group in groups[:FAILURES]:
-        lines += ["```text", *[line.replace("```", "'''") for line in terminal.block(group.shown, group.count)], "```"]
-    rest = [group.shown for group in groups[FAILURES:]]
-    shown = [f"{r.kernel} [{summary.short_formats(r.formats)}] {r.check}: {r.outcome.value}" for r in rest]
-    return lines + (_bullets([_plain(line) for line in shown], KNOWN) if rest else [])
+def _unjudged_count(records: "Sequence[Record]") -> str:
+    count = sum(not record.outcome.judged for record in records)
+    return f"{count} check{'' if count == 1 else 's'}"
 
 
-def _verdict(records: "Sequence[Record]", gone: int) -> list[str]:
-    return ["  ".join(f"**{_plain(line, 1000)}**" for line in terminal.sentences(records, gone))]
+def _folded(title: str, items: Sequence[str]) -> Section:
+    return Section(f"{title}: {len(items)}", _bullets(items), 0)
 
 
-def _speeds(records: "Sequence[Record]") -> list[str]:
-    rows = speeds.table(records, "github", _escaped)
-    if not rows:
-        return []
-    said = [f"- {_plain(note)}" for note in speeds.notes(records)[:UNJUDGED]]
-    return ["", "## Speed", "", *_table(rows), "", speeds.LEGEND, *([""] if said else []), *said]
+def _speed(records: "Sequence[Record]") -> Section:
+    return Section("Speed", _rows(speeds.cells(records)), SPEEDS, 1, _head(speeds.HEADS), speeds.LEGEND)
 
 
-def _table(table: list[str]) -> list[str]:
-    head, rule, *rows = table or ["", ""]
-    rest = rows[ROWS:MOST_ROWS]
-    left = f"; {len(rows) - MOST_ROWS} others are in run.jsonl" if len(rows) > MOST_ROWS else ""
-    folded = ["", f"<details><summary>{len(rest)} more{left}</summary>", "", head, rule, *rest, "", "</details>"]
-    return [head, rule, *rows[:ROWS], *(folded if rest else [])]
+def _bullets(items: Sequence[str]) -> list[list[str]]:
+    return [[f"- {sentence(item, 400)}"] for item in items]
 
 
-def _moved(record: "Record") -> str:
-    """One line for a record that is no longer like its baseline, "" for any other."""
-    if record.golden.partition(":")[0] not in ("drifted", "better"):
-        return ""
-    where = f"{record.kernel} [{summary.short_formats(record.formats)}] {record.check} {record.case}"
-    return _plain(f"{where}: {record.golden}")
+def _rows(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    return [[_row(in_cell(sentence(text)) for text in row)] for row in rows]
 
 
-def _listed(title: str, items: list[str], most: int) -> list[str]:
-    return ["", f"## {title}", "", *_bullets(items, most)] if items else []
+def _head(names: Sequence[str]) -> list[str]:
+    return [_row(names), _row("---" for _ in names)]
 
 
-def _bullets(items: list[str], most: int) -> list[str]:
-    more = [f"- … and {len(items) - most} more, in run.jsonl"] if len(items) > most else []
-    return [*(f"- {item}" for item in items[:most]), *more]
-
-
-def _plain(value: str, width: int = 300) -> str:
-    return _escaped(summary.clean(value, width))
-
-
-def _escaped(value: str) -> str:
-    """`value` with Markdown's and HTML's active characters escaped."""
-    for char in "\\`*_[]|":
-        value = value.replace(char, f"\\{char}")
-    return value.replace("&", "&amp;").replace("<", "&lt;")
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"

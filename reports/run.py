@@ -1,16 +1,23 @@
 """run.jsonl: a run's records as JSON lines, written as they happen and read back strictly."""
 
+import hashlib
 import math
 import os
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
-from lastbit.environment import Environment
 from lastbit.errors import RecordError
+from lastbit.histogram import flaw
+from lastbit.reports.run_data import VERSION, Explained
+from lastbit.reports.run_data import Footer as Footer
+from lastbit.reports.run_data import Header as Header
+from lastbit.reports.run_data import Part as Part
+from lastbit.reports.run_data import Run as Run
 from lastbit.verdict import ErrorStats, Record
 
 try:
@@ -19,49 +26,10 @@ except ImportError:  # Windows: two runs into one folder are then not told apart
     fcntl = None  # type: ignore[assignment]
 
 NAME = "run.jsonl"
-VERSION = 1
 #: Longest text kept of a field that a kernel can write into (a reason, a note): it must not fill the disk.
 LONGEST_TEXT = 20_000
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """First line of a run: what holds for all its records."""
-
-    environment: Environment
-    tier: str = "smoke"
-    seed: int = 0
-    #: UTC, ISO 8601.
-    started: str = ""
-    #: Options that selected what was run, by name, as text.
-    options: dict[str, str] = field(default_factory=dict)
-    v: int = VERSION
-
-
-@dataclass(frozen=True, slots=True)
-class Footer:
-    """Last line of a run that came to its end."""
-
-    ended: str
-    records: int
-    exitstatus: int = 0
-    #: Records that could not be written (full disk).
-    lost: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A run as read back."""
-
-    header: Header
-    records: tuple[Record, ...]
-    #: Whether the footer was there and nothing was lost.
-    complete: bool
-    footer: Footer | None = None
-    #: Bytes of an unfinished last line, which a killed run may leave; they are not read.
-    torn: int = 0
 
 
 class RunWriter:
@@ -96,10 +64,18 @@ class RunWriter:
         else:
             self.lost += 1
 
-    def close(self, exitstatus: int = 0) -> None:
+    def close(
+        self,
+        exitstatus: int = 0,
+        notes: Sequence[str] = (),
+        gone: Sequence[str] = (),
+        explained: Explained | None = None,
+    ) -> None:
         """Write the footer and let go of the file; more than once is once."""
         if self._fd is not None:
-            self._append(_line("end", Footer(_now(), self.written, exitstatus, self.lost)))
+            said = (tuple(_text(note) for note in notes), tuple(_text(note) for note in gone))
+            footer = Footer(_now(), self.written, exitstatus, self.lost, *said, explained or Explained())
+            self._append(_line("end", footer))
             os.close(self._fd)
             self._fd = None
 
@@ -153,7 +129,7 @@ def decode(text: str | bytes, where: str = "record") -> Record:
     kind, data = _object(text, where)
     if kind != "record":
         raise RecordError(f"{where}: type is {kind!r}, expected 'record'; only run.jsonl lines of lastbit are read")
-    return _convert(data, Record, where)
+    return _record(data, where)
 
 
 def read(path: Path | str) -> Run:
@@ -186,7 +162,7 @@ def read(path: Path | str) -> Run:
         if kind == "end":
             footer = _convert(data, Footer, where)
         elif kind == "record":
-            records.append(_convert(data, Record, where))
+            records.append(_record(data, where))
         else:
             raise RecordError(f"{where}: type is {kind!r}, expected 'record' or 'end'; run it again")
     if footer is not None and footer.records != len(records):
@@ -194,7 +170,7 @@ def read(path: Path | str) -> Run:
             f"{path}: the end says {footer.records} records, there are {len(records)}; lines were removed, run it again"
         )
     complete = footer is not None and not footer.lost and not torn
-    return Run(header, tuple(records), complete, footer, len(torn))
+    return Run(header, tuple(records), complete, footer, len(torn), hashlib.sha256(content).hexdigest())
 
 
 def _open(path: Path) -> int:
@@ -247,15 +223,23 @@ def _convert(data: dict[str, Any], kind: type[T], where: str) -> T:
         raise RecordError(f"{where}: {error}; the file is damaged or of another version, run it again") from error
 
 
+def _record(data: dict[str, Any], where: str) -> Record:
+    record = _convert(data, Record, where)
+    wrong = flaw(record.histogram) if record.histogram else ""
+    if wrong:
+        raise RecordError(f"{where}: {wrong}; the file is damaged, run it again")
+    return record
+
+
 def _storable(record: Record) -> Record:
     notes = {_text(str(name)): _text(str(value)) for name, value in record.notes.items()}
     changed: dict[str, Any] = {}
     for item in fields(Record):
         value = getattr(record, item.name)
-        if item.name in ("measured", "allowed", "seconds") and value is not None:
+        if item.name in ("measured", "allowed", "allowed_ulp", "seconds") and value is not None:
             changed[item.name] = float(value)
             if not math.isfinite(value):
-                changed[item.name] = 0.0 if item.name == "seconds" else None
+                changed[item.name] = 0.0 if item.name in ("seconds", "allowed_ulp") else None
                 notes[item.name] = str(value)
         elif isinstance(value, str) and item.name != "outcome":
             changed[item.name] = _text(value)

@@ -1,6 +1,6 @@
 """The records of speed in a run's reports: a table beside that of the kernels' results, and a sentence."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from lastbit.reports import summary
 from lastbit.reports.speed import duration
@@ -10,7 +10,7 @@ LEGEND = (
     "ratio: time / time of what it was timed beside; reached: share of what the device can do; checks: of the same "
     "run, that found its results right"
 )
-_HEADS = ("", "kernel", "formats", "case", "beside", "ratio", "interval", "time", "reached", "checks", "speed")
+HEADS = ("", "kernel", "formats", "case", "beside", "ratio", "interval", "time", "reached", "checks", "speed")
 
 
 def numbers(records: Sequence[Record]) -> list[Record]:
@@ -23,16 +23,19 @@ def speeds(records: Sequence[Record]) -> list[Record]:
     return [record for record in records if record.timing is not None]
 
 
-def table(records: Sequence[Record], style: str = "simple", escape: Callable[[str], str] = str) -> list[str]:
+def table(records: Sequence[Record]) -> list[str]:
     """The timings of a run, those that need a look first; empty where nothing was to be timed."""
     from tabulate import tabulate
 
+    rows = cells(records)
+    return [line.rstrip() for line in tabulate(rows, HEADS, disable_numparse=True).splitlines()] if rows else []
+
+
+def cells(records: Sequence[Record]) -> list[tuple[str, ...]]:
+    """Rows of HEADS, in the order of `table`."""
     rows = [(record, record.timing) for record in speeds(records) if record.timing is not None]
     rows.sort(key=lambda row: (not row[0].failed, summary.ORDER.index(row[0].outcome), row[0].key))
-    cells = [[escape(cell) for cell in _cells(record, timing)] for record, timing in rows]
-    if not cells:
-        return []
-    return [line.rstrip() for line in tabulate(cells, _HEADS, tablefmt=style, disable_numparse=True).splitlines()]
+    return [_cells(record, timing) for record, timing in rows]
 
 
 def notes(records: Sequence[Record]) -> list[str]:

@@ -78,16 +78,19 @@ def failures(records: Iterable[Record]) -> list[Group]:
     return _groups(record for record in records if record.failed)
 
 
-def known_lines(records: Iterable[Record]) -> list[str]:
-    """The known findings that happened, by id: how many checks show each, and of which kernels."""
+def known(records: Iterable[Record]) -> list[tuple[str, int, str]]:
+    """(id, checks, kernels in words) of the known findings that happened, by id."""
     found: dict[str, Counter[str]] = defaultdict(Counter)
     for record in records:
         if record.known and record.outcome.failed:
             found[record.known][record.kernel] += 1
-    return [
-        f"{name}: {_count(kernels.total(), 'check')} of {_named(list(kernels))}"
-        for name, kernels in sorted(found.items(), key=lambda item: (len(item[0]), item[0]))
-    ]
+    ordered = sorted(found.items(), key=lambda item: (len(item[0]), item[0]))
+    return [(name, kernels.total(), _named(list(kernels))) for name, kernels in ordered]
+
+
+def known_lines(records: Iterable[Record]) -> list[str]:
+    """The known findings that happened, by id: how many checks show each, and of which kernels."""
+    return [f"{name}: {_count(checks, 'check')} of {kernels}" for name, checks, kernels in known(records)]
 
 
 def unjudged(records: Iterable[Record]) -> list[tuple[Outcome, str, int, int]]:

@@ -2,7 +2,7 @@
 
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from tabulate import tabulate
 
@@ -20,7 +20,8 @@ LIMITS = (
 )
 #: Blocks of failures, lines of known findings and of what was not judged; the rest is counted and is in run.jsonl.
 FAILURES, KNOWN, UNJUDGED = 20, 12, 12
-#: What the columns of the table say.
+#: The columns of the table of kernels, and what they say.
+HEADS = ("", "kernel", "formats", "outcomes", "none", "util", "ulp", "bias", "golden", "worst")
 LEGEND = (
     "none: not judged; util: largest error / allowed; ulp: largest error, large where sums cancel; bias -1: toward 0"
 )
@@ -61,35 +62,37 @@ def sentences(records: Sequence[Record], gone: int = 0) -> list[str]:
     return [summary.verdict(speeds.numbers(records), gone), *([speed] if speed else [])]
 
 
-def table(records: Sequence[Record], style: str = "simple", escape: Callable[[str], str] = str) -> list[str]:
-    """Kernel x formats as a table: outcomes, worst utilisation, ulp and bias, golden state, worst check.
-
-    Kernels of which nothing was judged have no row: they are counted with their reasons below it.
-    Style "simple" keeps to WIDTH where the cells allow it; the others are tabulate's. `escape` is applied to each cell.
-    """
-    rows = [row for row in summary.rows(records) if row.known or any(outcome not in _NONE for outcome, _ in row.counts)]
-    several = len({row.device for row in rows}) > 1
-    cells = [[escape(cell) for cell in _cells(row, several)] for row in rows]
-    heads = ("", "kernel", "formats", "outcomes", "none", "util", "ulp", "bias", "golden", "worst")
+def table(records: Sequence[Record]) -> list[str]:
+    """Kernel x formats as a table, no wider than WIDTH where the cells allow it."""
+    rows = cells(records)
     aligned = ("left", "left", "left", "left", "right", "right", "right", "right", "left", "left")
     made: list[str] = []
     for limits in LIMITS:
-        wide = {"maxcolwidths": limits} if style == "simple" else {}
-        text = tabulate(cells, heads, tablefmt=style, colalign=aligned, disable_numparse=True, **wide)  # type: ignore[arg-type]
+        text = tabulate(rows, HEADS, "simple", colalign=aligned, disable_numparse=True, maxcolwidths=limits)
         made = [line.rstrip() for line in text.splitlines()]
-        if max(map(len, made)) <= WIDTH or style != "simple":
+        if max(map(len, made)) <= WIDTH:
             break
     return made
 
 
+def cells(records: Sequence[Record]) -> list[tuple[str, ...]]:
+    """Rows of HEADS: outcomes, worst utilisation, ulp and bias, golden state and worst check of a kernel with formats.
+
+    Kernels of which nothing was judged have no row: they are counted with their reasons below the table.
+    """
+    rows = [row for row in summary.rows(records) if row.known or any(told not in _NONE for told, _ in row.counts)]
+    several = len({row.device for row in rows}) > 1
+    return [_cells(row, several) for row in rows]
+
+
 def _cells(row: summary.Row, several: bool) -> tuple[str, ...]:
-    counts = [f"{count} {outcome.value}" for outcome, count in row.counts if outcome not in _NONE]
+    counts = [f"{count} {told.value}" for told, count in row.counts if told not in _NONE]
     return (
         "x" if row.failed else "",
         summary.clean(f"{row.kernel} @{row.device}" if several else row.kernel, 48),
         summary.clean(summary.short_formats(row.formats), 24),
         ", ".join(([f"{row.known} known"] if row.known else []) + counts),
-        str(sum(count for outcome, count in row.counts if outcome in _NONE) or ""),
+        str(sum(count for told, count in row.counts if told in _NONE) or ""),
         _figure(row.utilisation, ".3g"),
         _figure(row.max_ulp, ".3g"),
         _figure(row.bias, "+.2f"),
@@ -101,12 +104,16 @@ def _cells(row: summary.Row, several: bool) -> tuple[str, ...]:
 def block(record: Record, count: int = 1) -> list[str]:
     """One failure: head, the reason's first lines, and the command that reproduces it."""
     more = f" and {count - 1} more like it" if count > 1 else ""
-    outcome = record.outcome.value if record.outcome.failed else "finding no longer happens"
-    head = f"{outcome.upper()} {record.kernel} [{summary.short_formats(record.formats)}] on {record.device}"
+    head = f"{outcome(record)} {record.kernel} [{summary.short_formats(record.formats)}] on {record.device}"
     text = textwrap.wrap(summary.clean(f"{head}: {record.check}, {record.case}{more}", 360), WIDTH)
     reason = [part for line in record.reason.splitlines() for part in _wrapped(line)]
     text += reason[:REASON_LINES] + (["    …"] if len(reason) > REASON_LINES else [])
     return [*text, f"    reproduce: {summary.clean(record.reproduce, 1000)}"] if record.reproduce else text
+
+
+def outcome(record: Record) -> str:
+    """What is wrong with a failing record, in capitals."""
+    return (record.outcome.value if record.outcome.failed else "finding no longer happens").upper()
 
 
 def _wrapped(line: str) -> list[str]:
@@ -144,11 +151,9 @@ def _known(records: Sequence[Record]) -> list[str]:
 def _unjudged(records: Sequence[Record]) -> list[str]:
     found = summary.unjudged(records)
     text = ["", "not judged (none of this is a pass):"] if found else []
-    for outcome, reason, count, kernels in found[:UNJUDGED]:
+    for what, reason, count, kernels in found[:UNJUDGED]:
         where = f"{count} in {kernels} kernel{'' if kernels == 1 else 's'}"
-        text += textwrap.wrap(
-            f"{outcome.value}, {where}: {reason}", WIDTH, initial_indent="  ", subsequent_indent="    "
-        )
+        text += textwrap.wrap(f"{what.value}, {where}: {reason}", WIDTH, initial_indent="  ", subsequent_indent="    ")
     rest = sum(count for _, _, count, _ in found[UNJUDGED:])
     return text + ([f"  … and {rest} more for {len(found) - UNJUDGED} other reasons"] if rest else [])
 

@@ -1,75 +1,75 @@
 """The zoo's score as a page of HTML: one file, without scripts or anything from the network."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from typing import Any
 
+from markupsafe import Markup, escape
+
+from lastbit.errors import ReportError
+from lastbit.reports.summary import clean
 from lastbit.reports.zoo import LEGEND, PER_OP, verdict
 
 #: A cell with nothing to say.
 NOTHING = "\u2013"
 #: Symbol, word and class of each answer: no answer is told by its colour alone.
 ANSWERS = {
-    "always": ("\u25cf", "always", "always"),
-    "sometimes": ("\u25d0", "sometimes", "some"),
-    "never": ("\u25cb", "never", "never"),
-    "": (NOTHING, "no rule", "none"),
+    "always": ("\u25cf", "always", "p"),
+    "sometimes": ("\u25d0", "sometimes", "k"),
+    "never": ("\u25cb", "never", "f"),
+    "": (NOTHING, "no rule", "n"),
 }
-STYLE = """
-:root { color-scheme: light dark; --back: #fff; --ink: #1a1a1a; --line: #ccc; --head: #f2f2f2;
-  --always: #d7efdc; --some: #fdf0c4; --never: #f8d4d0; }
-@media (prefers-color-scheme: dark) {
-  :root { --back: #16181c; --ink: #e6e6e6; --line: #444; --head: #22262c;
-    --always: #1d4428; --some: #55450f; --never: #5a2320; } }
-body { background: var(--back); color: var(--ink); font: 15px/1.45 system-ui, sans-serif; margin: 2rem; }
-table { border-collapse: collapse; margin: 0 0 1rem; font-size: 13px; }
-caption { text-align: left; padding: .3rem 0; }
-th, td { border: 1px solid var(--line); padding: .2rem .45rem; text-align: left; vertical-align: top; }
-thead th { background: var(--head); position: sticky; top: 0; }
-tbody th { background: var(--head); font-weight: 600; }
-td.always { background: var(--always); } td.some { background: var(--some); } td.never { background: var(--never); }
-.wide { overflow-x: auto; }
-.score { font-size: 1.15rem; max-width: 60rem; }
-@media print { body { margin: 0; } thead th { position: static; } }
-"""
 
 
 def page(run: Mapping[str, Any]) -> str:
     """The run, as outcome.as_json gives it, as a whole document."""
-    parts = [
-        f"<h1>lastbit zoo</h1><p class=score>{escape(verdict(run))}</p>",
-        _judges(run),
-        _ops(run),
-        _matrix(run),
-        _listed("Escaped", ("kernel", "seed", "trials passed"), _escaped(run)),
-        _listed("Flagged though right", ("kernel", "seed", "check", "case", "reason"), _flagged(run)),
-        _alarms(run),
-    ]
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>lastbit zoo</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{STYLE}</style></head><body><main>{''.join(parts)}</main></body></html>\n"
-    )
+    from lastbit.reports.page import framed
+
+    return framed("zoo.html", "lastbit zoo", score=clean(verdict(run), 2000), body=body(run))
+
+
+def body(run: Mapping[str, Any], level: int = 2) -> Markup:
+    """The run's tables as part of a page, with headings of this level.
+
+    Raises ReportError where `run` is not what `lastbit zoo --json` writes.
+    """
+    try:
+        parts = [
+            _judges(run),
+            _ops(run),
+            _matrix(run),
+            _listed("Escaped", ("kernel", "seed", "trials passed"), _escaped(run)),
+            _listed("Flagged though right", ("kernel", "seed", "check", "case", "reason"), _flagged(run)),
+            _alarms(run),
+        ]
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise ReportError(
+            f"the zoo's score lacks or mistakes {error}; write it with: lastbit zoo --json FILE"
+        ) from error
+    made = "".join(parts)
+    if level != 2:
+        made = made.replace("<h2>", f"<h{level}>").replace("</h2>", f"</h{level}>")
+    return Markup(made)  # every text in it is escaped above
 
 
 def _table(caption: str, heads: Sequence[str], rows: Iterable[str]) -> str:
     """A table; `heads` are text, `rows` are HTML."""
-    top = "".join(f'<th scope="col">{escape(head)}</th>' for head in heads)
+    top = "".join(f'<th scope="col">{_safe(head)}</th>' for head in heads)
     body = "".join(f"<tr>{row}</tr>" for row in rows)
     return (
-        f'<div class="wide"><table><caption>{escape(caption)}</caption>'
+        f'<div class="wide" role="group" tabindex="0" aria-label="{_safe(caption)}">'
+        f"<table><caption>{_safe(caption)}</caption>"
         f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
 def _row(head: str, cells: Iterable[Any]) -> str:
-    return f'<th scope="row">{escape(head)}</th>' + "".join(f"<td>{escape(str(cell))}</td>" for cell in cells)
+    return f'<th scope="row">{_safe(head)}</th>' + "".join(f"<td>{_safe(str(cell))}</td>" for cell in cells)
 
 
 def _answer(answer: str, counts: Sequence[int]) -> str:
     symbol, word, name = ANSWERS[answer]
     text = "{} of {}".format(*counts) if answer == "sometimes" else word
-    return f'<td class="{name}">{symbol} {escape(text)}</td>'
+    return f'<td class="{name}">{symbol} {_safe(text)}</td>'
 
 
 def _judges(run: Mapping[str, Any]) -> str:
@@ -105,7 +105,7 @@ def _matrix(run: Mapping[str, Any]) -> str:
         fault = power["fault"]
         row = _row(fault, (f"{power['always']} of {power['kernels']}",))
         row += _answer(power["answer"], (power["caught"], power["tried"]))
-        row += f"<td>{escape(power['check'] or NOTHING)}</td>"
+        row += f"<td>{_safe(power['check'] or NOTHING)}</td>"
         for rival in asked.values():
             row += _answer(rival["faults"].get(fault, ""), rival["counts"].get(fault, ()))
         rows.append(row)
@@ -128,7 +128,7 @@ def _alarms(run: Mapping[str, Any]) -> str:
     if not flagged:
         return ""
     items = "".join(
-        f"<details><summary>{escape(name)}: {len(names)}</summary><p>{escape(', '.join(names))}</p></details>"
+        f"<details><summary>{_safe(name)}: {len(names)}</summary><p>{_safe(', '.join(names))}</p></details>"
         for name, names in flagged.items()
     )
     return f"<h2>Right kernels that rivals flag</h2>{items}"
@@ -138,9 +138,13 @@ def _listed(title: str, heads: Sequence[str], found: Sequence[tuple[Any, ...]]) 
     if not found:
         return ""
     rows = [_row(str(one[0]), one[1:]) for one in found]
-    return f"<h2>{escape(title)}</h2>" + _table(f"{len(found)} in all", heads, rows)
+    return f"<h2>{_safe(title)}</h2>" + _table(f"{len(found)} in all", heads, rows)
 
 
 def _looked(run: Mapping[str, Any]) -> dict[str, Any]:
     """The rivals that looked at a kernel at all."""
     return {name: rival for name, rival in run["rivals"].items() if rival["classes"] or rival["correct"]}
+
+
+def _safe(text: str) -> str:
+    return str(escape(clean(text, 2000)))

@@ -16,7 +16,7 @@ from lastbit.references.formats import Format
 from lastbit.statistics import judge_statistics
 from lastbit.suites.attention_proof import Proof, judge_against, judge_result, judge_within, proof, weighed
 from lastbit.suites.attention_trial import Given, has_data, inputs, obtain
-from lastbit.suites.proofs import Formats, kept
+from lastbit.suites.proofs import Formats, kept, with_numbers_of
 from lastbit.verdict import Outcome, Verdict
 
 #: Rows that are proved of a large case: the first and the last, and one of each of as many bands as are left.
@@ -59,7 +59,7 @@ def statistics(trial: Trial) -> Verdict:
         return replace(within, outcome=Outcome.NOT_TESTED, reason="P is not rounded to nearest, or not at all")
     out = Format.of(trial.formats["out"])
     verdict = judge_statistics(got.codes[found.index], out, found.truth, found.budget)
-    return replace(verdict, stats=within.stats, digest=within.digest, proof=within.proof)
+    return with_numbers_of(within, verdict)
 
 
 def has_rounded_weights(trial: Trial) -> str:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from lastbit.case import Trial
 from lastbit.contract import Contract
-from lastbit.failure_text import number, place, share
+from lastbit.failure_text import coded, number, place, share
 from lastbit.harness import Obtained
 from lastbit.references.cast import Expected, Rule, beyond, expected, right
 from lastbit.references.cast_data import applicable, operand
@@ -135,6 +135,8 @@ def _judge(trial: Trial, x: Operand, codes: Codes, answer: Expected, target: For
         where=place(int(wrong[0]), codes.shape),
         formula=formula,
         stats=stats,
+        got=coded(target, flat[0]),
+        want=coded(target, want[0]) + ("" if want[0] == other[0] else f" or {coded(target, other[0])}"),
     )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lastbit.case import Trial
+from lastbit.failure_text import coded
 from lastbit.harness import Obtained
 from lastbit.input_rounding import INPUT_ROUNDINGS
 from lastbit.judge import judge_exact
@@ -78,7 +79,8 @@ def _judge_checksum(trial: Trial, given: Given, got: Obtained, sampled: Verdict)
     if not np.isfinite(y).all():
         where = str(tuple(int(i) for i in np.argwhere(~np.isfinite(y))[0]))
         reason = f"{y[~np.isfinite(y)][0]} at {where}, where every sum is far below the largest {out.name}"
-        return replace(sampled, outcome=Outcome.WRONG_CLASS, reason=reason, where=where)
+        got_is = coded(out, got.codes[~np.isfinite(y)][0])
+        return replace(sampled, outcome=Outcome.WRONG_CLASS, reason=reason, where=where, got=got_is, want="")
     a, b = given.operands["a"].values, given.operands["b"].values
     allowed = _allowed(trial, a, b, y)
     check = checksum(a, b, y, trial.seed, allowed=allowed, vectors=VECTORS, false_alarm=FALSE_ALARM)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from lastbit.case import Trial
 from lastbit.contract import Contract
 from lastbit.errors import UsageError
+from lastbit.failure_text import coded
 from lastbit.harness import Obtained
 from lastbit.references.data import Operand
 from lastbit.references.formats import Format
@@ -137,7 +138,9 @@ def verdict(trial: Trial, given: Mapping[str, Operand], got: Obtained, wrong: li
     reason = f"{what} of {first.cache} at page {where[0]}, place {where[1]}, head {where[2]}, element {where[3]}: "
     reason += f"got {pair[0]}, want {pair[1]}; {count} elements wrong, none may be"
     outcome = Outcome.WRONG_STRUCTURE if what.startswith("changed") else Outcome.OVER_BUDGET
-    found = Verdict(outcome, reason, float(count), 0.0, f"{first.cache}{list(where)}", formula)
+    bits = [coded(Format.of(given[first.cache].format), codes[where]) for codes in (first.got, first.want)]
+    place = f"{first.cache}{list(where)}"
+    found = Verdict(outcome, reason, float(count), 0.0, place, formula, got=bits[0], want=bits[1])
     return noted(trial, found, got)
 
 

@@ -197,4 +197,17 @@ def judge_by_statistics(trial: Trial, proved: Proof, within: Verdict, got: Obtai
     if within.outcome.failed or got.fault is not None:
         return within
     verdict = judge_statistics(got.codes, Format.of(trial.formats["out"]), proved.truth, proved.budget)
-    return replace(verdict, stats=within.stats, digest=within.digest, proof=within.proof)
+    return with_numbers_of(within, verdict)
+
+
+def with_numbers_of(within: Verdict, verdict: Verdict) -> Verdict:
+    """A verdict on statistics with the numbers of that on the same elements, one by one."""
+    return replace(
+        verdict,
+        stats=within.stats,
+        digest=within.digest,
+        proof=within.proof,
+        histogram=within.histogram,
+        terms=within.terms,
+        allowed_ulp=within.allowed_ulp,
+    )

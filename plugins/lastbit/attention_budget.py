@@ -1,7 +1,7 @@
 """What a contract allows attention to be wrong by, element by element: the result and its log-sum-exp."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -62,7 +62,8 @@ def budget(
     """
     work = working(contract, formats)
     parts = weigh(work, problem, truth)
-    return _out(work, contract, formats, problem, truth.out, parts), _lse(work, contract, formats, truth.lse, parts)
+    out = _out(work, contract, formats, problem, truth.out, parts)
+    return out, replace(_lse(work, contract, formats, truth.lse, parts), terms=out.terms)
 
 
 def weigh(work: Working, problem: Problem, truth: AttentionTruth) -> Parts:
@@ -187,8 +188,8 @@ def _out(
     parts: Parts,
 ) -> Budget:
     fmt = Format.of(formats["out"])
-    terms = Terms(parts.error, parts.size, None)
     keys, d = problem.scores[3], problem.q.shape[3]
+    terms = Terms(parts.error, parts.size, None, count=keys)
     terms.cite(f"sum_j P_j (E_j + exponents)*|V_j - O|, E of {d} terms in {work.accumulator.name}", SOURCE)
     terms.cite(f"sum_j P_j |V_j| ({keys} keys in {work.accumulator.name}) + |O| ({keys} keys, division)", SOURCE)
     if work.probabilities is not None:

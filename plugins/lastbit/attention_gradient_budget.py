@@ -192,8 +192,9 @@ def _rounded(
     problem: Problem,
 ) -> Budget:
     fmt = Format.of(formats[name])
-    terms = Terms(np.where(part.error < LARGEST, part.error, LARGEST), part.reach, None)
     lq, lk, dv = problem.scores[2], problem.scores[3], problem.v.shape[3]
+    terms = Terms(np.where(part.error < LARGEST, part.error, LARGEST), part.reach, None)
+    terms.count = lk if name == "q" else lq * (problem.heads // problem.k.shape[1])
     if name == "v":
         terms.cite(f"sum_i (P_ij errors)*|dO_i| + ({lq} queries in {work.accumulator.name})*sum_i P_ij|dO_i|", SOURCE)
     else:

@@ -30,3 +30,5 @@ class Budget:
     overflow_slack: "NDArray[np.float64] | None" = None
     #: Results with |truth| below this may be flushed to zero (contract subnormals="flush"); 0: never.
     flush_below: float = 0.0
+    #: How long the sum behind an element is at most: products, numbers of a row, keys; 0 where nothing is summed.
+    terms: int = 0

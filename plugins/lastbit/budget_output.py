@@ -69,6 +69,7 @@ def settled(
         before=before,
         overflow_slack=window,
         flush_below=fmt.min_normal if contract.subnormals == "flush" and flushes(fmt) else 0.0,
+        terms=terms.count,
     )
 
 

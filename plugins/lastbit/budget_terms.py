@@ -26,6 +26,8 @@ class Terms:
     sources: list[str] = field(default_factory=list)
     #: Elements whose operands may round to an infinity before they are multiplied, or None.
     lost: NDArray[np.bool_] | None = None
+    #: As Budget.terms.
+    count: int = 0
 
     def add(self, error: Floats, formula: str, source: str) -> None:
         """One more cause of error."""

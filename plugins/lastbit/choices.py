@@ -72,10 +72,12 @@ def options(given: Mapping[str, Any], root: Path) -> Options:
 
 
 def selection(options: Options) -> dict[str, str]:
-    """The options that select what is run, as text."""
+    """The options that select what is run, and what of it fails, as text."""
     texts = {name: " ".join(getattr(options, name)) for name in ("kernels", "only", "op", "device", "case")}
     if options.shard != (1, 1):
         texts["shard"] = "{}/{}".format(*options.shard)
+    if options.strict:
+        texts["strict"] = "yes"
     return {name: text for name, text in texts.items() if text}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lastbit import compare_command, roofline_command, speed_command, zoo_command
+from lastbit import compare_command, merge_command, report_command, roofline_command, speed_command, zoo_command
 from lastbit.errors import LastbitError, UsageError
 from lastbit.options import OPTIONS, add_arguments
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 #: Exit statuses: conforms, does not, wrong usage or nothing judged; compare has 3, inconclusive, too.
 OK, FAILED, USAGE = 0, 1, 2
 #: Commands of the design that are not built.
-LATER = ("merge", "datasheet", "sweep", "search")
+LATER = ("datasheet", "sweep", "search")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status; a user's mistake is one line on standard error, and 2."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given and given[0] in LATER:
-        known = "verify, kernels, golden, report, compare, roofline, formats, zoo"
+        known = "verify, kernels, golden, report, compare, merge, roofline, formats, zoo"
         print(f"lastbit: {given[0]} is not built yet; there are {known}", file=sys.stderr)
         return USAGE
     parsed = _parser().parse_args(given)
@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lastbit", description="Judge numerical kernels to the last bit.")
     parser.add_argument("--version", action="version", version=f"lastbit {_version()}")
     commands = parser.add_subparsers(
-        required=True, metavar="verify | kernels | golden | report | compare | roofline | formats | zoo"
+        required=True, metavar="verify | kernels | golden | report | compare | merge | roofline | formats | zoo"
     )
     verify = commands.add_parser("verify", help="judge the kernels of a file, a module, or those of a name")
     verify.add_argument("target", metavar="FILE|MODULE|NAME", help="kernels.py, a module, or a name or glob: torch/mm")
@@ -58,14 +58,13 @@ def _parser() -> argparse.ArgumentParser:
     add_arguments(kernels, "kernels", "only", "op")
     kernels.set_defaults(command=_kernels)
     _add_golden(commands)
-    report = commands.add_parser("report", help="print and write the report of a stored run again")
-    report.add_argument("run", metavar="RUN", help="folder of a run, or its run.jsonl")
-    report.set_defaults(command=_report)
+    report_command.add(commands)
     formats = commands.add_parser("formats", help="what quantized formats lose on typical tensors, in decibels")
     add_arguments(formats, "seed")
-    formats.add_argument("--plot", metavar="FILE", help="draw them, too: FILE.svg, .png or .pdf")
+    formats.add_argument("--plot", metavar="FILE", help="draw them, too: FILE.svg")
     formats.set_defaults(command=_formats)
     compare_command.add(commands)
+    merge_command.add(commands)
     roofline_command.add(commands)
     zoo_command.add(commands)
     return parser
@@ -105,7 +104,7 @@ def _verify(parsed: argparse.Namespace) -> int:
     to = sys.stderr if parsed.json == "-" else sys.stdout
     print(report, file=to)
     if parsed.report:
-        print(f"report: {parsed.report}/report.md, records: run.jsonl", file=to)
+        print(f"report: {parsed.report}/index.html and report.md, records: run.jsonl", file=to)
     if parsed.json:
         _write_json(parsed.json, report)
     return report.status
@@ -129,19 +128,6 @@ def _kernels(parsed: argparse.Namespace) -> int:
     for name, why in found.absent.items():
         print(f"no kernels from {name}: {why}")
     return OK if rows else USAGE
-
-
-def _report(parsed: argparse.Namespace) -> int:
-    from lastbit.reports import markdown, terminal
-    from lastbit.reports.run import read
-    from lastbit.settling import exit_status
-
-    run = read(Path(parsed.run))
-    path = Path(parsed.run) if Path(parsed.run).is_dir() else Path(parsed.run).parent
-    print("\n".join(terminal.lines(run.records, run.header.environment, _incomplete(run.complete))))
-    (path / "report.md").write_text(markdown.text(run), encoding="utf-8")
-    print(f"report: {path / 'report.md'}")
-    return exit_status(run.records)
 
 
 def _formats(parsed: argparse.Namespace) -> int:
@@ -237,10 +223,6 @@ def _write_json(target: str, report: Any) -> None:
         sys.stdout.write(text)
     else:
         Path(target).write_text(text, encoding="utf-8")
-
-
-def _incomplete(complete: bool) -> list[str]:
-    return [] if complete else ["this run did not come to its end; what follows is what it had judged"]
 
 
 def _version() -> str:

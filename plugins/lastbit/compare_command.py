@@ -1,4 +1,4 @@
-"""`lastbit compare --perf BASE HEAD`: is head as fast as base, on this machine, as it is now?"""
+"""`lastbit compare A B` of two runs; `lastbit compare --perf BASE HEAD`: is head as fast as base, here and now?"""
 
 import argparse
 import contextlib
@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lastbit import compare_runs_command
 from lastbit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,41 +18,48 @@ if TYPE_CHECKING:
 
 def add(commands: Any) -> None:
     """Add the command to the parser's."""
-    compare = commands.add_parser("compare", help="whether one state of a kernel is as fast as another")
-    side = "a kernel's name, a file, a module; or ./FOLDER or a git commit, with --kernels"
-    compare.add_argument("base", metavar="BASE", help=f"what head is measured by: {side}")
-    compare.add_argument("head", metavar="HEAD", help="the same for what is judged")
-    compare.add_argument("--perf", action="store_true", help="compare speed; needed, for nothing else is compared yet")
-    compare.add_argument(
+    compare = commands.add_parser(
+        "compare", help="what broke, was fixed, drifted or vanished between two runs; with --perf, speed here and now"
+    )
+    side = "with --perf a kernel's name, a file, a module; or ./FOLDER or a git commit, with --kernels"
+    compare.add_argument("base", metavar="A", help=f"folder of a run, or its run.jsonl; {side}")
+    compare.add_argument("head", metavar="B", help="the same for what is compared with A")
+    compare.add_argument("--strict", action="store_true", help="a check that vanished or is no longer judged fails")
+    compare.add_argument("--json", metavar="FILE", help="write every comparison to FILE, or to standard output for -")
+    speed = compare.add_argument_group("speed")
+    speed.add_argument("--perf", action="store_true", help="measure and compare speed; the options below are of it")
+    speed.add_argument(
         "--kernels", metavar="FILE_OR_MODULE", action="append", default=[], help="where a folder or commit has kernels"
     )
-    compare.add_argument("--kernel", metavar="GLOB", default="", help="only kernels of these names")
-    compare.add_argument(
+    speed.add_argument("--kernel", metavar="GLOB", default="", help="only kernels of these names")
+    speed.add_argument(
         "--case", metavar="CASE", action="append", default=[], help="'CHECK CASE [FORMATS]' in place of the op's own"
     )
-    compare.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 (cpu)")
-    compare.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of data and order (0)")
-    compare.add_argument(
+    speed.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 (cpu)")
+    speed.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of data and order (0)")
+    speed.add_argument(
         "--budget", type=seconds, default=4.0, metavar="SECONDS", help="longest time a case is measured for (4)"
     )
-    compare.add_argument("--threads", type=count, default=1, metavar="N", help="threads of a CPU kernel (1)")
-    memory = compare.add_mutually_exclusive_group()
+    speed.add_argument("--threads", type=count, default=1, metavar="N", help="threads of a CPU kernel (1)")
+    memory = speed.add_mutually_exclusive_group()
     memory.add_argument("--cold", action="store_true", help="operands from memory (default on a GPU)")
     memory.add_argument("--warm", action="store_true", help="operands from a cache (default on a CPU)")
-    compare.add_argument(
+    speed.add_argument(
         "--instructions", action="store_true", help="count instructions of a CPU with valgrind, in place of time"
     )
-    compare.add_argument("--json", metavar="FILE", help="write every comparison to FILE, or to standard output for -")
     compare.set_defaults(command=run)
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Run the command; 0 where head is as fast, 1 where it is slower or wrong, 3 where nothing can be said.
+    """Run the command; of runs, see `compare_runs_command.run`.
 
+    Of speed: 0 where head is as fast, 1 where it is slower or wrong, 3 where nothing can be said.
     Raises UsageError where a side or a case is none.
     """
     if not parsed.perf:
-        raise UsageError("compare: give --perf; results are compared by lastbit verify, with golden baselines")
+        return compare_runs_command.run(parsed)
+    if parsed.strict:
+        raise UsageError("compare: --strict is of runs, leave it out with --perf")
     if parsed.instructions:
         return _instructions(parsed)
     from lastbit.perf import threads

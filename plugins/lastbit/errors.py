@@ -19,3 +19,11 @@ class GoldenError(LastbitError):
 
 class RecordError(LastbitError):
     """A stored run cannot be read as it stands."""
+
+
+class ReportError(LastbitError):
+    """A report cannot be written where it was asked for."""
+
+
+class BundleError(LastbitError):
+    """A file is no submission bundle, or a run cannot be made one."""

@@ -1,9 +1,13 @@
 """The text of a failure: what, where, got, want, and what the wrong output resembles."""
 
 from math import copysign, isinf, isnan
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from lastbit.references.formats import Format
 
 Floats = NDArray[np.float64]
 
@@ -23,6 +27,18 @@ def number(value: float) -> str:
 def element(what: str, where: str, got: float, want: float) -> str:
     """The first line of a failure: "max error 18.45 ulp at (1, 1): got 0.0390625, want 0.03455829620361328"."""
     return f"{what} at {where}: got {number(got)}, want {number(want)}"
+
+
+def coded(fmt: "Format", code: int | np.unsignedinteger) -> str:
+    """A value of `fmt` with its bits: "0.0390625 (0x3d20)"."""
+    return f"{number(float(fmt.decode(np.array([code], fmt.code_dtype))[0]))} ({int(code):#x})"
+
+
+def nearest(fmt: "Format", hi: float, lo: float, overflow: str | None = None) -> str:
+    """An exact value with the bits of the value of `fmt` nearest to it: "0.03455829620361328 (nearest 0x3d0e)"."""
+    if isnan(hi) and not fmt.has_nan:
+        return number(hi)
+    return f"{number(hi)} (nearest {int(fmt.encode(np.array([hi]), np.array([lo]), overflow=overflow)[0]):#x})"
 
 
 def class_name(value: float) -> str:

@@ -58,7 +58,7 @@ def budget(
         addends.pop("c", None)
     weight = truth.weight if alpha == 1.0 and not addends else _product(a, b)
     terms = sum_terms(contract.input_rounding, accumulator, a, b, weight)
-    largest = terms.weight
+    terms.count, largest = a.shape[-1], terms.weight
     add_epilogue(terms, accumulator, fmt, a.shape[-1], addends, alpha, beta)
     if contract.subnormals == "flush":
         scales = {name: abs(beta) if name == "c" else 1.0 for name in addends}

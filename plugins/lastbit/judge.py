@@ -1,6 +1,7 @@
 """Judging an output: class first, then the bound, element by element, with a reason that a person reads."""
 
 from dataclasses import replace
+from math import frexp, isfinite, ldexp
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,11 +9,11 @@ from numpy.typing import NDArray
 
 from lastbit.acceptance import OVER, RIGHT, WRONG_CLASS, classify, elements_at
 from lastbit.budget import Budget
-from lastbit.failure_text import class_name, diagnose, element, number, place, share
+from lastbit.failure_text import class_name, coded, diagnose, element, nearest, number, place, share
 from lastbit.metrics import Measured, measure
 from lastbit.references.chains import two_sum
 from lastbit.references.formats import Format
-from lastbit.verdict import ErrorStats, Outcome, Verdict
+from lastbit.verdict import Outcome, Verdict
 
 if TYPE_CHECKING:
     from lastbit.contract import Contract
@@ -36,7 +37,7 @@ def judge(codes: Codes, fmt: "str | Format", truth: "Truth", budget: Budget, con
     measured = measure(codes, fmt, truth, budget.allowed, budget.sigma)
     suspects = measured.suspects
     if not suspects.size:
-        return _verdict(Outcome.PASS, "", measured.stats, truth, budget)
+        return _verdict(Outcome.PASS, measured, fmt, truth, budget)
     y = fmt.decode(codes)
     elements = elements_at(suspects, truth, budget)
     kinds = classify(y.reshape(-1)[suspects], *elements, budget.flush_below, fmt, contract)
@@ -44,13 +45,14 @@ def judge(codes: Codes, fmt: "str | Format", truth: "Truth", budget: Budget, con
         measured = _without(suspects[kinds == RIGHT], codes, fmt, truth, budget)
     strange = suspects[kinds == WRONG_CLASS]
     if strange.size:
-        where, reason = _explain_class(strange, y, truth)
-        verdict = _verdict(Outcome.WRONG_CLASS, reason, measured.stats, truth, budget, where)
-        return replace(verdict, measured=float(strange.size), allowed=0.0)
+        verdict = _verdict(Outcome.WRONG_CLASS, measured, fmt, truth, budget)
+        verdict = replace(verdict, measured=float(strange.size), allowed=0.0)
+        return _shown(verdict, int(strange[0]), codes, fmt, truth, contract, _explain_class(strange, y, truth))
     if (kinds == OVER).any():
-        where, reason = _explain_error(suspects[kinds == OVER], measured.worst, y, fmt, truth, budget)
-        return _verdict(Outcome.OVER_BUDGET, reason, measured.stats, truth, budget, where)
-    return _verdict(Outcome.PASS, "", measured.stats, truth, budget)
+        verdict = _verdict(Outcome.OVER_BUDGET, measured, fmt, truth, budget)
+        reason = _explain_error(suspects[kinds == OVER], measured.worst, y, fmt, truth, budget)
+        return _shown(verdict, measured.worst, codes, fmt, truth, contract, reason)
+    return _verdict(Outcome.PASS, measured, fmt, truth, budget)  # every suspect is right by its class
 
 
 def judge_exact(
@@ -70,7 +72,7 @@ def judge_exact(
     WRONG_CLASS if a mismatch involves a NaN or an infinity, else OVER_BUDGET.
     """
     fmt = Format.of(fmt)
-    stats = measure(codes, fmt, truth).stats
+    measured = measure(codes, fmt, truth)
     y = fmt.decode(codes)
     low, high = expected(fmt, truth, contract)
     lost = np.isnan(low), np.isnan(high)
@@ -88,9 +90,17 @@ def judge_exact(
         zeros = signed_zeros & (y == 0) & (low == 0) & (high == 0) & (np.signbit(low) == np.signbit(high))
         right &= ~zeros | (np.signbit(y) == np.signbit(low))
     count = int(right.size - np.count_nonzero(right))
-    formula = "exact [one rounding]"
+    verdict = Verdict(
+        Outcome.PASS,
+        measured=float(count),
+        allowed=0.0,
+        formula="exact [one rounding]",
+        proof=truth.rung,
+        stats=measured.stats,
+        histogram=measured.histogram,
+    )
     if not count:
-        return Verdict(Outcome.PASS, measured=0.0, allowed=0.0, stats=stats, formula=formula, proof=truth.rung)
+        return verdict
     wrong = np.flatnonzero(~right)
     got, want = y.reshape(-1)[wrong], low.reshape(-1)[wrong]
     strange = bool((~np.isfinite(got) | ~np.isfinite(want)).any())
@@ -105,15 +115,13 @@ def judge_exact(
         "; ".join(others),
         diagnose(y, low, ~right),
     ]
-    return Verdict(
-        Outcome.WRONG_CLASS if strange else Outcome.OVER_BUDGET,
+    return replace(
+        verdict,
+        outcome=Outcome.WRONG_CLASS if strange else Outcome.OVER_BUDGET,
         reason="\n".join(filter(None, lines)),
-        measured=float(count),
-        allowed=0.0,
         where=where,
-        stats=stats,
-        formula=formula,
-        proof=truth.rung,
+        got=coded(fmt, codes.reshape(-1)[wrong[0]]),
+        want=coded(fmt, fmt.encode(want[0]).item()),
     )
 
 
@@ -129,26 +137,58 @@ def _without(excused: NDArray[np.intp], codes: Codes, fmt: Format, truth: "Truth
     sigma = None if budget.sigma is None else keep(budget.sigma)
     measured = measure(codes.reshape(-1)[kept], fmt, rest, keep(budget.allowed), sigma)
     worst = int(kept[measured.worst]) if measured.worst >= 0 else -1
-    return Measured(replace(measured.stats, n=codes.size), kept[measured.suspects], worst)
+    return replace(measured, stats=replace(measured.stats, n=codes.size), suspects=kept[measured.suspects], worst=worst)
 
 
-def _verdict(
-    outcome: Outcome, reason: str, stats: ErrorStats, truth: "Truth", budget: Budget, where: str = ""
-) -> Verdict:
+def _verdict(outcome: Outcome, measured: Measured, fmt: Format, truth: "Truth", budget: Budget) -> Verdict:
+    """The verdict but for its explanation."""
     return Verdict(
         outcome,
-        reason=reason,
-        measured=stats.utilisation,
+        measured=measured.stats.utilisation,
         allowed=1.0,
-        where=where,
         formula=f"{budget.formula} [{budget.source}]",
         proof=truth.rung,
-        stats=stats,
+        stats=measured.stats,
+        histogram=measured.histogram,
+        terms=budget.terms,
+        allowed_ulp=_allowed_ulp(measured.worst, fmt, truth, budget),
     )
 
 
-def _explain_class(index: NDArray[np.int64], y: Floats, truth: "Truth") -> tuple[str, str]:
-    """Where the first element of the wrong class is, and the reason."""
+def _shown(
+    verdict: Verdict, index: int, codes: Codes, fmt: Format, truth: "Truth", contract: "Contract", reason: str
+) -> Verdict:
+    """The verdict with its reason, and with the place, value and bits of the element that decided it."""
+    hi, lo = (float(array.reshape(-1)[index]) for array in (truth.hi, truth.lo))
+    return replace(
+        verdict,
+        reason=reason,
+        where=place(index, codes.shape),
+        got=coded(fmt, codes.reshape(-1)[index]),
+        want=nearest(fmt, hi, lo, contract.overflow),
+    )
+
+
+def _allowed_ulp(worst: int, fmt: Format, truth: "Truth", budget: Budget) -> float:
+    """What element `worst` (-1: none) may be off, in ulp of its exact value; 0 where that is no number."""
+    if worst < 0:
+        return 0.0
+    x = float(truth.hi.reshape(-1)[worst])
+    whole = budget.allowed.shape == truth.hi.shape
+    allowed = budget.allowed if whole else np.broadcast_to(budget.allowed, truth.hi.shape)
+    steps = float(allowed.reshape(-1)[worst]) / _ulp(fmt, x)
+    return steps if isfinite(steps) else 0.0
+
+
+def _ulp(fmt: Format, x: float) -> float:
+    """fmt.ulp of one finite number, without arrays, which every verdict would wait for."""
+    if fmt.kind != "float" or not x:
+        return float(fmt.ulp(x))
+    return ldexp(1.0, min(max(frexp(x)[1] - 1, fmt.emin), fmt.emax) - fmt.precision + 1)
+
+
+def _explain_class(index: NDArray[np.int64], y: Floats, truth: "Truth") -> str:
+    """What is wrong with the first element of the wrong class."""
     first = int(index[0])
     where = place(first, y.shape)
     got, want = float(y.reshape(-1)[first]), float(truth.hi.reshape(-1)[first])
@@ -157,7 +197,7 @@ def _explain_class(index: NDArray[np.int64], y: Floats, truth: "Truth") -> tuple
         f"{share(index.size, y.size)} of the wrong class (NaN, infinity, overflow value or finite)",
         diagnose(y, truth.hi, _mask(index, y.shape)),
     ]
-    return where, "\n".join(filter(None, lines))
+    return "\n".join(filter(None, lines))
 
 
 def _mistaken(got: float, want: float) -> str:
@@ -166,10 +206,8 @@ def _mistaken(got: float, want: float) -> str:
     return f"{class_name(got)} instead of {wanted}"
 
 
-def _explain_error(
-    index: NDArray[np.int64], worst: int, y: Floats, fmt: Format, truth: "Truth", budget: Budget
-) -> tuple[str, str]:
-    """Where the element with the largest error / allowed error is, and the reason."""
+def _explain_error(index: NDArray[np.int64], worst: int, y: Floats, fmt: Format, truth: "Truth", budget: Budget) -> str:
+    """What is wrong with the element with the largest error / allowed error."""
     where = place(worst, y.shape)
     got, hi, lo = (float(array.reshape(-1)[worst]) for array in (y, truth.hi, truth.lo))
     step = float(fmt.ulp(np.array([hi]), np.array([lo]))[0])
@@ -179,7 +217,7 @@ def _explain_error(
         f"budget {allowed / step:.4g} ulp ({budget.formula}; {budget.source}); {share(index.size, y.size)} over it",
         diagnose(y, truth.hi, _mask(index, y.shape)),
     ]
-    return where, "\n".join(filter(None, lines))
+    return "\n".join(filter(None, lines))
 
 
 def _mask(index: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.bool_]:

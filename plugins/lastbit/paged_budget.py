@@ -103,5 +103,6 @@ def _joined(parts: list[Budget], shapes: list[tuple[int, ...]]) -> Budget:
         before=before,
         overflow_slack=whole("overflow_slack"),
         sigma=None,
+        terms=max(part.terms for part in parts),
         unstatistical="sequences of different lengths have no common scale",
     )

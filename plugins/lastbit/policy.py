@@ -105,9 +105,8 @@ def settings(
     formats = formats_text(trial.formats).replace(" ", ",")
     found = [
         row
-        for row in overrides
-        if row.expires >= (today or _today())
-        and fnmatchcase(trial.kernel.name, row.kernel)
+        for row in in_force(overrides, today)
+        if fnmatchcase(trial.kernel.name, row.kernel)
         and fnmatchcase(formats, row.formats.replace(" ", ","))
         and fnmatchcase(check, row.check)
         and fnmatchcase(trial.case.id, row.case)
@@ -116,6 +115,11 @@ def settings(
         names = " and ".join(f"kernel={row.kernel!r} check={row.check!r} case={row.case!r}" for row in found)
         raise GoldenError(f"{BUDGETS}: {names} all match {trial.kernel.name} {check} {trial.case.id}; keep one of them")
     return {"budget_factor": found[0].budget_factor, "budget_why": found[0].why} if found else {}
+
+
+def in_force(overrides: Iterable[Override], today: datetime.date | None = None) -> list[Override]:
+    """The overrides that have effect."""
+    return [row for row in overrides if row.expires >= (today or _today())]
 
 
 def expired(overrides: Iterable[Override], today: datetime.date | None = None) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lastbit.failure_text import place, share
+from lastbit.failure_text import coded, place, share
 from lastbit.references.formats import Format
 from lastbit.references.groups import reduced, spread
 from lastbit.references.quantize import Quantized, Scales, given, quantize_with, scales
@@ -105,8 +105,8 @@ def judge_quantized(
         codes = getattr(got, right.name)
         wrong = right.wrong(codes)
         if wrong.any():
-            outcome, where, reason = _explain(x, fmt, scaling, right, codes, wrong, got)
-            return Verdict(outcome, reason, float(wrong.sum()), 0.0, where, formula, "exact", stats, notes=notes), ""
+            found = _explain(x, fmt, scaling, right, codes, wrong, got)
+            return replace(found, formula=formula, proof="exact", stats=stats, notes=notes), ""
     hole = f"{scaling.name} leaves open what the codes of these numbers are" if x.size else ""
     hole = "" if any(not right.free.all() for right in rights) else hole
     return Verdict(Outcome.PASS, "", 0.0, 0.0, "", formula, "exact", stats, notes=notes), hole
@@ -171,8 +171,8 @@ def _computed(scaling: Scaling, fmt: str) -> str:
 
 def _explain(
     x: Array, x_format: str, scaling: Scaling, right: Right, codes: Codes, wrong: NDArray[np.bool_], got: Quantized
-) -> tuple[Outcome, str, str]:
-    """The outcome, the place and the reason of the first wrong code."""
+) -> Verdict:
+    """What is wrong with the first wrong code."""
     fmt = Format.of(right.fmt)
     index = tuple(int(i) for i in np.argwhere(wrong)[0])
     where = f"{right.name}{list(index)}"
@@ -187,7 +187,15 @@ def _explain(
         _circumstances(x, scaling, right, index, got),
     ]
     strange = not np.isfinite(values).all()
-    return Outcome.WRONG_CLASS if strange else Outcome.OVER_BUDGET, where, "\n".join(filter(None, lines))
+    return Verdict(
+        Outcome.WRONG_CLASS if strange else Outcome.OVER_BUDGET,
+        "\n".join(filter(None, lines)),
+        measured=float(wrong.sum()),
+        allowed=0.0,
+        where=where,
+        got=coded(fmt, codes[index]),
+        want=coded(fmt, right.low[index]) if right.low[index] == right.high[index] else want,
+    )
 
 
 def _circumstances(x: Array, scaling: Scaling, right: Right, index: tuple[int, ...], got: Quantized) -> str:

@@ -60,7 +60,7 @@ def budget(
     if accumulator.truncates or (accumulator.engine == "integer" and not _stays_integer(fmt, scale_formats, problem)):
         working = Accumulator.of("f32")
     u = 0.0 if working.engine == "exact" else working.unit
-    largest = terms.weight
+    terms.count, largest = problem.k, terms.weight
     if working.engine != "integer":
         _add_epilogue(terms, contract, accumulator, u, scale_formats, finite)
     if contract.subnormals == "flush":

@@ -128,6 +128,7 @@ def blank(check: str, trial: Trial) -> Record:
         case=trial.case.id,
         outcome=Outcome.NOT_TESTED,
         contract=trial.contract.text(),
+        source=trial.contract.source,
         tier=trial.tier,
         seed=trial.seed,
     )
@@ -216,6 +217,11 @@ def judge(check: Check, trial: Trial, rules: Policy | None = None) -> Record:
         stats=verdict.stats,
         digest=verdict.digest,
         notes=dict(verdict.notes),
+        histogram=verdict.histogram,
+        terms=verdict.terms,
+        allowed_ulp=verdict.allowed_ulp,
+        got=verdict.got,
+        want=verdict.want,
         seconds=round(seconds, 6),
     )
     return rules.annotate(replace(record, reproduce=reproduce(record, rules.command)))

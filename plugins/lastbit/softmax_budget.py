@@ -76,6 +76,7 @@ def budget(
         shared = _errors(contract, accumulator, Format.of(formats["x"]), x)
         error, formula = _OPS[op](shared, x, truth, accumulator)
     terms = Terms(np.minimum(error * OWN_ROUNDING, fmt.max / 4), np.abs(np.nan_to_num(truth.weight)), None)
+    terms.count = x.shape[-1]
     terms.cite(formula, SOURCE)
     terms.no_statistics(SHARED)
     if contract.subnormals == "flush":

@@ -96,6 +96,17 @@ class Verdict:
     digest: str = ""
     #: Facts measured beside the verdict ("batch invariance": "breaks at m=1, 3"), plain text by name.
     notes: dict[str, str] = field(default_factory=dict)
+    #: Signed errors, plus away from zero: (bin, elements). Bin 0 ends at 2^-6 ulp on either side, bin k at 2^(k/2 - 6),
+    #: and -k at minus that (histogram.py). Of an output of 2^16 elements and more, those of a sample.
+    histogram: tuple[tuple[int, int], ...] = ()
+    #: How long the sum behind an element is at most: products, numbers of a row, keys; 0 where nothing is summed.
+    terms: int = 0
+    #: Allowed error, in ulp, of the element that came nearest to it (error / allowed is stats.utilisation); 0 where one
+    #: result is right, or where nothing was compared with a bound.
+    allowed_ulp: float = 0.0
+    #: Of a failure, the element that decided: its value and bits, and those that it should have.
+    got: str = ""
+    want: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +174,13 @@ class Record:
     known: str = ""
     #: Of a record of speed, which follows those of numbers: the measurement.
     timing: Timing | None = None
+    histogram: tuple[tuple[int, int], ...] = ()
+    terms: int = 0
+    allowed_ulp: float = 0.0
+    got: str = ""
+    want: str = ""
+    #: Where the contract is published; "" if it is lastbit's default.
+    source: str = ""
 
     @property
     def key(self) -> str:

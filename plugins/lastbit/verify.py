@@ -91,6 +91,7 @@ def walk(found: "Found", given: Mapping[str, Any], command: str, progress: Progr
     """
     from lastbit import session
     from lastbit.environment import environment
+    from lastbit.explaining import explained
 
     chosen = options(given, Path.cwd())
     if chosen.timed:
@@ -108,11 +109,15 @@ def walk(found: "Found", given: Mapping[str, Any], command: str, progress: Progr
             progress(done, len(plan.choices), record)
     status = exit_status(records, chosen.strict)
     notes = [f"no kernels from {name}: {why}" for name, why in plan.absent.items()]
-    notes += session.expired(chosen) + session.gone(chosen, records, here)
+    notes += session.expired(chosen)
+    no_longer = session.gone(chosen, records, here)
     if not any(record.outcome.judged for record in records) and (why := session.why_nothing(chosen, found)):
         notes.append(why)
     if writer is not None:
-        status = _stored(writer, status, notes)
+        writer.close(status, notes, no_longer, explained(chosen, records))
+        notes += (unwritten := _unwritten(writer, notes))
+        status = status or (2 if unwritten else 0)
+    notes += no_longer
     findings = tuple(finding(r) for r in records if r.outcome not in (Outcome.PASS, Outcome.NOT_TESTED))
     return Report(status == 0, findings, tuple(records), here, tuple(notes), status)
 
@@ -134,21 +139,22 @@ def _writer(chosen: Options, environment: "Environment") -> "RunWriter":
     return RunWriter(chosen.report, Header(environment, chosen.tier, chosen.seed, options=selection(chosen)))
 
 
-def _stored(writer: "RunWriter", status: int, notes: list[str]) -> int:
-    """End the stored run and write its report; the status is 2 where that fails and nothing worse is known."""
+def _unwritten(writer: "RunWriter", notes: list[str]) -> list[str]:
+    """Write the report of the stored run; why that, or the run, is not stored whole.
+
+    Why the summary of a CI job lacks it, which changes no verdict, is added to `notes`.
+    """
     from lastbit.errors import LastbitError
-    from lastbit.reports import markdown
+    from lastbit.reports.folder import MARKDOWN, write
+    from lastbit.reports.job_summary import append
     from lastbit.reports.run import read
 
-    writer.close(status)
     try:
-        text = markdown.text(read(writer.path), notes)
-        writer.path.with_name("report.md").write_text(text, encoding="utf-8")
-    except (OSError, LastbitError) as error:
-        writer.problem = writer.problem or f"{writer.path.parent}/report.md is not written ({error})"
-    if writer.problem:
-        notes.append(writer.problem)
-    return status or (2 if writer.problem else 0)
+        write(read(writer.path), writer.path.parent)
+        notes += append(writer.path.with_name(MARKDOWN))
+    except LastbitError as error:
+        return [writer.problem or f"the report is not written ({error})"]
+    return [writer.problem] if writer.problem else []
 
 
 def _kernel(

@@ -1,7 +1,6 @@
 """One pytest session's walk of the law: its plan, its records as they arrive, and its exit status."""
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -151,7 +150,7 @@ class Walk:
             self._keep(decode(text))
 
     def finish(self, session: pytest.Session) -> None:
-        """Close the account: the exit status, the end of run.jsonl, report.md; a worker hands over what is left."""
+        """Close the account: the exit status, the end of run.jsonl, the report; a worker hands over what is left."""
         if self.is_worker:
             if self._unsent and not self.config.option.collectonly:
                 self.config.workeroutput["lastbit"] = self._unsent  # type: ignore[attr-defined]
@@ -162,8 +161,7 @@ class Walk:
             self.problems.append(self._writer.problem)
         if self.walked and not self.config.option.collectonly:
             if not self.problems and not any(record.outcome.judged for record in self.records.values()):
-                why = self._why_nothing()
-                self.problems.append(f"nothing was judged: {why}" if why else "nothing was judged")
+                self.problems.append(": ".join(filter(None, ("nothing was judged", self._why_nothing()))))
             failed = any(settles(record, self.options.strict) == "fail" for record in self.records.values())
             if self.problems and not failed and session.exitstatus in _CORRECTED:
                 session.exitstatus = 2
@@ -174,8 +172,7 @@ class Walk:
 
                 session.exitstatus = status(self.records.values())
         if self._writer is not None:
-            self._writer.close(int(session.exitstatus))
-            self._write_report(self._writer.path.parent)
+            self._store(self._writer, int(session.exitstatus))
 
     def summary(self, terminal: pytest.TerminalReporter) -> None:
         """The account in the terminal."""
@@ -188,7 +185,8 @@ class Walk:
         for line in lines(tuple(self.records.values()), environment, self._notes(), self._gone()):
             terminal.write_line(line)
         if self._writer is not None and not self._writer.problem:
-            terminal.write_line(f"report: {near(self.options.report)}/report.md, records: {self._writer.path.name}")
+            place = near(self.options.report)
+            terminal.write_line(f"report: {place}/index.html and report.md, records: {self._writer.path.name}")
         for problem in dict.fromkeys(self.problems):
             terminal.write_line(f"lastbit: {problem}", red=True)
 
@@ -238,17 +236,20 @@ class Walk:
         except LastbitError:  # said already, by the test file that met it
             return ""
 
-    def _write_report(self, folder: Path) -> None:
-        from lastbit.reports import markdown
+    def _store(self, writer: "RunWriter", status: int) -> None:
+        """End the stored run and write its report, which can be written again where that fails."""
+        from lastbit.explaining import explained
+        from lastbit.reports.folder import MARKDOWN, write
+        from lastbit.reports.job_summary import append
         from lastbit.reports.run import read
 
+        writer.close(status, self._notes(), self._gone(), explained(self.options, self.records.values()))
         try:
-            (folder / "report.md").write_text(
-                markdown.text(read(folder), self._notes(), self._gone()), encoding="utf-8"
-            )
-        except (OSError, LastbitError) as error:
-            # The run itself is judged and stored or its problem said; a report can be written again.
-            self.problems.append(f"{folder}/report.md is not written ({error}); try: lastbit report {folder}")
+            write(read(writer.path), writer.path.parent)
+            self.remarks += append(writer.path.with_name(MARKDOWN))
+        except LastbitError as error:
+            writer.problem = writer.problem or f"the report is not written ({error})"
+            self.problems.append(writer.problem)
 
     def _notes(self) -> list[str]:
         from lastbit.session import expired

@@ -16,6 +16,12 @@ from fake_law import FAKE_LAW, ROOT  # noqa: E402  (the path first)
 Stranger = Callable[..., pytest.RunResult]
 
 
+@pytest.fixture(autouse=True)
+def no_job_summary(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs that the tests make are no news for the page of the CI job that tests lastbit."""
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+
+
 @pytest.fixture
 def stranger(pytester: pytest.Pytester) -> Stranger:
     """Runs pytest in a stranger's repository, whose kernels say how each check ends.

@@ -171,6 +171,7 @@ def test_elements_are_taken_at_their_places() -> None:
 
 def test_a_budget_flushes_and_overflows_nothing_unless_it_says_so() -> None:
     plain = Budget(np.zeros(1), "", "")
+    assert plain.terms == 0
     assert (plain.flush_below, plain.overflow_slack, plain.sigma, plain.before) == (0.0, None, None, None)
     truth = Truth(np.array([0.5]), np.zeros(1), np.zeros(1), np.array([0.5]), "given")
     assert judge(F16.encode([0.0]), F16, truth, plain, PLAIN).outcome is Outcome.OVER_BUDGET

@@ -189,6 +189,11 @@ def custom(logits, values, **options):
     return Problem(q[None, None], np.asarray(logits)[None, None, :, None], values[None, None], scale=1.0, **options)
 
 
+def test_both_budgets_say_how_many_keys_there_are():
+    _, _, (out, lse), _ = given("normal", "f32", "plain")
+    assert (out.terms, lse.terms) == (130, 130)
+
+
 def largest_share(problem, style, **fields):
     """The largest error / budget of a simulated kernel in f32, of result and log-sum-exp."""
     formats = FORMATS["f32"]

@@ -73,6 +73,13 @@ def test_kernel_is_within_its_budget_of_sixty_digits(feature, fmt):
         assert bound.max() < 0.1 * np.abs(getattr(exact, name).hi).max() + 0.01
 
 
+def test_budgets_say_over_how_many_keys_or_queries_they_sum():
+    """dK and dV over the queries of all heads that share a key."""
+    problem, upstream = drawn(3, hq=4, hkv=2, lq=5, lk=7)
+    found = budgets(Contract(), same("f32"), problem, upstream)[1]
+    assert {name: one.terms for name, one in found.items()} == {"q": 7, "k": 10, "v": 10}
+
+
 @cache
 def smooth():
     """One head with all of K and V positive, so that common errors do not cancel; and P, dP, D and dS of it."""

@@ -223,6 +223,7 @@ def test_terms_are_named_with_their_numbers() -> None:
     assert one.budget(one.truth()).unstatistical == "beta = 0.1 is rounded to f32, the same for every result"
     two = replace(plain, beta=1.0, c=2.0, bias=1.0, contract=replace(contract, subnormals="flush"))
     found = two.budget(two.truth())
+    assert (found.terms, plain.budget(plain.truth()).terms) == (4, 4)
     assert f"2 addends c: {4 * u:.4g}*|c| + {2 * u:.4g}*(|A||B|+|c|)" in found.formula
     assert f"flushed subnormals: |A||B| of them + 14*{2.0**-126:.4g}" in found.formula
     assert found.source == "budgets.md 2; Jeannerod and Rump 2013; budgets.md 5; budgets.md 6; budgets.md 8"

@@ -109,6 +109,7 @@ def test_an_output_within_the_safety_factor_of_a_power_of_two_has_the_larger_ste
         for value in (x, -x):
             truth = given(np.array([value]))
             terms = Terms(np.zeros(1), truth.weight, None)
+            assert terms.count == 0
             allowed, _, _ = round_output(terms, terms.error, contract, exact, fmt, truth)
             assert allowed[0] == step / 2 * ROUND_UP
 

@@ -90,10 +90,11 @@ def test_json_to_standard_output_is_json_alone(lastbit: Lastbit) -> None:
 def test_verify_stores_its_report_on_request(lastbit: Lastbit, tmp_path: Path) -> None:
     done = lastbit("verify", str(EXAMPLE), *ONE_CASE, "--report", "out/here")
     assert done.returncode == 1, done.stderr
-    assert "report: out/here/report.md, records: run.jsonl" in done.stdout
+    assert "report: out/here/index.html and report.md, records: run.jsonl" in done.stdout
     again = lastbit("report", "out/here")
     assert "DOES NOT CONFORM: 1 of 2 kernels fails 1 of 2 checks: mine/gemm-hasty." in again.stdout
-    assert "mine/gemm-hasty" in (tmp_path / "out/here/report.md").read_text()
+    for name in ("report.md", "index.html"):
+        assert "mine/gemm-hasty" in (tmp_path / "out/here" / name).read_text(encoding="utf-8")
     end = json.loads((tmp_path / "out/here/run.jsonl").read_text().splitlines()[-1])
     assert (end["type"], end["exitstatus"]) == ("end", 1)
 
@@ -142,7 +143,9 @@ def test_kernels_lists_what_is_found(lastbit: Lastbit) -> None:
         (("golden", "diff", "nowhere"), "nowhere"),
         (("golden", "accept", "nowhere", "--reason", "seen"), "selects everything"),
         (("golden", "doctor"), "golden folder golden is not there"),
-        (("merge", "a", "b"), "merge is not built yet"),
+        (("merge", "nowhere", "--into", "f/x"), "f/x"),
+        (("merge", "nowhere", "--into", "x"), "nowhere"),
+        (("datasheet",), "datasheet is not built yet"),
     ],
     ids=lambda value: "-".join(value[:4]).replace("/", "_") if isinstance(value, tuple) else "",
 )

@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-dir"]
 #: What package-data ships beside modules.
-SHIPPED = ("*.py", "py.typed", "*.toml", "*.jsonl", "*.json", "*.html")
+SHIPPED = ("*.py", "py.typed", "*.toml", "*.jsonl", "*.json")
 ONE_CASE = "--lastbit-case=bound normal/m24-n40-k129"
 
 
@@ -55,6 +55,7 @@ def test_wheel_holds_the_tree_and_nothing_else(wheel: Path) -> None:
             inside = place.relative_to(ROOT / folder)
             prefix = Path(package.replace(".", "/")) / inside
             expected |= {str(prefix / path.name) for pattern in SHIPPED for path in place.glob(pattern)}
+    expected |= {f"lastbit/reports/templates/{path.name}" for path in (ROOT / "reports" / "templates").iterdir()}
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
     assert held == expected

@@ -130,6 +130,7 @@ def test_budget_is_attentions_where_scales_are_powers_of_two() -> None:
         single, _ = attention_budget(CONTRACT, formats, problem, truth)
         assert np.array_equal(whole.allowed[row], np.broadcast_to(single.allowed, truth.out.hi.shape)[0])
         assert (wider.allowed[row] > single.allowed[0]).all()
+    assert whole.terms == wider.terms == max(problem.k.shape[2] for problem in problems)
     assert "dequantization" in wider.formula
     assert "dequantization" not in whole.formula
 

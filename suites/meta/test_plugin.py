@@ -22,13 +22,16 @@ def test_run_tells_kernels_apart(stranger: Stranger, pytester: pytest.Pytester, 
     result = stranger(*workers, good="pass", bad="over_budget", shy="unsupported", hollow="vacuous")
     result.assert_outcomes(passed=2, failed=2, skipped=4)
     assert result.ret == 1
-    result.stdout.fnmatch_lines(["*DOES NOT CONFORM: 1 of 2 kernels*mine/bad*", "report: lastbit-report/report.md*"])
+    result.stdout.fnmatch_lines(
+        ["*DOES NOT CONFORM: 1 of 2 kernels*mine/bad*", "report: lastbit-report/index.html and report.md*"]
+    )
     written = records(pytester.path / "lastbit-report")
     outcomes = {(r["kernel"], r["check"], r["case"]): r["outcome"] for r in written}
     assert len(outcomes) == len(written) == 12  # two checks of one case, and one that needs a batch, for each kernel
     assert outcomes["mine/bad", "two", "first/m2-n3-k4"] == "over_budget"
     assert outcomes["mine/good", "one", "second/batch2-m2-n3-k4"] == "not_tested"
-    assert "DOES NOT CONFORM" in (pytester.path / "lastbit-report" / "report.md").read_text()
+    for name in ("report.md", "index.html"):
+        assert "DOES NOT CONFORM" in (pytester.path / "lastbit-report" / name).read_text(encoding="utf-8")
 
 
 def test_failure_says_what_where_limit_and_how_to_repeat(stranger: Stranger, pytester: pytest.Pytester) -> None:
@@ -201,6 +204,16 @@ def test_report_folder_that_breaks_while_it_is_written_is_said_and_not_green(
     result.assert_outcomes(passed=2)
     assert result.ret == 2
     result.stdout.fnmatch_lines(["lastbit: *reports/run.jsonl: cannot write *"])
+
+
+def test_report_that_cannot_be_written_is_said_in_a_line_and_the_records_stay(
+    stranger: Stranger, pytester: pytest.Pytester
+) -> None:
+    pytester.path.joinpath("reports/index.html").mkdir(parents=True)
+    result = stranger("--lastbit-report", "reports", good="pass")
+    (said,) = (line for line in result.outlines if "index.html" in line)
+    assert "reports/index.html: cannot write (Is a directory); the records are as they were" in said
+    assert len(records(pytester.path / "reports")) == 3
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "xdist"])

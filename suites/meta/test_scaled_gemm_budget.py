@@ -277,6 +277,12 @@ def test_flushed_subnormal_scales_are_allowed_where_promised() -> None:
     assert (allowed(tiny, replace(promise, subnormals="keep")).allowed < size).any()
 
 
+@pytest.mark.parametrize("scaled", ["sums", "operands", None])
+def test_budget_says_how_many_products_it_sums(scaled: str | None) -> None:
+    promise = Contract(accumulator="f32", scaled=scaled)
+    assert [allowed(drawn(3, "fp8_row", "fp8_row", k), promise).terms for k in (1, 70)] == [1, 70]
+
+
 def test_word_of_the_contract_that_is_none_is_refused() -> None:
     with pytest.raises(KernelError, match="scaled is 'twice', expected one of None, 'sums', 'operands', 'products'"):
         Contract(scaled="twice")

@@ -200,6 +200,10 @@ def test_log_softmax_of_f16_may_and_must_overflow() -> None:
     assert wrong.outcome is Outcome.WRONG_CLASS
 
 
+def test_budget_says_how_many_numbers_a_row_has() -> None:
+    assert [known(op, np.zeros((2, n)))[1].terms for op in OPS for n in (1, 9)] == [1, 9] * len(OPS)
+
+
 def test_special_rows_leave_the_others_their_budget() -> None:
     x = np.array([[0.0, 1.0, 2.0], [np.nan, 1.0, 2.0], [np.inf, 1.0, 2.0], [-np.inf] * 3, [-np.inf, 1.0, 2.0]])
     for op in OPS:

@@ -165,7 +165,7 @@ def test_page_is_one_whole_file_that_escapes_what_it_is_told() -> None:
     reader.feed(told)
     reader.close()
     assert reader.open == []
-    assert reader.loads == []
+    assert [link for link in reader.loads if not link.startswith("#")] == []
     assert "script" not in reader.seen
     assert "url(" not in told
     assert "@import" not in told
