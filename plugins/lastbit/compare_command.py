@@ -77,19 +77,18 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 def _instructions(parsed: argparse.Namespace) -> int:
-    from lastbit.perf import instructions, threads
+    from lastbit.perf import callgrind, instructions, threads
 
-    instructions.valgrind()  # before anything is imported
+    callgrind.valgrind()  # before anything is imported
     threads.announce(1)
     from lastbit.perf.compare import Terms
     from lastbit.perf.sides import match, named
     from lastbit.reports import speed
 
-    counted: list[instructions.Counted] = []
     with contextlib.ExitStack() as stack:
         sides = [stack.enter_context(named(text, parsed.kernels)) for text in (parsed.base, parsed.head)]
-        for base, head in match(sides[0], sides[1], parsed.kernel).pairs:
-            counted += instructions.count(base, head, parsed.case, Terms(parsed.device, parsed.seed))
+        found = match(sides[0], sides[1], parsed.kernel)
+        counted = instructions.count(found.pairs, parsed.case, Terms(parsed.device, parsed.seed))
     print(speed.instructions_text(counted), file=sys.stderr if parsed.json == "-" else sys.stdout)
     if parsed.json:
         _write(parsed.json, [asdict(one) for one in counted], instructions.exit_status(counted))
