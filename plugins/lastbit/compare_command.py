@@ -97,16 +97,18 @@ def _instructions(parsed: argparse.Namespace) -> int:
 
 def _compared(parsed: argparse.Namespace, found: "Match") -> "list[Comparison]":
     from lastbit.perf.compare import Terms, walk
+    from lastbit.perf.lock import held
     from lastbit.perf.pairs import Stop
 
     cold = True if parsed.cold else False if parsed.warm else None
     stop = Stop(budget_s=parsed.budget)
     terms = Terms(parsed.device, parsed.seed, parsed.threads, cold, stop=stop)
     comparisons = []
-    for base, head in found.pairs:
-        for one in walk(base, head, parsed.case, terms):
-            comparisons.append(one)
-            _progress(one)
+    with held(parsed.device):
+        for base, head in found.pairs:
+            for one in walk(base, head, parsed.case, terms):
+                comparisons.append(one)
+                _progress(one)
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr, flush=True)
     return comparisons

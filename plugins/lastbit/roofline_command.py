@@ -44,18 +44,20 @@ def run(parsed: argparse.Namespace) -> int:
     from lastbit.discovery import find
     from lastbit.perf.compare import Terms
     from lastbit.perf.limits import limits
+    from lastbit.perf.lock import held
     from lastbit.perf.reach import reach
 
     cold = True if parsed.cold else False if parsed.warm else None
     terms = Terms(parsed.device, parsed.seed, parsed.threads, cold)
     kernels = find(parsed.kernels, parsed.name).kernels
     to = sys.stderr if parsed.json == "-" else sys.stdout
-    known = limits(parsed.device, parsed.threads)
-    print(limits_text(known), file=to)
     found = []
-    for one in reach(kernels, known, terms, parsed.case):
-        found.append(one)
-        print(text(one), file=to, flush=True)
+    with held(parsed.device):
+        known = limits(parsed.device, parsed.threads)
+        print(limits_text(known), file=to)
+        for one in reach(kernels, known, terms, parsed.case):
+            found.append(one)
+            print(text(one), file=to, flush=True)
     if not found:
         raise UsageError(f"no kernel called {' '.join(parsed.name)} has a case on {parsed.device}")
     if parsed.json:

@@ -50,6 +50,7 @@ def run(parsed: argparse.Namespace) -> int:
     from lastbit.golden import perf_run, perf_store
     from lastbit.golden.perf_drift import stand
     from lastbit.perf.compare import Terms
+    from lastbit.perf.lock import held
     from lastbit.perf.pairs import Stop
     from lastbit.perf.speeds import speeds
     from lastbit.perf.yardstick import PROVIDERS
@@ -58,10 +59,11 @@ def run(parsed: argparse.Namespace) -> int:
     terms = Terms(parsed.device, parsed.seed, parsed.threads, cold, stop=Stop(budget_s=parsed.budget))
     kernels, known = find(parsed.kernels, parsed.name).kernels, find((), PROVIDERS).kernels
     measured = []
-    for one in speeds(kernels, known, terms, cases=parsed.case, processes=parsed.processes):
-        measured.append(one)
-        if sys.stderr.isatty():
-            print(f"\r\033[K{one.outcome} {one.kernel} {one.case}"[:100], end="", file=sys.stderr, flush=True)
+    with held(parsed.device):
+        for one in speeds(kernels, known, terms, cases=parsed.case, processes=parsed.processes):
+            measured.append(one)
+            if sys.stderr.isatty():
+                print(f"\r\033[K{one.outcome} {one.kernel} {one.case}"[:100], end="", file=sys.stderr, flush=True)
     if not measured:
         raise UsageError(f"no kernel called {' '.join(parsed.name)} has a case on {parsed.device}")
     made = perf_run.made(environment((parsed.device,)), measured)

@@ -10,6 +10,7 @@ import cheating_softmaxes as cheats
 import pytest
 from fake_law import FAKE_LAW, ROOT
 
+from lastbit import cli
 from lastbit.errors import LastbitError
 from lastbit.perf import lock, phase
 from lastbit.perf.compare import Terms, choices
@@ -142,11 +143,32 @@ def test_status_of_speeds_alone() -> None:
     assert speeds.numbers([fast, own(one, Outcome.PASS)]) == [own(one, Outcome.PASS)]
 
 
-def test_lock_lets_one_time_at_a_time(tmp_path: Path) -> None:
+def test_lock_lets_one_time_at_a_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with lock.held("cpu", folder=tmp_path):
-        with pytest.raises(LastbitError, match="another run has been timing on cpu"), lock.held("cpu", 0.0, tmp_path):
+        with pytest.raises(LastbitError, match="another run has been timing on cpu"), lock.held("cpu", 0.1, tmp_path):
             pass
         with lock.held("other", 0.0, tmp_path):
             pass
     with lock.held("cpu", 0.0, tmp_path):
         assert os.listdir(tmp_path)
+    assert capsys.readouterr().err.count("another run is timing on cpu: waiting for its end, 0 s at most") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["compare", "--perf", "torch/softmax", "numpy/softmax"],
+        ["golden", "speed", "numpy/softmax"],
+        ["roofline", "numpy/softmax"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_every_command_that_times_waits_for_the_others(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(device: str) -> None:
+        raise LastbitError(f"another run has {device}")
+
+    monkeypatch.setattr(lock, "held", refused)
+    assert cli.main([*words, "--case", "bound normal/m6-n40"]) == 2
+    assert "another run has cpu" in capsys.readouterr().err
