@@ -41,6 +41,9 @@ def add(commands: Any) -> None:
     compare.add_argument(
         "--instructions", action="store_true", help="count instructions of a CPU with valgrind, in place of time"
     )
+    compare.add_argument(
+        "--processes", action="store_true", help="a process for each side, as libraries need that were compiled"
+    )
     compare.add_argument("--json", metavar="FILE", help="write every comparison to FILE, or to standard output for -")
     compare.set_defaults(command=run)
 
@@ -62,7 +65,10 @@ def run(parsed: argparse.Namespace) -> int:
     from lastbit.reports import speed
 
     with contextlib.ExitStack() as stack:
-        sides = [stack.enter_context(named(text, parsed.kernels)) for text in (parsed.base, parsed.head)]
+        sides = [
+            stack.enter_context(named(text, parsed.kernels, apart=parsed.processes))
+            for text in (parsed.base, parsed.head)
+        ]
         found = match(sides[0], sides[1], parsed.kernel)
         comparisons = _compared(parsed, found)
     to = sys.stderr if parsed.json == "-" else sys.stdout

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,6 +29,8 @@ class Side:
     ways: tuple[Way, ...] = ()
     #: Lets `import` give the kernel's own modules; called before it runs.
     enter: Callable[[], None] = trees.leave
+    #: It is timed in a process of its own (perf.apart).
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +67,13 @@ def reached(given: Sequence[Way], label: str) -> Side:
 
 
 @contextlib.contextmanager
-def named(text: str, sources: Sequence[str] = (), folder: Path | None = None) -> Iterator[tuple[Side, ...]]:
+def named(
+    text: str, sources: Sequence[str] = (), folder: Path | None = None, *, apart: bool = False
+) -> Iterator[tuple[Side, ...]]:
     """The sides that `text` names: a file, a folder or commit (with `sources`), a module, or a kernel by its name.
 
-    A folder is told from a commit by a separator: ./base. What a commit needs is removed at the end.
+    A folder is told from a commit by a separator: ./base. What a commit needs is removed at the end. Sides are `apart`
+    where that is asked for, and those of a folder or commit with compiled libraries, or of a file beside one, in any case.
 
     Raises UsageError where it is none of these.
     """
@@ -76,16 +81,17 @@ def named(text: str, sources: Sequence[str] = (), folder: Path | None = None) ->
     path = here / text
     what = kind(text, sources, here)
     if what == "file":
-        yield _of_tree(path.resolve().parent, [path.name], text)
+        yield _of_tree(path.resolve().parent, [path.name], text, apart, 0)
     elif what == "folder":
-        yield _of_tree(path, sources, text)
+        yield _of_tree(path, sources, text, apart)
     elif what == "commit":
         with trees.checked_out(text, here) as tree:
-            yield _of_tree(tree / _place(here), sources, text)
+            yield _of_tree(tree / _place(here), sources, text, apart)
     elif what == "module":
-        yield tuple(side(kernel, f"{text}:{kernel.name}") for kernel in from_source(text))
+        sides = [side(kernel, f"{text}:{kernel.name}") for kernel in from_source(text)]
+        yield tuple(replace(one, apart=apart) for one in sides)
     else:
-        yield tuple(side(kernel) for kernel in find((), (text,)).kernels)
+        yield tuple(replace(side(kernel), apart=apart) for kernel in find((), (text,)).kernels)
 
 
 def kind(text: str, sources: Sequence[str], here: Path) -> str:
@@ -134,13 +140,20 @@ def match(base: Sequence[Side], head: Sequence[Side], glob: str = "") -> Match:
     return Match(pairs, tuple(sorted(old.keys() - new.keys())), tuple(sorted(new.keys() - old.keys())))
 
 
-def _of_tree(root: Path, sources: Sequence[str], label: str) -> tuple[Side, ...]:
+def _of_tree(root: Path, sources: Sequence[str], label: str, apart: bool, deep: int | None = None) -> tuple[Side, ...]:
+    from lastbit.perf.apart import is_native, kernels
+
     found = []
+    root = root.resolve()
+    apart = apart or (is_native(root) if deep is None else is_native(root, deep))
     for source in sources:
-        tree = trees.load(root, [source])
-        found += [
-            Side(kernel, label, ((TREE, (str(tree.root), source, kernel.name)),), tree.enter) for kernel in tree.kernels
-        ]
+        if apart:
+            own, enter = kernels(root, source), trees.leave
+        else:
+            tree = trees.load(root, [source])
+            own, enter = tree.kernels, tree.enter
+        way = [(TREE, (str(root), source, kernel.name)) for kernel in own]
+        found += [Side(kernel, label, (one,), enter, apart) for kernel, one in zip(own, way, strict=True)]
     return tuple(found)
 
 
