@@ -73,20 +73,23 @@ def named(
     """The sides that `text` names: a file, a folder or commit (with `sources`), a module, or a kernel by its name.
 
     A folder is told from a commit by a separator: ./base. What a commit needs is removed at the end. Sides are `apart`
-    where that is asked for, and those of a folder or commit with compiled libraries, or of a file beside one, in any case.
+    where that is asked for, and where a folder or commit has compiled libraries, or a file lies beside one.
 
     Raises UsageError where it is none of these.
     """
+    from lastbit.perf.apart import is_native
+
     here = folder or Path.cwd()
     path = here / text
     what = kind(text, sources, here)
     if what == "file":
-        yield _of_tree(path.resolve().parent, [path.name], text, apart, 0)
+        folder = path.resolve().parent
+        yield _of_tree(folder, [path.name], text, apart or is_native(folder, 0))
     elif what == "folder":
-        yield _of_tree(path, sources, text, apart)
+        yield _of_tree(path, sources, text, apart or is_native(path))
     elif what == "commit":
         with trees.checked_out(text, here) as tree:
-            yield _of_tree(tree / _place(here), sources, text, apart)
+            yield _of_tree(tree / _place(here), sources, text, apart or is_native(tree))
     elif what == "module":
         sides = [side(kernel, f"{text}:{kernel.name}") for kernel in from_source(text)]
         yield tuple(replace(one, apart=apart) for one in sides)
@@ -140,20 +143,15 @@ def match(base: Sequence[Side], head: Sequence[Side], glob: str = "") -> Match:
     return Match(pairs, tuple(sorted(old.keys() - new.keys())), tuple(sorted(new.keys() - old.keys())))
 
 
-def _of_tree(root: Path, sources: Sequence[str], label: str, apart: bool, deep: int | None = None) -> tuple[Side, ...]:
-    from lastbit.perf.apart import is_native, kernels
+def _of_tree(root: Path, sources: Sequence[str], label: str, apart: bool) -> tuple[Side, ...]:
+    from lastbit.perf.apart import kernels
 
     found = []
     root = root.resolve()
-    apart = apart or (is_native(root) if deep is None else is_native(root, deep))
     for source in sources:
-        if apart:
-            own, enter = kernels(root, source), trees.leave
-        else:
-            tree = trees.load(root, [source])
-            own, enter = tree.kernels, tree.enter
-        way = [(TREE, (str(root), source, kernel.name)) for kernel in own]
-        found += [Side(kernel, label, (one,), enter, apart) for kernel, one in zip(own, way, strict=True)]
+        tree = None if apart else trees.load(root, [source])
+        own, enter = (tree.kernels, tree.enter) if tree else (kernels(root, source), trees.leave)
+        found += [Side(one, label, ((TREE, (str(root), source, one.name)),), enter, apart) for one in own]
     return tuple(found)
 
 
