@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lastbit.errors import UsageError
 
 if TYPE_CHECKING:
+    from lastbit.perf.compare import Terms
     from lastbit.perf.comparison import Comparison
     from lastbit.perf.sides import Match
 
@@ -29,15 +30,8 @@ def add(commands: Any) -> None:
     compare.add_argument(
         "--case", metavar="CASE", action="append", default=[], help="'CHECK CASE [FORMATS]' in place of the op's own"
     )
-    compare.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 (cpu)")
-    compare.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of data and order (0)")
-    compare.add_argument(
-        "--budget", type=seconds, default=4.0, metavar="SECONDS", help="longest time a case is measured for (4)"
-    )
-    compare.add_argument("--threads", type=count, default=1, metavar="N", help="threads of a CPU kernel (1)")
-    memory = compare.add_mutually_exclusive_group()
-    memory.add_argument("--cold", action="store_true", help="operands from memory (default on a GPU)")
-    memory.add_argument("--warm", action="store_true", help="operands from a cache (default on a CPU)")
+    add_terms(compare)
+    add_budget(compare)
     compare.add_argument(
         "--instructions", action="store_true", help="count instructions of a CPU with valgrind, in place of time"
     )
@@ -46,6 +40,33 @@ def add(commands: Any) -> None:
     )
     compare.add_argument("--json", metavar="FILE", help="write every comparison to FILE, or to standard output for -")
     compare.set_defaults(command=run)
+
+
+def add_terms(parser: argparse.ArgumentParser) -> None:
+    """Add what every command takes that times kernels."""
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 (cpu)")
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of data and order (0)")
+    parser.add_argument("--threads", type=count, default=1, metavar="N", help="threads of a CPU kernel (1)")
+    memory = parser.add_mutually_exclusive_group()
+    memory.add_argument("--cold", action="store_true", help="operands from memory (default on a GPU)")
+    memory.add_argument("--warm", action="store_true", help="operands from a cache (default on a CPU)")
+
+
+def add_budget(parser: argparse.ArgumentParser) -> None:
+    """Add how long a comparison may take."""
+    parser.add_argument(
+        "--budget", type=seconds, default=4.0, metavar="SECONDS", help="longest time of a comparison in one process (4)"
+    )
+
+
+def terms(parsed: argparse.Namespace) -> "Terms":
+    """What `add_terms` and `add_budget` have been given."""
+    from lastbit.perf.compare import Terms
+    from lastbit.perf.pairs import Stop
+
+    cold = True if parsed.cold else False if parsed.warm else None
+    stop = Stop(budget_s=parsed.budget) if "budget" in parsed else Stop()
+    return Terms(parsed.device, parsed.seed, parsed.threads, cold, stop=stop)
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -78,7 +99,7 @@ def run(parsed: argparse.Namespace) -> int:
             print(f"{what}, so not compared: {', '.join(names)}", file=to)
     if parsed.json:
         rows = [{**asdict(one), "clean_share": round(one.clean_share, 4)} for one in comparisons]
-        _write(parsed.json, rows, exit_status(comparisons))
+        write(parsed.json, {"status": exit_status(comparisons), "comparisons": rows})
     return exit_status(comparisons)
 
 
@@ -87,32 +108,28 @@ def _instructions(parsed: argparse.Namespace) -> int:
 
     callgrind.valgrind()  # before anything is imported
     threads.announce(1)
-    from lastbit.perf.compare import Terms
     from lastbit.perf.sides import match, named
     from lastbit.reports import speed
 
     with contextlib.ExitStack() as stack:
         sides = [stack.enter_context(named(text, parsed.kernels)) for text in (parsed.base, parsed.head)]
         found = match(sides[0], sides[1], parsed.kernel)
-        counted = instructions.count(found.pairs, parsed.case, Terms(parsed.device, parsed.seed))
+        counted = instructions.count(found.pairs, parsed.case, terms(parsed))
     print(speed.instructions_text(counted), file=sys.stderr if parsed.json == "-" else sys.stdout)
     if parsed.json:
-        _write(parsed.json, [asdict(one) for one in counted], instructions.exit_status(counted))
+        rows = [asdict(one) for one in counted]
+        write(parsed.json, {"status": instructions.exit_status(counted), "comparisons": rows})
     return instructions.exit_status(counted)
 
 
 def _compared(parsed: argparse.Namespace, found: "Match") -> "list[Comparison]":
-    from lastbit.perf.compare import Terms, walk
+    from lastbit.perf.compare import walk
     from lastbit.perf.lock import held
-    from lastbit.perf.pairs import Stop
 
-    cold = True if parsed.cold else False if parsed.warm else None
-    stop = Stop(budget_s=parsed.budget)
-    terms = Terms(parsed.device, parsed.seed, parsed.threads, cold, stop=stop)
     comparisons = []
     with held(parsed.device):
         for base, head in found.pairs:
-            for one in walk(base, head, parsed.case, terms):
+            for one in walk(base, head, parsed.case, terms(parsed)):
                 comparisons.append(one)
                 _progress(one)
     if sys.stderr.isatty():
@@ -127,8 +144,9 @@ def _progress(one: "Comparison") -> None:
         print(f"\r\033[K{text[:100]}", end="", file=sys.stderr, flush=True)
 
 
-def _write(target: str, rows: list[dict[str, Any]], status: int) -> None:
-    text = json.dumps({"status": status, "comparisons": rows}, indent=1) + "\n"
+def write(target: str, content: dict[str, Any]) -> None:
+    """Write JSON to a file, or to standard output for "-"."""
+    text = json.dumps(content, indent=1) + "\n"
     if target == "-":
         sys.stdout.write(text)
     else:

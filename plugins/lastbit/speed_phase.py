@@ -79,9 +79,7 @@ def _standards(device: str, walk: "Walk") -> "Standards":
 
     given = standards(device, walk.options.golden)
     if given.limits.busy:
-        walk.remarks.append(
-            f"limits of {device}: the machine was busy, so these are guesses: {', '.join(given.limits.busy)}"
-        )
+        walk.remarks.append(f"limits of {device}: {given.limits.guesses}")
     return given
 
 

@@ -150,7 +150,7 @@ def test_a_process_for_each_is_what_the_option_gives(
 def test_limits_that_are_given_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[float] = []
     monkeypatch.setattr(
-        apart, "_compared", lambda base, head, check, start, terms, *_: seen.append(terms.limits.slower) or start
+        apart, "_compared", lambda base, head, start, terms, *_: seen.append(terms.limits.slower) or start
     )
     with named("numpy/softmax", apart=True) as (one, *_):
         for limits in (MERGE, replace(MERGE, slower=0.07)):

@@ -74,8 +74,7 @@ def _serve(
 def _made(base: Side, head: Side, found: Comparison, terms: "Terms") -> Comparison:
     from lastbit.perf.compare import walk
 
-    case = f"{found.check} {found.case} {found.formats.replace(' ', ',')}"
-    made = list(walk(base, head, (case,), terms, confirm=lambda base, head, found, terms: found))
+    made = list(walk(base, head, (found.asked,), terms, confirm=lambda base, head, found, terms: found))
     if len(made) != 1:
-        raise LastbitError(f"it found {len(made)} cases {case}")
+        raise LastbitError(f"it found {len(made)} cases {found.asked}")
     return made[0]

@@ -10,9 +10,8 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from lastbit.case import Check, Trial
 from lastbit.errors import LastbitError
-from lastbit.kernel import Kernel, formats_text
+from lastbit.kernel import Kernel
 from lastbit.perf import fresh, trees
 from lastbit.perf.comparison import Comparison
 from lastbit.perf.decide import MERGE, golden_limits
@@ -70,14 +69,13 @@ def kernels(root: Path, source: str) -> tuple[Kernel, ...]:
 
 
 def compared(
-    base: tuple[Side, Trial],
-    head: tuple[Side, Trial],
-    check: Check,
+    base: Side,
+    head: Side,
     start: Comparison,
     terms: "Terms",
     watch: "Watch | None" = None,
 ) -> Comparison:
-    """One case, each side in a fresh process that stays alive meanwhile; SLOW is what these two found.
+    """The case of `start`, each side in a fresh process that stays alive meanwhile; SLOW is what these two found.
 
     Memory lies elsewhere in each of them: allowed is what a stored ratio is allowed, unless the terms say otherwise.
     """
@@ -86,14 +84,13 @@ def compared(
     begun = time.perf_counter()
     start = replace(start, threads=terms.threads, cold=terms.is_cold, apart=True)
     with ExitStack() as stack:
-        found = _compared(base, head, check, start, terms, watch, stack)
+        found = _compared(base, head, start, terms, watch, stack)
     return replace(found, seconds=round(time.perf_counter() - begun, 3))
 
 
 def _compared(
-    base: tuple[Side, Trial],
-    head: tuple[Side, Trial],
-    check: Check,
+    base: Side,
+    head: Side,
     start: Comparison,
     terms: "Terms",
     watch: "Watch | None",
@@ -103,9 +100,9 @@ def _compared(
 
     judged: dict[str, _Judged] = {}
     asked: dict[str, Connection] = {}
-    for who, (one, trial) in (("head", head), ("base", base)):
+    for who, one in (("head", head), ("base", base)):
         try:
-            asked[who] = stack.enter_context(_started(one, check, trial, terms))
+            asked[who] = stack.enter_context(_started(one, start.asked, terms))
             judged[who] = fresh.answer(asked[who], START_S)
         except LastbitError as error:
             return replace(start, outcome=Outcome.INCONCLUSIVE, reason=f"{who}: {error}")
@@ -144,12 +141,11 @@ def _compared(
     return measured(replace(start, calls=calls), pairs, terms)
 
 
-def _started(one: Side, check: Check, trial: Trial, terms: "Terms") -> AbstractContextManager[Connection]:
+def _started(one: Side, case: str, terms: "Terms") -> AbstractContextManager[Connection]:
     """A process that has this side; raises LastbitError where none can find it."""
     if not one.ways:
         text = f"{one.label} cannot be found by another process"
         raise LastbitError(f"{text}; define its function at the top level of a module or file")
-    case = f"{check.name} {trial.case.id} {formats_text(trial.formats).replace(' ', ',')}"
     return fresh.started(_serve, one.ways, one.label, case, terms)
 
 

@@ -1,9 +1,7 @@
 """Measuring a device's limits: copies that go round in more and more bytes, and square matrix products by format."""
 
-import contextlib
-import gc
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
@@ -12,6 +10,7 @@ from typing import Any
 from lastbit.perf.limits import LEAST_CLEAN, Figure
 from lastbit.perf.memory import keep_memory
 from lastbit.perf.others import moment, share
+from lastbit.perf.pairs import no_collection
 from lastbit.perf.ring import MOST_BYTES, TIMES_CACHE, last_cache
 from lastbit.perf.samples import MOST_CALLS, Sample, Timer, calibrated, dirt
 
@@ -125,7 +124,7 @@ def figure(
     clean: list[float] = []
     every: list[float] = []
     start = now()
-    with _no_collection():
+    with no_collection():
         while len(clean) < SAMPLES and len(every) < 4 * SAMPLES and (now() - start < BUDGET_S or len(every) < 2):
             sample = timer(calls)
             every.append(sample.ns_per_call)
@@ -251,14 +250,3 @@ def _repeat(run: Callable[[], object], calls: int) -> None:
 
 def _decile(times: list[float]) -> float:
     return sorted(times)[int(len(times) * DECILE)]
-
-
-@contextlib.contextmanager
-def _no_collection() -> Iterator[None]:
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

@@ -91,18 +91,18 @@ def walk(
         raise UsageError(f"{old.kernel.name} is {old.kernel.op} and {new.kernel.name} {new.kernel.op}: compare one op")
     terms, rules = terms or Terms(), rules or overrides()
     asked = tuple(cases) or usual_cases(new.kernel.op)
-    before = {_key(choice): choice for choice in choices(old.kernel, asked, terms)}
+    before = {key(choice): choice for choice in choices(old.kernel, asked, terms)}
     plan = _plan(new.kernel, asked, terms)
     for record in plan.untested:
         yield replace(_of_record(record, old.label, new.label), reason=record.reason)
     for check, trial in plan.choices:
-        partner = before.get(_key((check, trial)))
+        partner = before.get(key((check, trial)))
         start = _of_record(blank(check.name, trial), old.label, new.label)
         if partner is None:
             yield replace(start, reason=f"{old.label} has no such formats or case: nothing to compare with")
             continue
         if old.apart or new.apart:
-            found = apart.compared((old, partner[1]), (new, trial), check, start, terms, watch)
+            found = apart.compared(old, new, start, terms, watch)
         else:
             with limited(terms.threads):
                 found = compared((old, partner[1]), (new, trial), check, start, terms, rules, watch)
@@ -250,7 +250,8 @@ def _plan(kernel: Kernel, cases: tuple[str, ...], terms: Terms) -> Plan:
     return select([kernel], options, (), (terms.device,))
 
 
-def _key(choice: Choice) -> tuple[str, str, str]:
+def key(choice: Choice) -> tuple[str, str, str]:
+    """What two kernels' choices have in common that are compared."""
     check, trial = choice
     return check.name, trial.case.id, formats_text(trial.formats)
 

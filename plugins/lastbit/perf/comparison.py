@@ -50,6 +50,11 @@ class Comparison:
     confirmed: tuple[Outcome, ...] = field(default=())
 
     @property
+    def asked(self) -> str:
+        """The case as commands name it: "CHECK CASE FORMATS"."""
+        return f"{self.check} {self.case} {self.formats.replace(' ', ',')}"
+
+    @property
     def clean_share(self) -> float:
         """Share of the pairs that count."""
         return self.clean / self.taken if self.taken else 0.0

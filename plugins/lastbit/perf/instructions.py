@@ -81,20 +81,20 @@ def _asked(
     base: Side, head: Side, cases: tuple[str, ...], terms: "Terms"
 ) -> Iterator[tuple[Counted, tuple[Job, Job] | None]]:
     """Each case, and what is to be counted of base and head; None where there is nothing, and the case says why."""
-    from lastbit.perf.compare import choices, usual_cases
+    from lastbit.perf.compare import choices, key, usual_cases
 
     if base.kernel.op != head.kernel.op:
         raise UsageError(
             f"{base.kernel.name} is {base.kernel.op} and {head.kernel.name} {head.kernel.op}: compare one op"
         )
     asked = cases or usual_cases(head.kernel.op)
-    before = {_key(choice): choice for choice in choices(base.kernel, asked, terms)}
+    before = {key(choice): choice for choice in choices(base.kernel, asked, terms)}
     for choice in choices(head.kernel, asked, terms):
         check, trial = choice
         start = Counted(
             head.kernel.name, formats_text(trial.formats), check.name, trial.case.id, base.label, head.label
         )
-        partner = before.get(_key(choice))
+        partner = before.get(key(choice))
         if partner is None:
             yield replace(start, reason=f"{base.label} has no such formats or case: nothing to compare with"), None
             continue
@@ -146,8 +146,3 @@ def _compared(start: Counted, base: list[Count], head: list[Count]) -> Counted:
     return replace(
         start, outcome=outcome, reason=reason, base_count=min(old), head_count=min(new), spread=spread, margin=margin
     )
-
-
-def _key(choice: "Choice") -> tuple[str, str, str]:
-    check, trial = choice
-    return check.name, trial.case.id, formats_text(trial.formats)

@@ -74,6 +74,17 @@ class Limits:
         named |= {f"gemm {fmt}": one for fmt, one in self.gemm.items()}
         return tuple(name for name, one in named.items() if one.busy)
 
+    @property
+    def guesses(self) -> str:
+        """What is said of `busy` figures, or ""."""
+        if not self.busy:
+            return ""
+        every = [*self.copy.values(), *self.gemm.values()]
+        others = max(one.others for one in every)
+        who = f" (others had {others:.0%} of its CPUs)" if others > MOST_OTHERS else ""
+        which = "all of them" if len(self.busy) == len(every) else ", ".join(self.busy)
+        return f"the machine was busy{who}, so these are guesses: {which}"
+
     def bandwidth(self, size: float = math.inf) -> float:
         """Bytes a second for data of `size` bytes that are used over and over; by default more than a cache holds.
 
