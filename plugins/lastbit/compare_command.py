@@ -112,7 +112,10 @@ def _instructions(parsed: argparse.Namespace) -> int:
     from lastbit.reports import speed
 
     with contextlib.ExitStack() as stack:
-        sides = [stack.enter_context(named(text, parsed.kernels)) for text in (parsed.base, parsed.head)]
+        sides = [
+            stack.enter_context(named(text, parsed.kernels, apart=parsed.processes))
+            for text in (parsed.base, parsed.head)
+        ]
         found = match(sides[0], sides[1], parsed.kernel)
         counted = instructions.count(found.pairs, parsed.case, terms(parsed))
     print(speed.instructions_text(counted), file=sys.stderr if parsed.json == "-" else sys.stdout)

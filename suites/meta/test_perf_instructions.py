@@ -177,3 +177,12 @@ def test_more_instructions_fail(
     (one,) = json.loads((tmp_path / "out.json").read_text())["comparisons"]
     assert (one["outcome"], one["base_count"], one["head_count"], one["spread"]) == ("slow", 10_000, 10_300, 0.0)
     assert "+3.0% instructions (10000 to 10300 a call, allowed +0.50%)" in capsys.readouterr().out
+    assert cli.main([*words, "--processes", "--json", "-"]) == 1
+    (one,) = json.loads(capsys.readouterr().out)["comparisons"]
+    assert (one["outcome"], one["head_count"]) == ("slow", 10_300)
+    (tmp_path / "head.py").write_text(KERNELS.replace("return weights", "return 2 * weights"))
+    for more in ([], ["--processes"]):
+        assert cli.main([*words, *more, "--json", "-"]) == 1
+        (one,) = json.loads(capsys.readouterr().out)["comparisons"]
+        assert one["reason"].startswith("head is not right (")
+        assert (one["outcome"] not in ("slow", "pass"), one["head_count"]) == (True, 0)

@@ -2,17 +2,19 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
 from lastbit.errors import LastbitError, UsageError
 from lastbit.kernel import formats_text
-from lastbit.perf import callgrind, trees
+from lastbit.perf import callgrind, fresh, trees
 from lastbit.perf.callgrind import Count, Job
 from lastbit.perf.decide import percent
-from lastbit.perf.evidence import evidence
-from lastbit.perf.sides import Side
+from lastbit.perf.evidence import Call, evidence
+from lastbit.perf.sides import Side, reached
 from lastbit.perf.threads import limited
 from lastbit.verdict import Outcome
+from lastbit.worker import Way
 
 if TYPE_CHECKING:
     from lastbit.perf.compare import Terms
@@ -106,24 +108,59 @@ def _asked(
 def _judged(start: Counted, who: str, one: Side, choice: "Choice", terms: "Terms") -> tuple[Job | None, Counted]:
     """What is to be counted of one side, which the law finds right; else None, and what is said instead."""
     check, trial = choice
-    if not one.ways:
-        text = f"{one.label} cannot be found by another process: define it at the top level of a file"
-        return None, replace(start, outcome=Outcome.INCONCLUSIVE, reason=f"{who}: {text}")
+    try:
+        if not one.ways:
+            raise LastbitError(f"{one.label} cannot be found by another process: define it at the top level of a file")
+        found = _found(one, choice, terms)
+    except LastbitError as error:
+        return None, replace(start, outcome=Outcome.INCONCLUSIVE, reason=f"{who}: {error}")
+    if found.call is None:
+        text = f"{who} is not right ({found.outcome.value}): {found.reason}"
+        fails = who == "head" and found.outcome.failed
+        return None, replace(start, outcome=found.outcome if fails else Outcome.INCONCLUSIVE, reason=text)
+    return Job(
+        one.label, one.ways, dict(trial.formats), trial.contract, trial.device, check.name, trial.case, found.call
+    ), start
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The law's verdict of a side, and the call that it is of, if it passes."""
+
+    outcome: Outcome
+    reason: str
+    call: Call | None
+
+
+def _found(one: Side, choice: "Choice", terms: "Terms") -> _Found:
+    """Judge a side: here, or where its libraries may be loaded."""
+    check, trial = choice
+    if one.apart:
+        case = f"{check.name} {trial.case.id} {formats_text(trial.formats).replace(' ', ',')}"
+        with fresh.started(_serve, one.ways, one.label, case, terms) as connection:
+            found: _Found = fresh.answer(connection, callgrind.LIMIT_S)
+        return found
     one.enter()
     try:
-        with limited(terms.threads):
-            found = evidence(check, trial, sets=1)
+        return _here(choice, terms)
     finally:
         trees.leave()
-    if not found.passed:
-        outcome = found.record.outcome
-        text = f"{who} is not right ({outcome.value}): {found.record.reason.partition(chr(10))[0]}"
-        fails = who == "head" and outcome.failed
-        return None, replace(start, outcome=outcome if fails else Outcome.INCONCLUSIVE, reason=text)
-    job = Job(
-        one.label, one.ways, dict(trial.formats), trial.contract, trial.device, check.name, trial.case, found.calls[0]
-    )
-    return job, start
+
+
+def _here(choice: "Choice", terms: "Terms") -> _Found:
+    with limited(terms.threads):
+        found = evidence(*choice, sets=1)
+    reason = found.record.reason.partition("\n")[0]
+    return _Found(found.record.outcome, reason, found.calls[0] if found.passed else None)
+
+
+def _serve(connection: Connection, ways: tuple[Way, ...], label: str, case: str, terms: "Terms") -> None:
+    from lastbit.perf.compare import choices
+
+    one = reached(ways, label)
+    (choice,) = choices(one.kernel, (case,), terms)
+    one.enter()
+    connection.send(_here(choice, terms))
 
 
 def _of_side(jobs: Sequence[Job], program: str) -> list[list[Count]]:
