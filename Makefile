@@ -1,7 +1,7 @@
 # make conformance   judge the kernels of this machine
 # make test          lint, types and the project's own tests
 # make bench         what lastbit itself costs
-# make bench-gate    what the speed gate catches and what it cries about, on this machine as it is: half an hour
+# make bench-gate    what the speed gate catches and what it cries about, on this machine as it is: half an hour; cut off: ARGS=--resume
 # make mutate        plant mistakes in the judge, which its tests must notice: ARGS='--sample 200'
 # PROVIDERS=all      with any of them: the optional kernel libraries, too (about 1 GB)
 # make zoo           what lastbit, and others' rules, catch of known faults: ARGS='--tier standard'

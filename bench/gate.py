@@ -3,16 +3,20 @@
 import argparse
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from contextlib import nullcontext
 from pathlib import Path
 from random import Random
-from statistics import median
 from typing import Any
+
+from bench.gate_log import Log, state
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "reports" / "out" / "bench-gate.json"
+#: A line for each process that has ended, with every sample: what a run that was cut off goes on from.
+DONE = OUT.with_suffix(".jsonl")
 #: Fresh processes, and comparisons of each kernel and slowdown in each: 150 comparisons of three kernels.
 ROUNDS, REPEATS = 10, 5
 #: Seconds that one process may take.
@@ -26,6 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"fresh processes a condition ({ROUNDS})")
     parser.add_argument("--repeats", type=int, default=REPEATS, help=f"comparisons of each in one process ({REPEATS})")
     parser.add_argument("--condition", choices=CONDITIONS, action="append", help="only this one")
+    parser.add_argument("--resume", action="store_true", help=f"go on from {DONE.name}, as this commit left it here")
     parser.add_argument("--keep", metavar="FILE", help="every comparison, without its samples, to FILE")
     parser.add_argument("--round", type=int, help=argparse.SUPPRESS)
     parsed = parser.parse_args(arguments)
@@ -41,8 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
 
     found: list[dict[str, Any]] = []
     kept: list[dict[str, Any]] = []
+    log = Log(DONE, state(), parsed.repeats, resume=parsed.resume)
     for condition in parsed.condition or CONDITIONS:
-        rounds = _rounds(condition, parsed.rounds, parsed.repeats)
+        rounds = _rounds(condition, parsed.rounds, log)
         found += rows(condition, rounds)
         kept += [{"condition": condition, **one, "base": None, "head": None} for every in rounds for one in every]
     if parsed.keep:
@@ -58,17 +64,21 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if any(row["ok"] is False for row in found) else 0
 
 
-def _rounds(condition: str, rounds: int, repeats: int) -> list[list[dict[str, Any]]]:
-    """What each fresh process found."""
+def _rounds(condition: str, rounds: int, log: Log) -> list[list[dict[str, Any]]]:
+    """What each fresh process found, those of the log among them."""
     from bench.gate_load import load
 
     found = []
-    with load() if condition == "loaded" else nullcontext():
-        for turn in range(rounds):
-            words = [sys.executable, "-m", "bench.gate", "--round", str(turn), "--repeats", str(repeats)]
-            run = subprocess.run(words, cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=ROUND_S, check=True)
-            found.append(json.loads(run.stdout.splitlines()[-1]))
-            print(f"{condition}: process {turn + 1} of {rounds}", file=sys.stderr, flush=True)
+    for turn in range(rounds):
+        made = log.known(condition, turn)
+        if made is None:
+            words = [sys.executable, "-m", "bench.gate", "--round", str(turn), "--repeats", str(log.repeats)]
+            with load() if condition == "loaded" else nullcontext():
+                run = subprocess.run(words, cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=ROUND_S, check=True)
+            made = json.loads(run.stdout.splitlines()[-1])
+            log.add(condition, turn, made)
+        found.append(made)
+        print(f"{condition}: process {turn + 1} of {rounds}", file=sys.stderr, flush=True)
     return found
 
 
@@ -112,7 +122,7 @@ def _comparison(name: str, again: int, seed: int) -> dict[str, Any]:
         "confirmed": len(found.confirmed),
         "base": samples[0],
         "head": samples[1],
-        "median_ns": median(samples[0]) if samples[0] else 0,
+        "load": round(os.getloadavg()[0], 2),
     }
 
 

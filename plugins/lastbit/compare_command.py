@@ -12,6 +12,7 @@ from lastbit import compare_runs_command
 from lastbit.errors import UsageError
 
 if TYPE_CHECKING:
+    from lastbit.perf.compare import Terms
     from lastbit.perf.comparison import Comparison
     from lastbit.perf.sides import Match
 
@@ -35,19 +36,42 @@ def add(commands: Any) -> None:
     speed.add_argument(
         "--case", metavar="CASE", action="append", default=[], help="'CHECK CASE [FORMATS]' in place of the op's own"
     )
-    speed.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 (cpu)")
-    speed.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of data and order (0)")
-    speed.add_argument(
-        "--budget", type=seconds, default=4.0, metavar="SECONDS", help="longest time a case is measured for (4)"
-    )
-    speed.add_argument("--threads", type=count, default=1, metavar="N", help="threads of a CPU kernel (1)")
-    memory = speed.add_mutually_exclusive_group()
-    memory.add_argument("--cold", action="store_true", help="operands from memory (default on a GPU)")
-    memory.add_argument("--warm", action="store_true", help="operands from a cache (default on a CPU)")
+    add_terms(speed)
+    add_budget(speed)
     speed.add_argument(
         "--instructions", action="store_true", help="count instructions of a CPU with valgrind, in place of time"
     )
+    speed.add_argument(
+        "--processes", action="store_true", help="a process for each side, as libraries need that were compiled"
+    )
     compare.set_defaults(command=run)
+
+
+def add_terms(parser: argparse._ActionsContainer) -> None:
+    """Add what every command takes that times kernels."""
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 (cpu)")
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of data and order (0)")
+    parser.add_argument("--threads", type=count, default=1, metavar="N", help="threads of a CPU kernel (1)")
+    memory = parser.add_mutually_exclusive_group()
+    memory.add_argument("--cold", action="store_true", help="operands from memory (default on a GPU)")
+    memory.add_argument("--warm", action="store_true", help="operands from a cache (default on a CPU)")
+
+
+def add_budget(parser: argparse._ActionsContainer) -> None:
+    """Add how long a comparison may take."""
+    parser.add_argument(
+        "--budget", type=seconds, default=4.0, metavar="SECONDS", help="longest time of a comparison in one process (4)"
+    )
+
+
+def terms(parsed: argparse.Namespace) -> "Terms":
+    """What `add_terms` and `add_budget` have been given."""
+    from lastbit.perf.compare import Terms
+    from lastbit.perf.pairs import Stop
+
+    cold = True if parsed.cold else False if parsed.warm else None
+    stop = Stop(budget_s=parsed.budget) if "budget" in parsed else Stop()
+    return Terms(parsed.device, parsed.seed, parsed.threads, cold, stop=stop)
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -70,7 +94,10 @@ def run(parsed: argparse.Namespace) -> int:
     from lastbit.reports import speed
 
     with contextlib.ExitStack() as stack:
-        sides = [stack.enter_context(named(text, parsed.kernels)) for text in (parsed.base, parsed.head)]
+        sides = [
+            stack.enter_context(named(text, parsed.kernels, apart=parsed.processes))
+            for text in (parsed.base, parsed.head)
+        ]
         found = match(sides[0], sides[1], parsed.kernel)
         comparisons = _compared(parsed, found)
     to = sys.stderr if parsed.json == "-" else sys.stdout
@@ -80,42 +107,42 @@ def run(parsed: argparse.Namespace) -> int:
             print(f"{what}, so not compared: {', '.join(names)}", file=to)
     if parsed.json:
         rows = [{**asdict(one), "clean_share": round(one.clean_share, 4)} for one in comparisons]
-        _write(parsed.json, rows, exit_status(comparisons))
+        write(parsed.json, {"status": exit_status(comparisons), "comparisons": rows})
     return exit_status(comparisons)
 
 
 def _instructions(parsed: argparse.Namespace) -> int:
-    from lastbit.perf import instructions, threads
+    from lastbit.perf import callgrind, instructions, threads
 
-    instructions.valgrind()  # before anything is imported
+    callgrind.valgrind()  # before anything is imported
     threads.announce(1)
-    from lastbit.perf.compare import Terms
     from lastbit.perf.sides import match, named
     from lastbit.reports import speed
 
-    counted: list[instructions.Counted] = []
     with contextlib.ExitStack() as stack:
-        sides = [stack.enter_context(named(text, parsed.kernels)) for text in (parsed.base, parsed.head)]
-        for base, head in match(sides[0], sides[1], parsed.kernel).pairs:
-            counted += instructions.count(base, head, parsed.case, Terms(parsed.device, parsed.seed))
+        sides = [
+            stack.enter_context(named(text, parsed.kernels, apart=parsed.processes))
+            for text in (parsed.base, parsed.head)
+        ]
+        found = match(sides[0], sides[1], parsed.kernel)
+        counted = instructions.count(found.pairs, parsed.case, terms(parsed))
     print(speed.instructions_text(counted), file=sys.stderr if parsed.json == "-" else sys.stdout)
     if parsed.json:
-        _write(parsed.json, [asdict(one) for one in counted], instructions.exit_status(counted))
+        rows = [asdict(one) for one in counted]
+        write(parsed.json, {"status": instructions.exit_status(counted), "comparisons": rows})
     return instructions.exit_status(counted)
 
 
 def _compared(parsed: argparse.Namespace, found: "Match") -> "list[Comparison]":
-    from lastbit.perf.compare import Terms, walk
-    from lastbit.perf.pairs import Stop
+    from lastbit.perf.compare import walk
+    from lastbit.perf.lock import held
 
-    cold = True if parsed.cold else False if parsed.warm else None
-    stop = Stop(budget_s=parsed.budget)
-    terms = Terms(parsed.device, parsed.seed, parsed.threads, cold, stop=stop)
     comparisons = []
-    for base, head in found.pairs:
-        for one in walk(base, head, parsed.case, terms):
-            comparisons.append(one)
-            _progress(one)
+    with held(parsed.device):
+        for base, head in found.pairs:
+            for one in walk(base, head, parsed.case, terms(parsed)):
+                comparisons.append(one)
+                _progress(one)
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr, flush=True)
     return comparisons
@@ -128,8 +155,9 @@ def _progress(one: "Comparison") -> None:
         print(f"\r\033[K{text[:100]}", end="", file=sys.stderr, flush=True)
 
 
-def _write(target: str, rows: list[dict[str, Any]], status: int) -> None:
-    text = json.dumps({"status": status, "comparisons": rows}, indent=1) + "\n"
+def write(target: str, content: dict[str, Any]) -> None:
+    """Write JSON to a file, or to standard output for "-"."""
+    text = json.dumps(content, indent=1) + "\n"
     if target == "-":
         sys.stdout.write(text)
     else:

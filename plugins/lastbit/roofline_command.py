@@ -1,13 +1,11 @@
 """`lastbit roofline NAME`: how far a kernel is from what this device can do, and what other formats would buy."""
 
 import argparse
-import json
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lastbit.compare_command import count, seed
+from lastbit.compare_command import add_terms, terms, write
 from lastbit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,12 +21,7 @@ def add(commands: Any) -> None:
     roofline.add_argument(
         "--case", metavar="CASE", action="append", default=[], help="'CHECK CASE [FORMATS]' in place of the op's own"
     )
-    roofline.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 (cpu)")
-    roofline.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of data (0)")
-    roofline.add_argument("--threads", type=count, default=1, metavar="N", help="threads of a CPU kernel (1)")
-    memory = roofline.add_mutually_exclusive_group()
-    memory.add_argument("--cold", action="store_true", help="operands from memory (default on a GPU)")
-    memory.add_argument("--warm", action="store_true", help="operands from a cache (default on a CPU)")
+    add_terms(roofline)
     roofline.add_argument("--json", metavar="FILE", help="write limits and every row to FILE, or standard output for -")
     roofline.set_defaults(command=run)
 
@@ -42,24 +35,23 @@ def run(parsed: argparse.Namespace) -> int:
 
     threads.announce(parsed.threads)  # before a framework is imported
     from lastbit.discovery import find
-    from lastbit.perf.compare import Terms
     from lastbit.perf.limits import limits
+    from lastbit.perf.lock import held
     from lastbit.perf.reach import reach
 
-    cold = True if parsed.cold else False if parsed.warm else None
-    terms = Terms(parsed.device, parsed.seed, parsed.threads, cold)
     kernels = find(parsed.kernels, parsed.name).kernels
     to = sys.stderr if parsed.json == "-" else sys.stdout
-    known = limits(parsed.device, parsed.threads)
-    print(limits_text(known), file=to)
     found = []
-    for one in reach(kernels, known, terms, parsed.case):
-        found.append(one)
-        print(text(one), file=to, flush=True)
+    with held(parsed.device):
+        known = limits(parsed.device, parsed.threads)
+        print(limits_text(known), file=to)
+        for one in reach(kernels, known, terms(parsed), parsed.case):
+            found.append(one)
+            print(text(one), file=to, flush=True)
     if not found:
         raise UsageError(f"no kernel called {' '.join(parsed.name)} has a case on {parsed.device}")
     if parsed.json:
-        _write(parsed.json, known, found)
+        write(parsed.json, {"limits": asdict(known), "cases": [asdict(one) for one in found]})
     return status(found)
 
 
@@ -73,7 +65,7 @@ def limits_text(found: "Limits") -> str:
         f"products, Gflop/s: {gemm}",
     ]
     if found.busy:
-        lines.append(f"the machine was busy, so these are guesses: {', '.join(found.busy)}")
+        lines.append(found.guesses)
     return "\n".join(lines)
 
 
@@ -103,11 +95,3 @@ def _bytes(size: int) -> str:
         if size >= unit:
             return f"{size // unit} {name}"
     return f"{size} B"
-
-
-def _write(target: str, known: "Limits", found: "list[Reach]") -> None:
-    content = json.dumps({"limits": asdict(known), "cases": [asdict(one) for one in found]}, indent=1) + "\n"
-    if target == "-":
-        sys.stdout.write(content)
-    else:
-        Path(target).write_text(content, encoding="utf-8")

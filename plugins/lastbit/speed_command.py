@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lastbit.compare_command import count, seconds, seed
+from lastbit.compare_command import add_budget, add_terms, count, terms
 from lastbit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,14 +24,9 @@ def add(commands: Any) -> None:
     speed.add_argument(
         "--case", metavar="CASE", action="append", default=[], help="'CHECK CASE [FORMATS]' in place of the op's own"
     )
-    speed.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 (cpu)")
-    speed.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of data and order (0)")
     speed.add_argument("--processes", type=count, default=3, metavar="N", help="fresh processes a case, from 3 on (3)")
-    speed.add_argument("--budget", type=seconds, default=4.0, metavar="SECONDS", help="longest time of each (4)")
-    speed.add_argument("--threads", type=count, default=1, metavar="N", help="threads of a CPU kernel (1)")
-    memory = speed.add_mutually_exclusive_group()
-    memory.add_argument("--cold", action="store_true", help="operands from memory (default on a GPU)")
-    memory.add_argument("--warm", action="store_true", help="operands from a cache (default on a CPU)")
+    add_terms(speed)
+    add_budget(speed)
     speed.add_argument("--golden", metavar="DIR", default="golden", help="folder of golden baselines (golden)")
     speed.add_argument("--report", metavar="DIR", default=FOLDER, help=f"folder of speed.jsonl ({FOLDER})")
     speed.set_defaults(command=run)
@@ -49,19 +44,17 @@ def run(parsed: argparse.Namespace) -> int:
     from lastbit.environment import environment
     from lastbit.golden import perf_run, perf_store
     from lastbit.golden.perf_drift import stand
-    from lastbit.perf.compare import Terms
-    from lastbit.perf.pairs import Stop
+    from lastbit.perf.lock import held
     from lastbit.perf.speeds import speeds
     from lastbit.perf.yardstick import PROVIDERS
 
-    cold = True if parsed.cold else False if parsed.warm else None
-    terms = Terms(parsed.device, parsed.seed, parsed.threads, cold, stop=Stop(budget_s=parsed.budget))
     kernels, known = find(parsed.kernels, parsed.name).kernels, find((), PROVIDERS).kernels
     measured = []
-    for one in speeds(kernels, known, terms, cases=parsed.case, processes=parsed.processes):
-        measured.append(one)
-        if sys.stderr.isatty():
-            print(f"\r\033[K{one.outcome} {one.kernel} {one.case}"[:100], end="", file=sys.stderr, flush=True)
+    with held(parsed.device):
+        for one in speeds(kernels, known, terms(parsed), cases=parsed.case, processes=parsed.processes):
+            measured.append(one)
+            if sys.stderr.isatty():
+                print(f"\r\033[K{one.outcome} {one.kernel} {one.case}"[:100], end="", file=sys.stderr, flush=True)
     if not measured:
         raise UsageError(f"no kernel called {' '.join(parsed.name)} has a case on {parsed.device}")
     made = perf_run.made(environment((parsed.device,)), measured)

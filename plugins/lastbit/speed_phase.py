@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ import pytest
 
 from lastbit.choices import Options
 from lastbit.errors import LastbitError, UsageError
-from lastbit.session_texts import item_id
+from lastbit.session_texts import item_id, near
 
 if TYPE_CHECKING:
     from lastbit.perf.phase import Standards, Timed
@@ -47,7 +47,8 @@ def run(session: pytest.Session, walk: "Walk") -> None:
             stack.enter_context(_one_thread())
             for device in devices:
                 stack.enter_context(held(device))
-            items = _items(session, walk, devices, stack)
+            given = {} if walk.options.perf_against else {device: _standards(device, walk) for device in devices}
+            items = _items(session, walk, devices, given, stack)
         except LastbitError as error:
             walk.problems.append(f"no speed was judged: {error}")
             return
@@ -58,6 +59,7 @@ def run(session: pytest.Session, walk: "Walk") -> None:
                 raise session.Failed(session.shouldfail)
             if session.shouldstop:
                 raise session.Interrupted(session.shouldstop)
+    _keep(walk, given)
     why = unheard(tuple(walk.records.values()))
     if why:
         walk.remarks.append(why)
@@ -71,8 +73,36 @@ class Place(pytest.Collector):
         return []
 
 
+def _standards(device: str, walk: "Walk") -> "Standards":
+    """What speeds are held to on the device; limits that are guesses are told."""
+    from lastbit.perf.phase import standards
+
+    given = standards(device, walk.options.golden)
+    if given.limits.busy:
+        walk.remarks.append(f"limits of {device}: {given.limits.guesses}")
+    return given
+
+
+def _keep(walk: "Walk", given: "Mapping[str, Standards]") -> None:
+    """Write what was measured beside run.jsonl, as `lastbit golden speed` does, for it may be adopted."""
+    from lastbit.perf.phase import write
+
+    try:
+        path = write(walk.options.report, given)
+    except OSError as error:
+        walk.problems.append(f"speeds cannot be written: {error}")
+    else:
+        said = {record.golden.partition(":")[0] for record in walk.records.values() if record.timing is not None}
+        if path and said - {"", "kept"}:
+            walk.remarks.append(f"to adopt speeds: lastbit golden accept {near(path)} KEY-GLOB --reason WHY")
+
+
 def _items(
-    session: pytest.Session, walk: "Walk", devices: list[str], stack: contextlib.ExitStack
+    session: pytest.Session,
+    walk: "Walk",
+    devices: list[str],
+    given: "Mapping[str, Standards]",
+    stack: contextlib.ExitStack,
 ) -> list[pytest.Function]:
     from lastbit.perf import phase
 
@@ -80,13 +110,8 @@ def _items(
     place = Place.from_parent(session, name=PLACE, nodeid=PLACE)
     items = []
     for device in devices:
-        given = None if walk.options.perf_against else phase.standards(device, walk.options.golden)
-        if given is not None and given.limits.busy:
-            walk.remarks.append(
-                f"limits of {device}: the machine was busy, so these are guesses: {', '.join(given.limits.busy)}"
-            )
         for one in phase.everything(pairs, device, walk.options.seed % 2**31):
-            test = _test(one, walk, given)
+            test = _test(one, walk, given.get(device))
             name = f"speed[{item_id(one.check, one.trial)}]"
             items.append(pytest.Function.from_parent(place, name=name, callobj=test))
     return items

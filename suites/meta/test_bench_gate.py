@@ -6,14 +6,16 @@ import sys
 from fractions import Fraction
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
-gate_kernels, gate_rivals, gate_rows = (
-    importlib.import_module(f"bench.gate_{name}") for name in ("kernels", "rivals", "rows")
+gate_kernels, gate_log, gate_rivals, gate_rows = (
+    importlib.import_module(f"bench.gate_{name}") for name in ("kernels", "log", "rivals", "rows")
 )
+gate = importlib.import_module("bench.gate")
 
 
 def exact_p(base: list[float], head: list[float]) -> Fraction:
@@ -101,6 +103,7 @@ def found(again: int, outcome: str, ratio: float) -> dict[str, Any]:
         "clean": 20,
         "taken": 25,
         "confirmed": int(again > 0),
+        "load": 4.0,
         "base": base,
         "head": head,
     }
@@ -125,6 +128,7 @@ def test_rows_count_verdicts() -> None:
     [
         (found(0, "slow", 1.06), "quiet: unchanged, FAIL of 22"),
         (found(1, "pass", 1.04), "quiet: 10 % slower, FAIL of 22"),
+        (found(1, "pass", 1.04), "quiet: 10 % slower, PASS of 22"),
         (found(2, "inconclusive", 1.04), "quiet: 20 % slower, FAIL of 22"),
         (found(0, "wrong_structure", 0.0), "quiet: other verdicts"),
     ],
@@ -135,3 +139,36 @@ def test_rows_that_miss_a_goal(changed: dict[str, Any], missed: str) -> None:
     assert made[missed]["ok"] is False
     inconclusive = rows(*good, *[found(0, "inconclusive", 1.03)] * 2)
     assert inconclusive["quiet: inconclusive of 64"]["ok"] is False
+
+
+def test_a_run_that_was_cut_off_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "out" / "gate.jsonl"
+    log = gate_log.Log(path, "this", 2, resume=False)
+    log.add("loaded", 0, [found(0, "pass", 1.0)])
+    log.add("loaded", 1, [found(1, "slow", 1.1)])
+    path.write_text(path.read_text()[:-9])  # killed while it wrote
+    again = gate_log.Log(path, "this", 2, resume=True)
+    assert again.known("loaded", 0) == [found(0, "pass", 1.0)]
+    assert again.known("loaded", 1) is None
+    again.add("loaded", 1, [found(1, "slow", 1.2)])
+    again.add("loaded", 2, [found(2, "slow", 1.2)])
+    last = gate_log.Log(path, "this", 2, resume=True)
+    assert [last.known("loaded", turn) is not None for turn in range(4)] == [True, True, True, False]
+    assert gate_log.Log(path, "another", 2, resume=True).known("loaded", 0) is None
+    assert gate_log.Log(path, "this", 3, resume=True).known("loaded", 0) is None
+    assert last.known("as it is", 0) is None
+    assert gate_log.Log(path, "this", 2, resume=False).known("loaded", 0) is None
+
+
+def test_only_what_is_missing_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def run(words: list[str], **_: Any) -> Any:
+        asked.append(words[words.index("--round") + 1])
+        return SimpleNamespace(stdout="[]")
+
+    monkeypatch.setattr(gate.subprocess, "run", run)
+    for resume in (False, True):
+        log = gate_log.Log(tmp_path / "gate.jsonl", "this", 2, resume=resume)
+        assert gate._rounds("as it is", 2 + resume, log) == [[]] * (2 + resume)
+    assert asked == ["0", "1", "2"]

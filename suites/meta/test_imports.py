@@ -43,7 +43,7 @@ ROOT_MODULES = {
     "speed_command",
     "compare",
     "phase",
-    "instructions_worker",
+    "callgrind_worker",
 }
 #: Third-party modules that references may use: the truth shares no code with what is under test.
 REFERENCES_MAY = {"numpy", "mpmath", "gmpy2"} | set(sys.stdlib_module_names)

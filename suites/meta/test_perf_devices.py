@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import sys
 import types
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -158,6 +159,17 @@ def test_without_nvml_nothing_is_said_of_clocks(device: Device, monkeypatch: pyt
     sample = timer(device).timed(lambda: device.launch(30_000), 1, lambda: None)
     assert sample.clocks_mhz == (0, 0)
     assert dirt(sample) == ""
+
+
+def test_nvml_is_asked_for_the_device_that_cuda_means(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    known = {"GPU-1b": "the second of the machine, the only one that is visible"}
+    library = types.SimpleNamespace(nvmlInit=lambda: None, nvmlDeviceGetHandleByUUID=known.__getitem__)
+    monkeypatch.setitem(sys.modules, "pynvml", library)
+    for uuid, found in (("1b", (library, known["GPU-1b"])), ("none", None)):
+        properties = types.SimpleNamespace(uuid=uuid)
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index, given=properties: given)
+        assert devices._nvml.__wrapped__(0) == found
 
 
 def test_each_device_has_its_clock() -> None:

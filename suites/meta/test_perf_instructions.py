@@ -12,8 +12,13 @@ from pathlib import Path
 import pytest
 
 from lastbit import cli
-from lastbit.perf.instructions import TOGGLE, decide, valgrind
-from lastbit.perf.instructions_worker import counted
+from lastbit.perf import callgrind
+from lastbit.perf.callgrind import Job
+from lastbit.perf.callgrind_worker import counted
+from lastbit.perf.compare import Terms, choices
+from lastbit.perf.evidence import evidence
+from lastbit.perf.instructions import decide
+from lastbit.perf.sides import named
 from lastbit.perf.workload import Turn
 from lastbit.verdict import Outcome
 
@@ -28,19 +33,49 @@ def run(x):
 KERNELS = [Kernel("mine/softmax", "softmax", run, {"x": "f32", "out": "f32"}, Contract(exp_ulp=4.0),
                   framework="numpy", devices=("cpu",))]
 """
-#: Runs what it is given, as valgrind does, and says a count by the side's name.
+#: The same work twice, and 3 % more; and a kernel that raises when another process calls it.
+LOOPS = """
+import os
+import numpy as np
+from lastbit import Contract, Kernel
+
+HERE = {here}
+
+def softmax(turns):
+    def run(x):
+        total = 0
+        for turn in range(turns):
+            total += turn
+        if turns == 0 and os.getpid() != HERE:
+            raise ValueError("not here")
+        weights = np.exp(x - x.max(axis=-1, keepdims=True))
+        return weights / weights.sum(axis=-1, keepdims=True)
+    return run
+
+KERNELS = [
+    Kernel(f"mine/{{name}}", "softmax", softmax(turns), {{"x": "f32", "out": "f32"}}, Contract(exp_ulp=4.0),
+           framework="numpy", devices=("cpu",))
+    for name, turns in (("base", 10_000), ("none", 0), ("same", 10_000), ("more", 10_300))
+]
+"""
+#: Runs what it is given, as valgrind does; vgdb writes a count by the side's name when it is told to dump.
 FAKE = """#!{python}
-import subprocess, sys
+import os, subprocess, sys
 words = sys.argv[1:]
 options = [word for word in words if word.startswith("--")]
 command = words[len(options):]
-assert "--tool=callgrind" in options and "--toggle-collect=PyObject_Dir" in options
+assert {{"--tool=callgrind", "--instr-atstart=no", "--toggle-collect=PyObject_Dir"}} <= set(options)
 assert command[0] == {python!r}
-out = next(word for word in options if word.startswith("--callgrind-out-file=")).partition("=")[2]
-status = subprocess.run(command).returncode
-head = any(word.endswith("head.job") for word in command)
-open(out, "w").write(f"events: Ir\\nsummary: {{10300 if head else 10000}}\\n")
-sys.exit(status)
+os.environ["COUNTS"] = next(word for word in options if word.startswith("--callgrind-out-file=")).partition("=")[2]
+sys.exit(subprocess.run(command).returncode)
+"""
+FAKE_VGDB = """#!{python}
+import os, pathlib, sys
+out = pathlib.Path(os.environ["COUNTS"])
+if sys.argv[-1] == "dump":
+    head = b"head.py" in (out.parent / "told").read_bytes()
+    number = 1 + len(list(out.parent.glob(out.name + ".*")))
+    pathlib.Path(f"{{out}}.{{number}}").write_text(f"events: Ir\\nsummary: {{10300 if head else 10000}}\\n")
 """
 
 
@@ -75,17 +110,56 @@ def test_valgrind_counts_what_is_called_and_no_more(tmp_path: Path) -> None:
         + inspect.getsource(counted)
         + "counted(types.SimpleNamespace(run=lambda: sum(range(10_000))))\n"
     )
-    options = ("--tool=callgrind", "--collect-atstart=no", f"--toggle-collect={TOGGLE}", f"--callgrind-out-file={out}")
+    options = (
+        "--tool=callgrind",
+        "--collect-atstart=no",
+        f"--toggle-collect={callgrind.TOGGLE}",
+        f"--callgrind-out-file={out}",
+    )
     subprocess.run(["valgrind", *options, sys.executable, "-S", "-E", str(program)], check=True, capture_output=True)
     found = re.search(r"^(?:summary|totals): (\d+)", out.read_text(), re.MULTILINE)
     assert found
     assert 10_000 < int(found[1]) < 5_000_000
 
 
-def test_without_valgrind_it_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setenv("PATH", "/nowhere")
+@pytest.mark.skipif(shutil.which("vgdb") is None, reason="valgrind is not installed")
+def test_counts_repeat_and_tell_three_percent(tmp_path: Path) -> None:
+    """One process counts all four; what it imports, and the call that raises, leave no trace in the others' counts."""
+    (tmp_path / "loops.py").write_text(LOOPS.format(here=os.getpid()))
+    base, none, same, more = callgrind.counts(jobs(tmp_path, "loops.py"), callgrind.valgrind())
+    assert (none.instructions, "not here" in none.why) == (0, True)
+    assert decide([base.instructions] * 2, [same.instructions] * 2)[0] is Outcome.PASS
+    outcome, text, _, _ = decide([base.instructions] * 2, [more.instructions] * 2)
+    assert outcome is Outcome.SLOW
+    assert 1.025 < more.instructions / base.instructions < 1.035, text
+
+
+def jobs(folder: Path, source: str) -> list[Job]:
+    made = []
+    with named(source, folder=folder) as sides:
+        for one in sides:
+            ((check, trial),) = choices(one.kernel, ("bound normal/m6-n40",), Terms())
+            (call,) = evidence(check, trial, sets=1).calls
+            made.append(
+                Job(one.label, one.ways, dict(trial.formats), trial.contract, "cpu", check.name, trial.case, call)
+            )
+    return made
+
+
+def test_without_valgrind_it_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
     assert cli.main(["compare", "--perf", "--instructions", "torch/softmax", "numpy/softmax"]) == 2
     assert "--instructions needs valgrind, which is not on PATH: install it" in capsys.readouterr().err
+    put(tmp_path / "valgrind", "#!/bin/sh\n")
+    assert cli.main(["compare", "--perf", "--instructions", "torch/softmax", "numpy/softmax"]) == 2
+    assert "--instructions needs vgdb, which" in capsys.readouterr().err
+
+
+def put(path: Path, text: str) -> None:
+    path.write_text(text)
+    path.chmod(0o755)
 
 
 def test_more_instructions_fail(
@@ -93,14 +167,22 @@ def test_more_instructions_fail(
 ) -> None:
     (tmp_path / "base.py").write_text(KERNELS)
     (tmp_path / "head.py").write_text(KERNELS)
-    fake = tmp_path / "valgrind"
-    fake.write_text(FAKE.format(python=sys.executable))
-    fake.chmod(0o755)
+    for name, text in (("valgrind", FAKE), ("vgdb", FAKE_VGDB)):
+        put(tmp_path / name, text.format(python=sys.executable))
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.chdir(tmp_path)
-    assert valgrind() == str(fake)
+    assert callgrind.valgrind() == str(tmp_path / "valgrind")
     words = ["compare", "--perf", "--instructions", "base.py", "head.py", "--case", "bound normal/m6-n40"]
     assert cli.main([*words, "--json", "out.json"]) == 1
     (one,) = json.loads((tmp_path / "out.json").read_text())["comparisons"]
     assert (one["outcome"], one["base_count"], one["head_count"], one["spread"]) == ("slow", 10_000, 10_300, 0.0)
     assert "+3.0% instructions (10000 to 10300 a call, allowed +0.50%)" in capsys.readouterr().out
+    assert cli.main([*words, "--processes", "--json", "-"]) == 1
+    (one,) = json.loads(capsys.readouterr().out)["comparisons"]
+    assert (one["outcome"], one["head_count"]) == ("slow", 10_300)
+    (tmp_path / "head.py").write_text(KERNELS.replace("return weights", "return 2 * weights"))
+    for more in ([], ["--processes"]):
+        assert cli.main([*words, *more, "--json", "-"]) == 1
+        (one,) = json.loads(capsys.readouterr().out)["comparisons"]
+        assert one["reason"].startswith("head is not right (")
+        assert (one["outcome"] not in ("slow", "pass"), one["head_count"]) == (True, 0)

@@ -14,6 +14,7 @@ import pytest
 
 from lastbit.environment import Environment
 from lastbit.errors import RecordError
+from lastbit.perf import calibrate, others
 from lastbit.perf import limits as module
 from lastbit.perf.calibrate import NumpyJobs, best_of, figure, repeated, rounds
 from lastbit.perf.limits import STALE_DAYS, Figure, Limits, cache_folder, limits, path_of, read, save
@@ -43,7 +44,7 @@ class Machine:
 
     def take(self, calls: int) -> Sample:
         self.taken += 1
-        speed = 1 + abs(self.random.gauss(0, self.noise)) + (self.slower if self.taken > 30 else 0.0)
+        speed = 1 + abs(self.random.gauss(0, self.noise)) + (self.slower if self.taken > 25 else 0.0)
         busy = int(1000 * calls * speed)
         stolen = 4_000_000 if self.random.random() < self.load else 0
         self.seconds += (busy + stolen) * 1e-9
@@ -86,13 +87,74 @@ def _rounds(*rates: float, share: float = 1.0) -> tuple[Figure, int]:
 
 
 def test_a_limit_is_what_two_rounds_agree_on() -> None:
-    """Three rounds always, the best of them; more until the two best are within 5 %; six at most, and then flagged."""
-    assert _rounds(90.0, 60.0, 89.0) == (Figure(90.0, 1.0, 0.0112), 3)
-    assert _rounds(90.0, 60.0, 80.0, 91.0) == (Figure(91.0, 1.0, 0.0111), 4)
-    found, taken = _rounds(90.0, 60.0, 70.0, 50.0, 40.0, 30.0)
-    assert (found.per_s, found.busy, taken) == (90.0, True, 6)
-    found, taken = _rounds(*[90.0] * 6, share=0.1)
-    assert (found.busy, taken) == (True, 6)
+    """Five rounds always, the best of them; more until the two best are within 5 %; ten at most, and then flagged."""
+    low = (50.0, 40.0)
+    assert _rounds(90.0, 60.0, 89.0, *low) == (Figure(90.0, 1.0, 0.0112), 5)
+    assert _rounds(90.0, 60.0, 80.0, *low, 91.0) == (Figure(91.0, 1.0, 0.0111), 6)
+    found, taken = _rounds(90.0, *range(10, 19))
+    assert (found.per_s, found.busy, taken) == (90.0, True, 10)
+    found, taken = _rounds(*[90.0] * 10, share=0.1)
+    assert (found.busy, taken) == (True, 10)
+
+
+class Neighbour:
+    """Takes 1 us a call; in every second or so, by a coin, a neighbour makes all calls a tenth slower."""
+
+    def __init__(self, seed: int, often: float) -> None:
+        self.random, self.often, self.now_slower = Random(seed), often, False
+
+    def round(self) -> Figure:
+        self.now_slower = self.random.random() < self.often
+        return figure(self.take, 1000.0, target_ns=400_000)
+
+    def take(self, calls: int) -> Sample:
+        speed = (1.1 if self.now_slower else 1.0) * (1 + abs(self.random.gauss(0, 0.03)))
+        ns = int(1000 * calls * speed)
+        return Sample(calls, ns, ns)
+
+
+def test_limits_repeat_beside_a_neighbour_that_nothing_shows() -> None:
+    """Half of the rounds are slower, and no sample is dirty: 50 measurements are within 3 %, with one round 11 %."""
+    found = [repeated({"copy": Neighbour(seed, 0.5).round})["copy"].per_s for seed in range(50)]
+    often = sorted(found)
+    assert often[-1] / often[2] < 1.03  # one in 32 has five slow rounds
+    single = sorted(Neighbour(seed, 0.5).round().per_s for seed in range(50))
+    assert single[-1] / single[2] > 1.08
+
+
+IDLE = "cpu  1000 0 500 8000 100 10 20 0 0 0\ncpu0 500 0 250 4000 50 5 10 0 0 0\n"
+BUSY = "cpu  1600 50 650 8200 140 10 30 50 0 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n"
+
+
+def test_others_are_who_is_busy_and_not_this_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stat = tmp_path / "stat"
+    found = []
+    for text, own in ((IDLE, 1.0), (BUSY, 3.5)):
+        stat.write_text(text)
+        monkeypatch.setattr(others.os, "times", lambda own=own: (own, 0.5, 9.0, 9.0, 9.0))
+        monkeypatch.setattr(others.os, "sysconf", lambda name: 100)
+        found.append(others.moment(stat))
+    # 600 + 50 + 150 + 10 + 50 ticks of 1100 were busy, stolen ones too; 250 of them here.
+    assert others.share(*found) == pytest.approx((860 - 250) / 1100)
+    assert others.share(found[0], found[0]) == 0.0
+    assert others.share(found[0], replace(found[1], own=found[1].own + 5000)) == 0.0
+    for text in ("", "intr 1 2 3\n", "cpu 1 2 3\n"):
+        stat.write_text(text)
+        assert others.moment(stat) == others.Moment()
+    assert others.moment(tmp_path / "none") == others.Moment()
+
+
+def test_figures_are_flagged_by_what_others_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = iter([others.Moment(), others.Moment(1000.0, 700.0, 500.0)])
+    monkeypatch.setattr(calibrate, "moment", lambda: next(moments))
+    monkeypatch.setattr(calibrate, "FORMATS", ("f32",))
+    monkeypatch.setattr(calibrate, "SIDES", {"cpu": (16,)})
+    monkeypatch.setattr(calibrate, "BUDGET_S", 0.01)
+    monkeypatch.setattr(calibrate, "rounds", lambda kind: [2**18])
+    copy, gemm = calibrate.measured("cpu")
+    assert [one.others for one in (*copy.values(), *gemm.values())] == [0.2, 0.2]
+    assert all(one.busy for one in (*copy.values(), *gemm.values()))
+    assert not replace(SURE, others=0.1).busy
 
 
 def test_a_round_without_clean_samples_does_not_count() -> None:
@@ -182,7 +244,8 @@ SPOILT: dict[str, Callable[[Any], object]] = {
     "lacks date": lambda data: data.pop("date"),
     "no date": lambda data: data.update(date="yesterday"),
     "unknown field": lambda data: data.update(more=1),
-    "newer": lambda data: data.update(v=2),
+    "newer": lambda data: data.update(v=3),
+    "others": lambda data: data["gemm"]["f32"].update(others=1.5),
     "no threads": lambda data: data.update(threads=0),
     "no slug": lambda data: data.update(device="gpu"),
     "no copy": lambda data: data.update(copy={}),

@@ -10,10 +10,15 @@ import cheating_softmaxes as cheats
 import pytest
 from fake_law import FAKE_LAW, ROOT
 
+from lastbit import cli
+from lastbit.environment import Environment
 from lastbit.errors import LastbitError
+from lastbit.golden import perf_run
 from lastbit.perf import lock, phase
 from lastbit.perf.compare import Terms, choices
-from lastbit.perf.sides import side
+from lastbit.perf.limits import Limits
+from lastbit.perf.sides import TREE, Side, side
+from lastbit.perf.speed import Speed
 from lastbit.reports import speeds
 from lastbit.session import blank
 from lastbit.verdict import Outcome, Record, Timing
@@ -126,6 +131,36 @@ def test_a_mistake_of_ours_is_an_error_not_a_pass(monkeypatch: pytest.MonkeyPatc
     assert "ZeroDivisionError" in made.reason
 
 
+def test_the_command_finds_the_kernels_again(tmp_path: Path) -> None:
+    one = timed_one()
+    tree = ((TREE, (str(tmp_path), "old.py", "mine/right")),)
+    own, beside, commit = replace(one, base=None), one, replace(one, base=Side(one.head.kernel, "main", tree))
+    shipped = replace(own, head=replace(one.head, ways=(("provider", ("lastbit.providers.torch", "mine/right")),)))
+    file = str(Path(cheats.__file__))
+    told = [phase.timed(each, []).reproduce for each in (own, beside, commit, shipped)]
+    case = "--case 'bound normal/m6-n40 x:f32,out:f32' --device cpu"
+    assert told == [
+        f"lastbit golden speed mine/right --kernels {file} {case}",
+        f"lastbit compare --perf mine/right {file} --kernel mine/right {case}",
+        f"lastbit compare --perf main {file} --kernel mine/right --kernels old.py {case}",
+        f"lastbit golden speed mine/right {case}",
+    ]
+
+
+def test_a_run_without_base_leaves_speeds_that_can_be_adopted(tmp_path: Path) -> None:
+    here = Environment(devices={"cpu": "cpu-x86_64-avx2-invented"})
+    given = phase.Standards(here, {}, (), Limits("cpu", 1, "", "", "2026-11-25", {}, {}))
+    assert phase.write(tmp_path, {"cpu": given}) is None
+    assert not list(tmp_path.iterdir())
+    given.speeds.append(
+        Speed("mine/right", "softmax", "x:f32 out:f32", "cpu", "bound", "normal/m6-n40", "torch/softmax")
+    )
+    path = phase.write(tmp_path, {"cpu": given})
+    assert path is not None
+    assert perf_run.read(path).speeds == tuple(given.speeds)
+    assert perf_run.read(path).header.environment.devices == here.devices
+
+
 def test_status_of_speeds_alone() -> None:
     one = timed_one()
 
@@ -142,11 +177,32 @@ def test_status_of_speeds_alone() -> None:
     assert speeds.numbers([fast, own(one, Outcome.PASS)]) == [own(one, Outcome.PASS)]
 
 
-def test_lock_lets_one_time_at_a_time(tmp_path: Path) -> None:
+def test_lock_lets_one_time_at_a_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with lock.held("cpu", folder=tmp_path):
-        with pytest.raises(LastbitError, match="another run has been timing on cpu"), lock.held("cpu", 0.0, tmp_path):
+        with pytest.raises(LastbitError, match="another run has been timing on cpu"), lock.held("cpu", 0.1, tmp_path):
             pass
         with lock.held("other", 0.0, tmp_path):
             pass
     with lock.held("cpu", 0.0, tmp_path):
         assert os.listdir(tmp_path)
+    assert capsys.readouterr().err.count("another run is timing on cpu: waiting for its end, 0 s at most") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["compare", "--perf", "torch/softmax", "numpy/softmax"],
+        ["golden", "speed", "numpy/softmax"],
+        ["roofline", "numpy/softmax"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_every_command_that_times_waits_for_the_others(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(device: str) -> None:
+        raise LastbitError(f"another run has {device}")
+
+    monkeypatch.setattr(lock, "held", refused)
+    assert cli.main([*words, "--case", "bound normal/m6-n40"]) == 2
+    assert "another run has cpu" in capsys.readouterr().err

@@ -97,6 +97,10 @@ def test_limits_in_words() -> None:
     assert "256 KiB 100, 4 MiB 50, 256 MiB 10" in shown
     assert "busy" not in shown
     assert "guesses: gemm f32" in roofline_command.limits_text(replace(KNOWN, gemm={"f32": Figure(1e9, 0.1, 0.0)}))
+    loud = {name: Figure(1e9, 1.0, 0.0, 0.62) for name in (2**18, "f32")}
+    found = replace(KNOWN, copy={2**18: loud[2**18]}, gemm={"f32": loud["f32"]})
+    said = "the machine was busy (others had 62% of its CPUs), so these are guesses: all of them"
+    assert said in roofline_command.limits_text(found)
 
 
 def _product(x: Any) -> Any:

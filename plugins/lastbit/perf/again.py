@@ -1,14 +1,11 @@
 """The same comparison in fresh processes: what is slow in one process only is not slow."""
 
 import dataclasses
-import multiprocessing
-import sys
-import warnings
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lastbit.errors import LastbitError
-from lastbit.isolate import hidden_main
+from lastbit.perf import fresh
 from lastbit.perf.comparison import Comparison
 from lastbit.perf.decide import percent
 from lastbit.perf.sides import Side, reached
@@ -55,58 +52,29 @@ def again(base: Side, head: Side, found: Comparison, terms: "Terms") -> Comparis
         if not one.ways:
             text = f"{one.label} cannot be found by another process"
             raise LastbitError(f"{text}; define its function at the top level of a module or file")
-    import lastbit
-
-    context = multiprocessing.get_context("forkserver")
-    # A server that has imported the frameworks and never computed: its forks start fast, with memory of their own.
-    context.set_forkserver_preload([name for name in ("numpy", "torch") if name in sys.modules])
-    ours, theirs = context.Pipe()
-    given = ((base.label, base.ways), (head.label, head.ways))
-    process = context.Process(target=_serve, args=(theirs, list(lastbit.__path__), given, found, terms))
-    with warnings.catch_warnings(), hidden_main():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        process.start()
-    theirs.close()
-    try:
-        if not ours.poll(terms.stop.budget_s + REST_S):
-            raise LastbitError("its process did not answer")
-        answer = ours.recv()
-    except (EOFError, ConnectionError) as error:
-        raise LastbitError("its process died") from error
-    finally:
-        ours.close()
-        process.kill()
-        process.join()
-    if isinstance(answer, str):
-        raise LastbitError(answer)
-    if not isinstance(answer, Comparison):
-        raise LastbitError(f"its process answered with a {type(answer).__name__}")
-    return answer
+    if base.apart or head.apart:  # in two processes, which walk starts itself
+        made = _made(base, head, found, terms)
+    else:
+        given = ((base.label, base.ways), (head.label, head.ways))
+        with fresh.started(_serve, given, found, terms) as connection:
+            made = fresh.answer(connection, terms.stop.budget_s + REST_S)
+    if not isinstance(made, Comparison):
+        raise LastbitError(f"its process answered with a {type(made).__name__}")
+    return made
 
 
 def _serve(
-    connection: Connection,
-    path: list[str],
-    given: tuple[tuple[str, tuple[Way, ...]], ...],
-    found: Comparison,
-    terms: "Terms",
+    connection: Connection, given: tuple[tuple[str, tuple[Way, ...]], ...], found: Comparison, terms: "Terms"
 ) -> None:
     """Make the comparison here, and send it, or why it cannot be made."""
-    import lastbit
-
-    lastbit.__path__[:] = path
-    answer: Any
-    try:
-        base, head = (reached(ways, label) for label, ways in given)
-        answer = _made(base, head, found, terms)
-    except Exception as error:
-        answer = f"{type(error).__name__}: {error}"
-    connection.send(answer)
+    base, head = (reached(ways, label) for label, ways in given)
+    connection.send(_made(base, head, found, terms))
 
 
-def _made(base: Side, head: Side, found: Comparison, terms: "Terms") -> Comparison | str:
+def _made(base: Side, head: Side, found: Comparison, terms: "Terms") -> Comparison:
     from lastbit.perf.compare import walk
 
-    case = f"{found.check} {found.case} {found.formats.replace(' ', ',')}"
-    made = list(walk(base, head, (case,), terms, confirm=lambda base, head, found, terms: found))
-    return made[0] if len(made) == 1 else f"it found {len(made)} cases {case}"
+    made = list(walk(base, head, (found.asked,), terms, confirm=lambda base, head, found, terms: found))
+    if len(made) != 1:
+        raise LastbitError(f"it found {len(made)} cases {found.asked}")
+    return made[0]

@@ -1,24 +1,24 @@
 """Measuring a device's limits: copies that go round in more and more bytes, and square matrix products by format."""
 
-import contextlib
-import gc
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
 from lastbit.perf.limits import LEAST_CLEAN, Figure
 from lastbit.perf.memory import keep_memory
+from lastbit.perf.others import moment, share
+from lastbit.perf.pairs import no_collection
 from lastbit.perf.ring import MOST_BYTES, TIMES_CACHE, last_cache
 from lastbit.perf.samples import MOST_CALLS, Sample, Timer, calibrated, dirt
 
 #: Samples of a figure, at most, and seconds for them. A limit is what is reached again and again, undisturbed: the
-#: lower quartile of the times. The minimum would be one lucky moment, the median has the neighbours' noise in it.
+#: lower decile of the times. The minimum would be one lucky moment, the median has the neighbours' noise in it.
 SAMPLES = 40
 BUDGET_S = 1.5
-QUARTILE = 0.25
+DECILE = 0.1
 #: Fewest clean samples that two halves can be told from; with fewer the figure is of dirty ones, and so flagged.
 FEWEST = 8
 #: A GPU's launches are queued behind one another, so that a sample is as long as is needed to hide them.
@@ -34,7 +34,7 @@ SIDES = {"cpu": (64, 128, 256, 384, 512, 1024), "cuda": (2048, 4096, 8192)}
 SLOW_NS = {"cpu": 1_000_000, "cuda": 50_000_000}
 #: Rounds over all figures, with fresh memory in each; and over those whose two best rounds do not agree, at most. What
 #: disturbs a limit, a neighbour in the last cache for one, lasts longer than the samples of one figure do.
-ROUNDS, MOST_ROUNDS = 3, 6
+ROUNDS, MOST_ROUNDS = 5, 10
 FORMATS = ("f64", "f32", "tf32", "bf16", "f16", "e4m3fn", "i8")
 
 
@@ -47,7 +47,7 @@ class Job:
 
 
 def measured(device: str, threads: int = 1) -> tuple[Mapping[int, Figure], Mapping[str, Figure]]:
-    """Copy bandwidth by bytes, and the peak of products by format, of `device` now; about 15 s."""
+    """Copy bandwidth by bytes, and the peak of products by format, of `device` now; about 20 s."""
     from lastbit.perf.devices import clock
 
     keep_memory()
@@ -68,10 +68,13 @@ def measured(device: str, threads: int = 1) -> tuple[Mapping[int, Figure], Mappi
     def multiplied(fmt: str, side: int) -> Figure:
         return rate(works.gemm(fmt, side))
 
+    before = moment()
     best = {fmt: side for fmt in FORMATS if (side := _best_side(works, fmt, kind, rate))}
     takes: dict[int | str, Callable[[], Figure]] = {size: partial(copied, size) for size in rounds(kind)}
     takes |= {fmt: partial(multiplied, fmt, side) for fmt, side in best.items()}
     found = repeated(takes)
+    others = round(share(before, moment()), 4) if kind == "cpu" else 0.0
+    found = {name: replace(one, others=others) for name, one in found.items()}
     return {size: found[size] for size in rounds(kind)}, {fmt: found[fmt] for fmt in best}
 
 
@@ -113,7 +116,7 @@ def figure(
     most: int = MOST_CALLS,
     now: Callable[[], float] = time.monotonic,
 ) -> Figure:
-    """The rate of what `timer` takes samples of, `amount` a call: the quartile of the clean samples' times.
+    """The rate of what `timer` takes samples of, `amount` a call: the decile of the clean samples' times.
 
     A sample has at most `most` calls.
     """
@@ -121,7 +124,7 @@ def figure(
     clean: list[float] = []
     every: list[float] = []
     start = now()
-    with _no_collection():
+    with no_collection():
         while len(clean) < SAMPLES and len(every) < 4 * SAMPLES and (now() - start < BUDGET_S or len(every) < 2):
             sample = timer(calls)
             every.append(sample.ns_per_call)
@@ -129,10 +132,10 @@ def figure(
                 clean.append(sample.ns_per_call)
     kept = clean if len(clean) >= FEWEST else every
     middle = len(kept) // 2
-    one, other = _quartile(kept[:middle]), _quartile(kept[middle:])
+    one, other = _decile(kept[:middle]), _decile(kept[middle:])
     apart = max(one, other) / min(one, other) - 1
     share = len(clean) / len(every) if len(clean) >= FEWEST else 0.0
-    return Figure(amount * 1e9 / _quartile(kept), round(share, 4), round(apart, 4))
+    return Figure(amount * 1e9 / _decile(kept), round(share, 4), round(apart, 4))
 
 
 class TorchJobs:
@@ -245,16 +248,5 @@ def _repeat(run: Callable[[], object], calls: int) -> None:
         run()
 
 
-def _quartile(times: list[float]) -> float:
-    return sorted(times)[int(len(times) * QUARTILE)]
-
-
-@contextlib.contextmanager
-def _no_collection() -> Iterator[None]:
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
+def _decile(times: list[float]) -> float:
+    return sorted(times)[int(len(times) * DECILE)]

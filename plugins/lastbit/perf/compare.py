@@ -83,25 +83,29 @@ def walk(
     watch: Watch | None = None,
 ) -> Iterator[Comparison]:
     """`compare_kernels`, one by one."""
+    from lastbit.perf import apart
     from lastbit.perf.again import confirmed
 
     old, new = (one if isinstance(one, Side) else side(one) for one in (base, head))
     if old.kernel.op != new.kernel.op:
         raise UsageError(f"{old.kernel.name} is {old.kernel.op} and {new.kernel.name} {new.kernel.op}: compare one op")
-    terms, rules = terms or Terms(), rules or _overrides()
+    terms, rules = terms or Terms(), rules or overrides()
     asked = tuple(cases) or usual_cases(new.kernel.op)
-    before = {_key(choice): choice for choice in choices(old.kernel, asked, terms)}
+    before = {key(choice): choice for choice in choices(old.kernel, asked, terms)}
     plan = _plan(new.kernel, asked, terms)
     for record in plan.untested:
         yield replace(_of_record(record, old.label, new.label), reason=record.reason)
     for check, trial in plan.choices:
-        partner = before.get(_key((check, trial)))
+        partner = before.get(key((check, trial)))
         start = _of_record(blank(check.name, trial), old.label, new.label)
         if partner is None:
             yield replace(start, reason=f"{old.label} has no such formats or case: nothing to compare with")
             continue
-        with limited(terms.threads):
-            found = compared((old, partner[1]), (new, trial), check, start, terms, rules, watch)
+        if old.apart or new.apart:
+            found = apart.compared(old, new, start, terms, watch)
+        else:
+            with limited(terms.threads):
+                found = compared((old, partner[1]), (new, trial), check, start, terms, rules, watch)
         if found.outcome is Outcome.SLOW:
             found = (confirm or confirmed)(old, new, found, terms)
         yield found
@@ -146,7 +150,7 @@ def _compared(
         one.enter()
         found = evidence(check, trial, rules)
         if not found.passed:
-            return _without_speed(start, found.record.outcome, found.record.reason, who)
+            return without_speed(start, found.record.outcome, found.record.reason, who)
         judged.append(found)
     new, old = judged
     if not same_shapes(old.calls[0], new.calls[0]):
@@ -183,8 +187,8 @@ def _compared(
             turn[:] = [who]
             novelty.check(work, Random(terms.seed), one.enter)
     except FaultyError as error:
-        return _without_speed(start, error.verdict.outcome, error.verdict.reason, turn[0])
-    return _measured(replace(start, calls=calls), pairs, terms)
+        return without_speed(start, error.verdict.outcome, error.verdict.reason, turn[0])
+    return measured(replace(start, calls=calls), pairs, terms)
 
 
 def _workloads(base: Evidence, head: Evidence, terms: Terms) -> list[Workload]:
@@ -204,20 +208,22 @@ def _framework(found: Evidence) -> str:
     return found.trials[0].kernel.framework
 
 
-def _without_speed(start: Comparison, outcome: Outcome, reason: str, who: str) -> Comparison:
+def without_speed(start: Comparison, outcome: Outcome, reason: str, who: str) -> Comparison:
     """What is said of a case that one side is wrong on: a head that fails fails, all else leaves it open."""
     first = reason.splitlines()[0] if reason else outcome.value
     text = f"{who} is not right, so it has no speed ({outcome.value}): {first}"
     return replace(start, outcome=outcome if who == "head" and outcome.failed else Outcome.INCONCLUSIVE, reason=text)
 
 
-def _measured(start: Comparison, pairs: Pairs, terms: Terms) -> Comparison:
+def measured(start: Comparison, pairs: Pairs, terms: Terms) -> Comparison:
+    """The comparison that these pairs make."""
     outcome, reason = decide(pairs, terms.limits, terms.stop)
     found = pairs.estimate
     return replace(
         start,
         outcome=outcome,
         reason=reason,
+        allowed=terms.limits.slower,
         ratio=found.ratio if found else 0.0,
         low=found.low if found else 0.0,
         high=found.high if found else 0.0,
@@ -228,7 +234,7 @@ def _measured(start: Comparison, pairs: Pairs, terms: Terms) -> Comparison:
     )
 
 
-def _overrides() -> Policy:
+def overrides() -> Policy:
     """The budgets' overrides, as every run has them; golden baselines and known findings say nothing of speed."""
     rows = policy.load(Options().policy)
     return Policy(settings=lambda check, trial: policy.settings(rows.overrides, check.name, trial))
@@ -244,7 +250,8 @@ def _plan(kernel: Kernel, cases: tuple[str, ...], terms: Terms) -> Plan:
     return select([kernel], options, (), (terms.device,))
 
 
-def _key(choice: Choice) -> tuple[str, str, str]:
+def key(choice: Choice) -> tuple[str, str, str]:
+    """What two kernels' choices have in common that are compared."""
     check, trial = choice
     return check.name, trial.case.id, formats_text(trial.formats)
 

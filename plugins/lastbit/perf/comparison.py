@@ -41,9 +41,18 @@ class Comparison:
     threads: int = 1
     #: Whether operands came from memory (copies beyond the last cache), not from a cache.
     cold: bool = False
+    #: Whether each side had a process of its own.
+    apart: bool = False
+    #: How much slower is too slow, as a fraction of the time.
+    allowed: float = 0.0
     seconds: float = 0.0
     #: Verdicts of fresh processes that were asked whether SLOW is so there, too.
     confirmed: tuple[Outcome, ...] = field(default=())
+
+    @property
+    def asked(self) -> str:
+        """The case as commands name it: "CHECK CASE FORMATS"."""
+        return f"{self.check} {self.case} {self.formats.replace(' ', ',')}"
 
     @property
     def clean_share(self) -> float:

@@ -91,10 +91,15 @@ class CudaClock:
 
 @cache
 def _nvml(index: int) -> tuple[Any, Any] | None:
-    """NVML and the device's handle, where nvidia-ml-py is installed and the driver answers."""
+    """NVML and the device's handle, where nvidia-ml-py is installed and the driver answers.
+
+    By its UUID: NVML counts the devices that CUDA_VISIBLE_DEVICES hides, too, and in another order.
+    """
     with contextlib.suppress(Exception):
         import pynvml
+        import torch
 
         pynvml.nvmlInit()
-        return pynvml, pynvml.nvmlDeviceGetHandleByIndex(index)
+        uuid = torch.cuda.get_device_properties(index).uuid
+        return pynvml, pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")
     return None

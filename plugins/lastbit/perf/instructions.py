@@ -1,27 +1,18 @@
 """Instructions of a call, counted by valgrind: a check of CPU kernels that no load disturbs, blind to caches."""
 
-import contextlib
-import os
-import pickle
-import re
-import shutil
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
-from lastbit.case import Case
-from lastbit.contract import Contract
 from lastbit.errors import LastbitError, UsageError
 from lastbit.kernel import formats_text
-from lastbit.perf import trees
+from lastbit.perf import callgrind, fresh, trees
+from lastbit.perf.callgrind import Count, Job
 from lastbit.perf.decide import percent
 from lastbit.perf.evidence import Call, evidence
-from lastbit.perf.sides import Side
-from lastbit.perf.threads import VARIABLES, limited
+from lastbit.perf.sides import Side, reached
+from lastbit.perf.threads import limited
 from lastbit.verdict import Outcome
 from lastbit.worker import Way
 
@@ -29,31 +20,11 @@ if TYPE_CHECKING:
     from lastbit.perf.compare import Terms
     from lastbit.session import Choice
 
-#: The interpreter's C function that the counted calls are made from, and that hardly anything else calls: counting is
-#: switched on and off where it is entered and left.
-TOGGLE = "PyObject_Dir"
 #: Processes of each side. Addresses differ between them, and with them the work of hash tables and allocators.
 RUNS = 2
 #: More instructions than this are more: half a percent, or ten times the measured spread of one side, relative.
 LEAST_MARGIN = 0.005
 SPREADS = 10.0
-#: Seconds of one process, which runs some fifty times slower.
-LIMIT_S = 900.0
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What a counting process is told, by a file."""
-
-    package: tuple[str, ...]
-    label: str
-    ways: tuple[Way, ...]
-    formats: dict[str, str]
-    contract: Contract
-    device: str
-    check: str
-    case: Case
-    call: Call
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,43 +46,19 @@ class Counted:
     margin: float = 0.0
 
 
-def valgrind() -> str:
-    """Its program; raises UsageError, saying what to do, where it is not installed."""
-    found = shutil.which("valgrind")
-    if not found:
-        raise UsageError(
-            "--instructions needs valgrind, which is not on PATH: install it (apt-get install valgrind, dnf install "
-            "valgrind), or leave --instructions out"
-        )
-    return found
-
-
-def count(base: Side, head: Side, cases: Iterable[str], terms: "Terms") -> Iterator[Counted]:
-    """Both kernels on each case in each of head's formats, one by one; both are judged first.
+def count(pairs: Iterable[tuple[Side, Side]], cases: Iterable[str], terms: "Terms") -> tuple[Counted, ...]:
+    """Each base and head on each case in each of head's formats; all are judged first, then counted together.
 
     Raises UsageError where valgrind is missing, the device is no CPU, or a case is none of the op's.
     """
-    from lastbit.perf.compare import choices, usual_cases
-
-    program = valgrind()
+    program = callgrind.valgrind()
     if terms.device != "cpu":
         raise UsageError(f"--instructions counts those of a CPU; {terms.device} has none that valgrind sees")
-    if base.kernel.op != head.kernel.op:
-        raise UsageError(
-            f"{base.kernel.name} is {base.kernel.op} and {head.kernel.name} {head.kernel.op}: compare one op"
-        )
-    asked = tuple(cases) or usual_cases(head.kernel.op)
-    before = {_key(choice): choice for choice in choices(base.kernel, asked, terms)}
-    for choice in choices(head.kernel, asked, terms):
-        check, trial = choice
-        start = Counted(
-            head.kernel.name, formats_text(trial.formats), check.name, trial.case.id, base.label, head.label
-        )
-        partner = before.get(_key(choice))
-        if partner is None:
-            yield replace(start, reason=f"{base.label} has no such formats or case: nothing to compare with")
-        else:
-            yield _counted(start, (base, partner), (head, choice), terms, program)
+    made = [one for base, head in pairs for one in _asked(base, head, tuple(cases), terms)]
+    wanted = [jobs for _, jobs in made if jobs]
+    old, new = (_of_side([jobs[place] for jobs in wanted], program) for place in range(2))
+    counts = iter(zip(old, new, strict=True))
+    return tuple(_compared(start, *next(counts)) if jobs else start for start, jobs in made)
 
 
 def decide(base: list[int], head: list[int]) -> tuple[Outcome, str, float, float]:
@@ -132,78 +79,107 @@ def exit_status(counted: Iterable[Counted]) -> int:
     return 0 if compared and all(outcome is Outcome.PASS for outcome in compared) else 3
 
 
-def _counted(
-    start: Counted, base: "tuple[Side, Choice]", head: "tuple[Side, Choice]", terms: "Terms", program: str
-) -> Counted:
-    counts: dict[str, list[int]] = {}
-    for who, (one, (check, trial)) in (("head", head), ("base", base)):
-        one.enter()
-        try:
-            with limited(terms.threads):
-                found = evidence(check, trial, sets=1)
-        finally:
-            trees.leave()
-        if not found.passed:
-            outcome = found.record.outcome
-            text = f"{who} is not right ({outcome.value}): {found.record.reason.partition(chr(10))[0]}"
-            return replace(
-                start, outcome=outcome if who == "head" and outcome.failed else Outcome.INCONCLUSIVE, reason=text
-            )
-        import lastbit
+def _asked(
+    base: Side, head: Side, cases: tuple[str, ...], terms: "Terms"
+) -> Iterator[tuple[Counted, tuple[Job, Job] | None]]:
+    """Each case, and what is to be counted of base and head; None where there is nothing, and the case says why."""
+    from lastbit.perf.compare import choices, key, usual_cases
 
-        job = Job(
-            tuple(lastbit.__path__), one.label, one.ways, dict(trial.formats), trial.contract, trial.device,
-            check.name, trial.case, found.calls[0],
-        )  # fmt: skip
-        try:
-            counts[who] = [_run(job, program, who) for _ in range(RUNS)]
-        except LastbitError as error:
-            return replace(start, outcome=Outcome.INCONCLUSIVE, reason=f"{who}: {error}")
-    outcome, reason, spread, margin = decide(counts["base"], counts["head"])
-    return replace(
-        start, outcome=outcome, reason=reason, base_count=min(counts["base"]), head_count=min(counts["head"]),
-        spread=spread, margin=margin,
-    )  # fmt: skip
+    if base.kernel.op != head.kernel.op:
+        raise UsageError(
+            f"{base.kernel.name} is {base.kernel.op} and {head.kernel.name} {head.kernel.op}: compare one op"
+        )
+    asked = cases or usual_cases(head.kernel.op)
+    before = {key(choice): choice for choice in choices(base.kernel, asked, terms)}
+    for choice in choices(head.kernel, asked, terms):
+        check, trial = choice
+        start = Counted(
+            head.kernel.name, formats_text(trial.formats), check.name, trial.case.id, base.label, head.label
+        )
+        partner = before.get(key(choice))
+        if partner is None:
+            yield replace(start, reason=f"{base.label} has no such formats or case: nothing to compare with"), None
+            continue
+        new, start = _judged(start, "head", head, choice, terms)
+        old, start = _judged(start, "base", base, partner, terms) if new else (None, start)
+        yield start, (old, new) if old and new else None
 
 
-def _run(job: Job, program: str, who: str) -> int:
-    """Instructions of one call, counted in a process of its own: this interpreter, not the one on PATH."""
-    if not job.ways:
-        raise LastbitError(f"{job.label} cannot be found by another process: define it at the top level of a file")
-    with tempfile.TemporaryDirectory(prefix="lastbit-") as name:
-        folder = Path(name)
-        told, out = folder / f"{who}.job", folder / "callgrind.out"
-        told.write_bytes(pickle.dumps(job))
-        words = [
-            program, "--tool=callgrind", "--collect-atstart=no", f"--toggle-collect={TOGGLE}",
-            f"--callgrind-out-file={out}", sys.executable, "-c", _PROGRAM, str(told), *job.package,
-        ]  # fmt: skip
-        # A fixed seed of str.__hash__, one thread, and Python's memory from malloc, alike in every process.
-        environment = {**os.environ, "PYTHONHASHSEED": "0", **dict.fromkeys(VARIABLES, "1")}
-        try:
-            made = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=LIMIT_S)
-        except subprocess.TimeoutExpired as error:
-            raise LastbitError(f"its process did not end in {LIMIT_S:.0f} s under valgrind") from error
-        text = ""
-        with contextlib.suppress(OSError):
-            text = out.read_text(errors="replace")
-    found = re.search(r"^(?:summary|totals): (\d+)", text, re.MULTILINE)
-    if made.returncode or not found or not int(found[1]):
-        last = (made.stderr.strip().splitlines() or ["no message"])[-1]
-        raise LastbitError(f"nothing was counted (status {made.returncode}): {last}")
-    return int(found[1])
-
-
-#: What the process runs: the package is this one's, wherever it was imported from.
-_PROGRAM = (
-    "import sys; job, *path = sys.argv[1:]; import importlib.machinery, importlib.util; "
-    "spec = importlib.machinery.PathFinder.find_spec('lastbit', [path[0] + '/..']); "
-    "module = importlib.util.module_from_spec(spec); sys.modules['lastbit'] = module; "
-    "spec.loader.exec_module(module); module.__path__[:] = path; "
-    "from lastbit.perf.instructions_worker import serve; serve(job)"
-)
-
-
-def _key(choice: "Choice") -> tuple[str, str, str]:
+def _judged(start: Counted, who: str, one: Side, choice: "Choice", terms: "Terms") -> tuple[Job | None, Counted]:
+    """What is to be counted of one side, which the law finds right; else None, and what is said instead."""
     check, trial = choice
-    return check.name, trial.case.id, formats_text(trial.formats)
+    try:
+        if not one.ways:
+            raise LastbitError(f"{one.label} cannot be found by another process: define it at the top level of a file")
+        found = _found(one, choice, terms)
+    except LastbitError as error:
+        return None, replace(start, outcome=Outcome.INCONCLUSIVE, reason=f"{who}: {error}")
+    if found.call is None:
+        text = f"{who} is not right ({found.outcome.value}): {found.reason}"
+        fails = who == "head" and found.outcome.failed
+        return None, replace(start, outcome=found.outcome if fails else Outcome.INCONCLUSIVE, reason=text)
+    return Job(
+        one.label, one.ways, dict(trial.formats), trial.contract, trial.device, check.name, trial.case, found.call
+    ), start
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The law's verdict of a side, and the call that it is of, if it passes."""
+
+    outcome: Outcome
+    reason: str
+    call: Call | None
+
+
+def _found(one: Side, choice: "Choice", terms: "Terms") -> _Found:
+    """Judge a side: here, or where its libraries may be loaded."""
+    check, trial = choice
+    if one.apart:
+        case = f"{check.name} {trial.case.id} {formats_text(trial.formats).replace(' ', ',')}"
+        with fresh.started(_serve, one.ways, one.label, case, terms) as connection:
+            found: _Found = fresh.answer(connection, callgrind.LIMIT_S)
+        return found
+    one.enter()
+    try:
+        return _here(choice, terms)
+    finally:
+        trees.leave()
+
+
+def _here(choice: "Choice", terms: "Terms") -> _Found:
+    with limited(terms.threads):
+        found = evidence(*choice, sets=1)
+    reason = found.record.reason.partition("\n")[0]
+    return _Found(found.record.outcome, reason, found.calls[0] if found.passed else None)
+
+
+def _serve(connection: Connection, ways: tuple[Way, ...], label: str, case: str, terms: "Terms") -> None:
+    from lastbit.perf.compare import choices
+
+    one = reached(ways, label)
+    (choice,) = choices(one.kernel, (case,), terms)
+    one.enter()
+    connection.send(_here(choice, terms))
+
+
+def _of_side(jobs: Sequence[Job], program: str) -> list[list[Count]]:
+    """The counts of one side's jobs, one of each of its RUNS processes."""
+    if not jobs:
+        return []
+    try:
+        runs = [callgrind.counts(jobs, program) for _ in range(RUNS)]
+    except LastbitError as error:
+        runs = [(Count(0, str(error)),) * len(jobs)]
+    return [list(counts) for counts in zip(*runs, strict=True)]
+
+
+def _compared(start: Counted, base: list[Count], head: list[Count]) -> Counted:
+    for who, counts in (("head", head), ("base", base)):
+        if why := next((one.why for one in counts if one.why), ""):
+            return replace(start, outcome=Outcome.INCONCLUSIVE, reason=f"{who}: {why}")
+    old, new = ([one.instructions for one in counts] for counts in (base, head))
+    outcome, reason, spread, margin = decide(old, new)
+    return replace(
+        start, outcome=outcome, reason=reason, base_count=min(old), head_count=min(new), spread=spread, margin=margin
+    )

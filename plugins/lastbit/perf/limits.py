@@ -17,13 +17,16 @@ from lastbit.errors import RecordError
 from lastbit.perf.threads import limited
 
 #: Schema of a stored file.
-VERSION = 1
+VERSION = 2
 #: Days after which limits are measured again: firmware, and what else changes without a version, get older.
 STALE_DAYS = 180
 #: A figure is uncertain where fewer of its samples were clean, or where it does not repeat: the machine was busy, or
 #: its clock moved.
 LEAST_CLEAN = 0.5
 MOST_APART = 0.05
+#: Or where others had more than this share of all CPUs meanwhile: they had caches and memory, too, which no sample of
+#: this process shows. A machine that is left alone has 1 or 2 %.
+MOST_OTHERS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +39,13 @@ class Figure:
     clean_share: float
     #: How far it is from repeating, relative: between the two best rounds of a limit, two halves of one round.
     apart: float
+    #: Share of all CPUs that other processes had while all limits were measured.
+    others: float = 0.0
 
     @property
     def busy(self) -> bool:
         """Whether the machine was too busy for this to be its limit."""
-        return self.clean_share < LEAST_CLEAN or self.apart > MOST_APART
+        return self.clean_share < LEAST_CLEAN or self.apart > MOST_APART or self.others > MOST_OTHERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,17 @@ class Limits:
         named = {f"copy in {size} bytes": one for size, one in self.copy.items()}
         named |= {f"gemm {fmt}": one for fmt, one in self.gemm.items()}
         return tuple(name for name, one in named.items() if one.busy)
+
+    @property
+    def guesses(self) -> str:
+        """What is said of `busy` figures, or ""."""
+        if not self.busy:
+            return ""
+        every = [*self.copy.values(), *self.gemm.values()]
+        others = max(one.others for one in every)
+        who = f" (others had {others:.0%} of its CPUs)" if others > MOST_OTHERS else ""
+        which = "all of them" if len(self.busy) == len(every) else ", ".join(self.busy)
+        return f"the machine was busy{who}, so these are guesses: {which}"
 
     def bandwidth(self, size: float = math.inf) -> float:
         """Bytes a second for data of `size` bytes that are used over and over; by default more than a cache holds.
@@ -214,4 +230,4 @@ def _same(one: Limits, other: Limits) -> bool:
 
 
 def _is_rate(one: Figure) -> bool:
-    return 0 < one.per_s < math.inf and 0 <= one.clean_share <= 1 and 0 <= one.apart < math.inf
+    return 0 < one.per_s < math.inf and 0 <= one.clean_share <= 1 and 0 <= one.apart < math.inf and 0 <= one.others <= 1

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -22,7 +23,10 @@ PAUSE_S = 0.2
 
 @contextlib.contextmanager
 def held(device: str, patience_s: float = PATIENCE_S, folder: Path | None = None) -> Iterator[None]:
-    """Nobody else times something on the device meanwhile. Raises LastbitError where others do for `patience_s`."""
+    """Nobody else times something on the device meanwhile; waiting for others is said on standard error.
+
+    Raises LastbitError where others do for `patience_s`.
+    """
     if fcntl is None:
         yield
         return
@@ -30,9 +34,17 @@ def held(device: str, patience_s: float = PATIENCE_S, folder: Path | None = None
     handle = _opened(path)
     try:
         end = time.monotonic() + patience_s
+        waiting = False
         while not _taken(handle):
             if time.monotonic() > end:
-                raise LastbitError(f"another run has been timing on {device} for {patience_s:.0f} s ({path})")
+                text = f"another run has been timing on {device} for {patience_s:.0f} s ({path})"
+                raise LastbitError(f"{text}: wait for its end, for two runs at a time would time each other")
+            if not waiting:
+                print(
+                    f"another run is timing on {device}: waiting for its end, {patience_s:.0f} s at most",
+                    file=sys.stderr,
+                )
+            waiting = True
             time.sleep(PAUSE_S)
         yield
     finally:

@@ -79,7 +79,7 @@ def measure(
     dropped: Counter[str] = Counter()
     found: Estimate | None = None
     start, taken, resting = now(), 0, 0
-    with _no_collection():
+    with no_collection():
         while len(times[0]) < stop.most and now() - start < stop.budget_s:
             one, other = _pair(base, head, random, rest if resting else lambda: None)
             taken, resting = taken + 1, max(0, resting - 1)
@@ -110,7 +110,7 @@ def _pair(base: Source, head: Source, random: Random, rest: Callable[[], object]
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
+def no_collection() -> Iterator[None]:
     """No garbage collection meanwhile: it would fall on whichever side happens to allocate."""
     enabled = gc.isenabled()
     gc.disable()

@@ -3,17 +3,19 @@
 import shlex
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from lastbit.case import Check, Trial
 from lastbit.kernel import Kernel, formats_text
 from lastbit.perf.comparison import Comparison
-from lastbit.perf.sides import Side
+from lastbit.perf.sides import TREE, Side
 from lastbit.session import blank
 from lastbit.verdict import Outcome, Record, Timing
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lastbit.environment import Environment
     from lastbit.golden.perf_drift import Standing
     from lastbit.golden.perf_store import PerfGolden
@@ -53,6 +55,8 @@ class Standards:
     #: Kernels that yardsticks are taken from.
     known: tuple[Kernel, ...]
     limits: "Limits"
+    #: What was measured so far.
+    speeds: "list[Speed]" = field(default_factory=list)
 
 
 def everything(pairs: Iterable[tuple[Side | None, Side]], device: str, seed: int) -> Iterator[Timed]:
@@ -126,6 +130,21 @@ def standards(device: str, folder: object, threads: int = 1) -> Standards:
     return Standards(here, goldens, find((), PROVIDERS).kernels, limits(device, threads))
 
 
+def write(folder: "Path", given: "Mapping[str, Standards]") -> "Path | None":
+    """Write the speeds of each device into `folder`, as a run that can be adopted; None where none was measured.
+
+    Raises OSError where the folder cannot be written.
+    """
+    from lastbit.golden import perf_run
+
+    measured = [speed for one in given.values() for speed in one.speeds]
+    if not measured:
+        return None
+    devices = {name: slug for one in given.values() for name, slug in one.environment.devices.items()}
+    first = next(iter(given.values())).environment
+    return perf_run.write(folder, perf_run.made(replace(first, devices=devices), measured))
+
+
 def status(records: Iterable[Record]) -> int:
     """What speeds alone make of a run that conforms: 0, or 3 where one is inconclusive, or none was measured."""
     outcomes = [record.outcome for record in records if record.timing is not None]
@@ -151,17 +170,11 @@ def _beside(start: Record, found: Comparison) -> Record:
         outcome=found.outcome,
         reason=found.reason,
         measured=found.ratio or None,
-        allowed=_allowed() if found.ratio else None,
+        allowed=1 + found.allowed if found.ratio else None,
         formula="median of paired ratios, order-statistic interval (Duet benchmarking, arXiv 2001.05811)",
         timing=timing,
         seconds=found.seconds,
     )
-
-
-def _allowed() -> float:
-    from lastbit.perf.decide import MERGE
-
-    return 1 + MERGE.slower
 
 
 def _golden(start: Record, one: Timed, standards: Standards) -> Record:
@@ -171,6 +184,7 @@ def _golden(start: Record, one: Timed, standards: Standards) -> Record:
     from lastbit.perf.speeds import speeds
 
     (found,) = speeds([one.head.kernel], standards.known, one.terms, cases=(one.case,))
+    standards.speeds.append(found)
     (reached,) = reach([one.head.kernel], standards.limits, one.terms, (one.case,))
     return of_speed(start, found, stand(found, standards.goldens, software(standards.environment, found)), reached)
 
@@ -199,17 +213,19 @@ def of_speed(start: Record, found: "Speed", stands: "Standing", reached: "Reach 
 
 def _command(one: Timed) -> str:
     """The command that times just this again."""
-    kernel = one.head.kernel.name
-    words = ["lastbit", "golden", "speed", kernel]
+    kernel, head = one.head.kernel.name, _file(one.head)
+    words = ["lastbit", "golden", "speed", kernel, *(["--kernels", head] if head else [])]
     if one.base is not None:
-        words = ["lastbit", "compare", "--perf", one.base.label, _named(one.head), "--kernel", kernel]
+        words = ["lastbit", "compare", "--perf", one.base.label, head or kernel, "--kernel", kernel]
+        sources = [what[1] for way, what in one.base.ways if way == TREE and what[1] != one.base.label]
+        words += [word for source in sources for word in ("--kernels", source)]
     return shlex.join([*words, "--case", one.case, "--device", one.trial.device])
 
 
-def _named(head: Side) -> str:
-    """What names the head on a command line: its file where it comes from one."""
-    source = next((what for way, what in head.ways if way == "file"), None)
-    return str(source[0] if isinstance(source, tuple) else source) if source else head.kernel.name
+def _file(one: Side) -> str:
+    """The file that a kernel comes from; "" of one that has a name everywhere."""
+    ways = dict(one.ways)
+    return "" if "provider" in ways or "file" not in ways else str(ways["file"][0])
 
 
 def unheard(records: Sequence[Record]) -> str:

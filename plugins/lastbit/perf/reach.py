@@ -85,7 +85,7 @@ def _reached(start: Reach, kernel: Kernel, trials: list[tuple[Check, Trial]], li
 
 
 def _timed(check: Check, trial: Trial, terms: "Terms") -> _Timed:
-    """Seconds of a call, warm or cold as the terms say: the quartile of the clean samples, as the limits are."""
+    """Seconds of a call, warm or cold as the terms say: the decile of the clean samples, as the limits are."""
     keep_memory()
     with limited(terms.threads):
         found = evidence(check, trial)

@@ -54,7 +54,7 @@ def extra(record: "Record") -> dict[str, Any]:
         "against": timing.against,
         "ratio": timing.ratio,
         "interval": [timing.low, timing.high],
-        "clean_pairs": timing.clean,
+        "clean_pairs": timing.clean or None,
         "results_passed": timing.passed,
         "golden": record.golden,
     }

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,6 +29,8 @@ class Side:
     ways: tuple[Way, ...] = ()
     #: Lets `import` give the kernel's own modules; called before it runs.
     enter: Callable[[], None] = trees.leave
+    #: It is timed in a process of its own (perf.apart).
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,27 +67,34 @@ def reached(given: Sequence[Way], label: str) -> Side:
 
 
 @contextlib.contextmanager
-def named(text: str, sources: Sequence[str] = (), folder: Path | None = None) -> Iterator[tuple[Side, ...]]:
+def named(
+    text: str, sources: Sequence[str] = (), folder: Path | None = None, *, apart: bool = False
+) -> Iterator[tuple[Side, ...]]:
     """The sides that `text` names: a file, a folder or commit (with `sources`), a module, or a kernel by its name.
 
-    A folder is told from a commit by a separator: ./base. What a commit needs is removed at the end.
+    A folder is told from a commit by a separator: ./base. What a commit needs is removed at the end. Sides are `apart`
+    where that is asked for, and where a folder or commit has compiled libraries, or a file lies beside one.
 
     Raises UsageError where it is none of these.
     """
+    from lastbit.perf.apart import is_native
+
     here = folder or Path.cwd()
     path = here / text
     what = kind(text, sources, here)
     if what == "file":
-        yield _of_tree(path.resolve().parent, [path.name], text)
+        folder = path.resolve().parent
+        yield _of_tree(folder, [path.name], text, apart or is_native(folder, 0))
     elif what == "folder":
-        yield _of_tree(path, sources, text)
+        yield _of_tree(path, sources, text, apart or is_native(path))
     elif what == "commit":
         with trees.checked_out(text, here) as tree:
-            yield _of_tree(tree / _place(here), sources, text)
+            yield _of_tree(tree / _place(here), sources, text, apart or is_native(tree))
     elif what == "module":
-        yield tuple(side(kernel, f"{text}:{kernel.name}") for kernel in from_source(text))
+        sides = [side(kernel, f"{text}:{kernel.name}") for kernel in from_source(text)]
+        yield tuple(replace(one, apart=apart) for one in sides)
     else:
-        yield tuple(side(kernel) for kernel in find((), (text,)).kernels)
+        yield tuple(replace(side(kernel), apart=apart) for kernel in find((), (text,)).kernels)
 
 
 def kind(text: str, sources: Sequence[str], here: Path) -> str:
@@ -134,13 +143,15 @@ def match(base: Sequence[Side], head: Sequence[Side], glob: str = "") -> Match:
     return Match(pairs, tuple(sorted(old.keys() - new.keys())), tuple(sorted(new.keys() - old.keys())))
 
 
-def _of_tree(root: Path, sources: Sequence[str], label: str) -> tuple[Side, ...]:
+def _of_tree(root: Path, sources: Sequence[str], label: str, apart: bool) -> tuple[Side, ...]:
+    from lastbit.perf.apart import kernels
+
     found = []
+    root = root.resolve()
     for source in sources:
-        tree = trees.load(root, [source])
-        found += [
-            Side(kernel, label, ((TREE, (str(tree.root), source, kernel.name)),), tree.enter) for kernel in tree.kernels
-        ]
+        tree = None if apart else trees.load(root, [source])
+        own, enter = (tree.kernels, tree.enter) if tree else (kernels(root, source), trees.leave)
+        found += [Side(one, label, ((TREE, (str(root), source, one.name)),), enter, apart) for one in own]
     return tuple(found)
 
 

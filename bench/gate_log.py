@@ -1,0 +1,53 @@
+"""What the processes of the gate's benchmark have found so far, a line each, so that a run that was cut off goes on."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+Found = list[dict[str, Any]]
+
+
+class Log:
+    """Lines of one state of the code on one machine, with so many comparisons in a process."""
+
+    def __init__(self, path: Path, state: str, repeats: int, *, resume: bool) -> None:
+        """Read what is there, or begin anew; lines of another state, and one that was cut off, do not count."""
+        self.path, self.state, self.repeats = path, state, repeats
+        self._known: dict[tuple[str, int], Found] = {}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not resume:
+            path.unlink(missing_ok=True)
+        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+            try:
+                one = json.loads(line)
+            except ValueError:  # it was cut off
+                continue
+            if (one["state"], one["repeats"]) == (state, repeats):
+                self._known[one["condition"], one["turn"]] = one["found"]
+        if path.exists() and not path.read_bytes().endswith(b"\n"):
+            with path.open("a", encoding="utf-8") as file:
+                file.write("\n")
+
+    def known(self, condition: str, turn: int) -> Found | None:
+        """What that process found; None if it has not ended."""
+        return self._known.get((condition, turn))
+
+    def add(self, condition: str, turn: int, found: Found) -> None:
+        """Append what a process found."""
+        one = {"state": self.state, "repeats": self.repeats, "condition": condition, "turn": turn, "found": found}
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(one) + "\n")
+
+
+def state() -> str:
+    """The machine, and the commit with what differs from it: comparisons of two states are not put together."""
+    import hashlib
+
+    from lastbit.environment import environment
+
+    here = environment(("cpu",))
+    root = Path(__file__).resolve().parents[1]
+    changed = subprocess.run(["git", "diff", "HEAD", "--", "plugins", "bench"], cwd=root, capture_output=True).stdout
+    own = hashlib.sha256(changed).hexdigest()[:8] if changed else ""
+    return " ".join(filter(None, (here.devices["cpu"], str(here.cpus), here.commit, own)))
