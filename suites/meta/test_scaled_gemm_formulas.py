@@ -82,6 +82,20 @@ def cases() -> Iterator[tuple[str, Element, Contract, str]]:
             yield f"scales {exponents}-{flush}", low, contract, "f64"
             yield f"scales {exponents}-{flush}-e8m0", replace(low, names=("e8m0fnu", None)), contract, "f64"
             yield f"scales {exponents}-{flush}-turned", Element(low.b, low.a, low.scale_b, low.scale_a), contract, "f64"
+    for powers in ((127, -20), (-20, 127), (100, -100), (123, 0), (124, 0), (0, 123), (0, 124)):
+        for codes in ([1.0], [0.25], [3.0]):
+            for acc, scaled in (("f32", "sums"), ("f32", None), (HOPPER, None)):
+                far = Element(codes, [1.0], [2.0 ** powers[0]], [2.0 ** powers[1]])
+                yield f"far {powers}-{codes}-{scaled}-{acc}", far, Contract(accumulator=acc, scaled=scaled), "f64"
+                for factor in (2.0**-100, -(2.0**-120)):
+                    one = replace(far, global_scale=factor)
+                    yield f"far {powers}-{codes}-{scaled}-{acc}-{factor}", one, Contract(accumulator=acc, scaled=scaled), "f64"
+    for low in (2.0**-126, 2.0**-127, -(2.0**-127)):
+        for factor in (1.0, -1.5, -(2.0**-130)):
+            one = Element([1.5, -2.0], [1.0, -1.0], [low], [-0.75], global_scale=factor)
+            contract = Contract(accumulator="f32", scaled="sums", subnormals="flush")
+            yield f"low {low}-{factor}", one, contract, "f64"
+            yield f"low {low}-{factor}-turned", Element(one.b, one.a, one.scale_b, one.scale_a, global_scale=factor), contract, "f64"
 
 
 CASES = {name: rest for name, *rest in cases()}
@@ -220,6 +234,16 @@ def test_a_sum_may_overflow_before_and_after_a_global_scale(sum_: float, factor:
     one = Element([sum_], [1.0], [1.0], [1.0], global_scale=factor)
     assert one.budget(contract, "f16").overflow_slack is not None
     assert replace(one, global_scale=1.0, a=[1e4]).budget(contract, "f16").overflow_slack is None
+    assert replace(one, global_scale=1.0, a=[1e3], bias=65000.0).budget(contract, "f16").overflow_slack is not None
+
+
+def test_an_integer_sum_that_a_scale_halves_is_rounded_to_an_integer() -> None:
+    for names, scales in ((("e8m0fnu", None), (0.5, 1.0)), ((None, "e8m0fnu"), (1.0, 0.5))):
+        one = Element([3.0], [5.0], [scales[0]], [scales[1]], names=names)
+        assert one.budget(Contract(accumulator="i32"), "i32").allowed.item() == pytest.approx(0.5)
+    assert PLAIN.budget(Contract(accumulator="i32"), "i32").allowed.item() == 0
+    assert replace(PLAIN, bias=1.0).budget(Contract(accumulator="i32"), "i32").allowed.item() > 0
+    assert replace(PLAIN, global_scale=0.5).budget(Contract(accumulator="i32"), "i32").allowed.item() > 0
 
 
 def test_below_zero_is_beyond_an_unsigned_output() -> None:
