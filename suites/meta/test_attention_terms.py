@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from lastbit.attention_budget import LARGEST, budget, weigh
-from lastbit.attention_terms import working
+from lastbit.attention_terms import dot_error, logit_error, lost_weights, raw_error, working
 from lastbit.contract import Contract
+from lastbit.gemm_budget import BudgetError
 from lastbit.input_rounding import INPUT_ROUNDINGS
 from lastbit.references.accumulators import Accumulator
-from lastbit.references.attention import attention_truth
+from lastbit.references.attention import Problem, attention_truth, blocks
 from lastbit.references.attention_data import operands, problem_of
 from lastbit.references.attention_mask import addends, kept
 from lastbit.references.formats import Format
@@ -57,7 +58,7 @@ def power(count, unit):
 class Promise:
     """What a contract says about each step, by docs/attention.md 3."""
 
-    def __init__(self, contract, kind):
+    def __init__(self, contract, formats):
         chosen = contract.accumulator
         self.model = Accumulator.of(chosen) if isinstance(chosen, str) else chosen
         self.u, self.least = (2.0**-53, 2.0**-1022) if chosen == "f64" else (U, 2.0**-126)
@@ -70,7 +71,7 @@ class Promise:
         self.rounding = INPUT_ROUNDINGS[contract.input_rounding] if contract.input_rounding else None
         self.read = Format.of(self.rounding.format) if self.rounding else None
         self.flush = contract.subnormals == "flush"
-        self.flushed = Format.of(kind).min_normal if self.flush else 0.0
+        self.flushed = {x: Format.of(formats[x]).min_normal if self.flush else 0.0 for x in "qkv"}
 
     def dot(self, rows, row, keys, key):
         """Error of a dot product that is not scaled yet; an accumulator's bound knows all bits of both operands."""
@@ -85,7 +86,8 @@ class Promise:
             e += growth * self.read.eta * (np.abs(q).sum() + np.abs(k).sum() + d * self.read.eta)
             e += (1 + factor) * words * d * 2.0 ** (model.emin - model.precision)
         if self.flush:
-            e += 2 * self.flushed * (np.abs(k).sum() + np.abs(q).sum()) + (2 * d + 2) * 2.0**model.emin
+            e += 2 * (self.flushed["q"] * np.abs(k).sum() + self.flushed["k"] * np.abs(q).sum())
+            e += (2 * d + 2) * 2.0**model.emin
         return e
 
     def sums(self, n, r, keys):
@@ -118,7 +120,7 @@ class Promise:
         lost = (4 * n + 4) * 2.0 ** (model.emin if self.flush or model.flush else model.emin - model.precision + 1)
         if model.engine != "chain" and self.p:
             lost += model.coefficient(keys) * self.p.min_normal * np.abs(column).sum()
-        return lost + (self.rounding.growth * self.read.eta if self.read else 0.0) + self.flushed
+        return lost + (self.rounding.growth * self.read.eta if self.read else 0.0) + self.flushed["v"]
 
 
 def logit_errors(problem, promise, batch, head, row):
@@ -151,9 +153,9 @@ def logit_errors(problem, promise, batch, head, row):
     return found
 
 
-def by_the_book(problem, contract, batch, head, row, column, kind="f32"):
+def by_the_book(problem, contract, batch, head, row, column, formats):
     """The bounds of one element of the result before it is rounded, by name, and of its row's lse."""
-    promise = Promise(contract, kind)
+    promise = Promise(contract, formats)
     u, eps, lam, u_p = promise.u, promise.eps, promise.lam, promise.u_p
     keys = logit_errors(problem, promise, batch, head, row)
     sink = None if problem.sinks is None else float(problem.sinks[head])
@@ -216,13 +218,13 @@ def by_the_book(problem, contract, batch, head, row, column, kind="f32"):
     }
 
 
-def agree(problem, contract, formats):
+def agree(problem, contract, formats, places=((0, 0, 0), (1, 3, 2), (3, 4, 1), (2, 2, 0))):
     """Whether some elements have the bounds of the book."""
     parts = weigh(working(contract, formats), problem, attention_truth(problem))
-    for head, row, column in ((0, 0, 0), (1, 3, 2), (3, 4, 1), (2, 2, 0)):
+    for head, row, column in places:
         if not kept(problem, 0, head, slice(row, row + 1)).any():
             continue
-        for name, want in by_the_book(problem, contract, 0, head, row, column, formats["q"]).items():
+        for name, want in by_the_book(problem, contract, 0, head, row, column, formats).items():
             found = getattr(parts, name)[0, head, row]
             found = found if name == "lse" else found[column]
             want = min(want, LARGEST)
@@ -237,6 +239,136 @@ def test_bounds_are_the_documented_formula(recipe, option, promise):
     formats = dict.fromkeys(("q", "k", "v"), "f32") | {"out": contract.probabilities or "f32"}
     problem = problem_of(operands(recipe, formats, SIZES, 2, extras=extras, options=options), options)
     agree(problem, contract, formats)
+
+
+THREE = {"q": "f32", "k": "f16", "v": "bf16", "out": "f32"}
+
+
+@pytest.mark.parametrize("promise", CONTRACTS)
+def test_bounds_of_tiny_values_are_the_documented_formula(promise):
+    """V down to 2^-145, where what underflow takes is most of the error."""
+    problem = problem_of(operands("normal", dict.fromkeys(("q", "k", "v", "out"), "f32"), SIZES, 3), {})
+    for power_ in (-145, -120, -14):
+        agree(replace(problem, v=problem.v * 2.0**power_), CONTRACTS[promise], THREE)
+
+
+@pytest.mark.parametrize("promise", CONTRACTS)
+@pytest.mark.parametrize("sinks", [(), ("sinks",)])
+@pytest.mark.parametrize("lk", [1, 40])
+def test_bounds_of_one_key_and_of_several_blocks_are_the_documented_formula(lk, sinks, promise):
+    formats = dict.fromkeys(("q", "k", "v", "out"), "f32")
+    problem = problem_of(operands("normal", formats, SIZES | {"lk": lk}, 4, extras=sinks), {})
+    agree(problem, CONTRACTS[promise], formats, ((0, 0, 0), (3, 4, 1)))
+
+
+@pytest.mark.parametrize("size", [1.0, 2.0**-60, 2.0**-70])
+@pytest.mark.parametrize("promise", CONTRACTS)
+def test_error_of_a_product_is_the_documented_formula(promise, size):
+    rng = np.random.default_rng(1)
+    q, k = (np.ldexp(rng.integers(-7, 8, shape), -3) * size for shape in ((3, 4), (5, 4)))
+    q[0, 0], k[1, 1] = 1.125 * size, -1.25 * size
+    work, book = working(CONTRACTS[promise], THREE), Promise(CONTRACTS[promise], THREE)
+    found = dot_error(work, q, k, np.abs(q) @ np.abs(k).T)
+    for i, j in np.ndindex(3, 5):
+        assert found[i, j] == pytest.approx(book.dot(q, i, k, j), rel=2.0**-44, abs=0)
+
+
+@pytest.mark.parametrize("promise", CONTRACTS)
+def test_weights_below_the_normal_range_may_be_missing(promise):
+    work, book = working(CONTRACTS[promise], THREE), Promise(CONTRACTS[promise], THREE)
+    edges = [2 * fmt.min_normal for fmt in (book.p, book.read) if fmt] + [2.0**-125]
+    sizes = [0.0, 1.0, 2.0**-13, 2.0**-13 * 0.99, 2.0**-24, 2.0**-25, 2.0**-26, 2.0**-126, 2.0**-133, 2.0**-134]
+    weights = np.array([sizes + edges + [0.99 * edge for edge in edges]])
+    assert lost_weights(work, weights)[0].tolist() == [book.missing(weight) for weight in weights[0].tolist()]
+
+
+def one_logit(q, k, v, **options):
+    """One head of two queries, whose second is tiny, and one key of one number."""
+    arrays = (np.array([[[[q], [2.0**-20]]]]), np.array([[[[k]]]]), np.array([[[[v]]]]))
+    return Problem(*arrays, **options)
+
+
+@pytest.mark.parametrize(
+    ("promise", "q", "k", "v", "lost"),
+    [
+        (Contract(accumulator="f16"), 256.0, 256.0, 1.0, [True, False]),
+        (Contract(accumulator="f16"), -256.0, 255.0, 1.0, [False, False]),
+        (Contract(accumulator="f32"), 256.0, 256.0, 1.0, [False, False]),
+        (Contract(accumulator="exact"), 2.0**100, 2.0**100, 1.0, [False, False]),
+        (Contract(accumulator="f32"), 2.0**64, -(2.0**64), 1.0, [True, False]),
+        (Contract(accumulator="f32", scores="f16"), 256.0, 256.0, 1.0, [True, False]),
+        (Contract(accumulator="f32", scores="f16"), 256.0, 255.0, 1.0, [False, False]),
+        (Contract(accumulator="f32", input_rounding="f16"), 65504.0, -65504.0, 65504.0, [False, False]),
+        (Contract(accumulator="f32", input_rounding="f16"), -65505.0, 1.0, 1.0, [True, True]),
+        (Contract(accumulator="f32", input_rounding="f16"), 1.0, 65505.0, 1.0, [True, True]),
+        (Contract(accumulator="f32", input_rounding="f16"), 1.0, 1.0, -65505.0, [True, True]),
+        (Contract(accumulator="f16", input_rounding="f16"), 256.0, 256.0, 1.0, [True, False]),
+    ],
+)
+def test_logits_that_may_overflow_on_their_way_are_told(promise, q, k, v, lost):
+    problem = one_logit(q, k, v, scale=2.0**-20)
+    formats = dict.fromkeys(("q", "k", "v", "out"), "f32")
+    found = weigh(working(promise, formats), problem, attention_truth(problem))
+    assert found.lost[0, 0, :, 0].tolist() == lost
+    window = budget(promise, formats, problem, attention_truth(problem))[0].overflow_slack
+    assert (window is not None and np.isinf(window[0, 0, :, 0]).tolist() == lost) or not any(lost)
+
+
+def test_no_scale_leaves_nothing_of_a_logit_but_it_may_overflow():
+    """A factor of 0: the products are those of the operands themselves."""
+    contract, formats = Contract(accumulator="f16"), dict.fromkeys(("q", "k", "v", "out"), "f32")
+    for q, k, lost in ((256.0, -256.0, True), (-256.0, 256.0, True), (16.0, 16.0, False)):
+        problem = one_logit(q, k, 1.0, scale=0.0)
+        rows = next(blocks(problem))
+        error, found = raw_error(working(contract, formats), problem, rows)
+        assert found[:, 0].tolist() == [lost, False]
+        assert not error.any()
+
+
+def test_error_of_a_logit_before_its_softcap_to_the_last_bits():
+    """FP64's own roundings are covered by 1 + 2^-40; numbers of few bits, of which u of f32 rounds sums alone."""
+    contract, formats = Contract(accumulator="f32"), dict.fromkeys(("q", "k", "v", "out"), "f32")
+    rng = np.random.default_rng(2)
+    q, k, v = (np.ldexp(rng.integers(1, 16, (1, 1, n, 4)), -3).astype(float) for n in (2, 3, 3))
+    problem = Problem(q, k, v, scale=0.5)
+    rows = next(blocks(problem))
+    error, _ = raw_error(working(contract, formats), problem, rows)
+    weight = q[0, 0] @ k[0, 0].T
+    dots = Accumulator.of("f32").bound(q[0, 0], k[0, 0].T, weight=weight * (1 + 2.0**-40))
+    want = dots * 0.5 + power(5, U) * (weight * 0.5 + dots * 0.5)
+    assert error == pytest.approx(want, rel=2.0**-44, abs=0)
+
+
+def test_a_logit_far_beyond_its_softcap_keeps_the_error_of_tanh_and_a_trace_of_its_own():
+    """tanh is 1 there, to all bits of FP64: of a large error 2^-40 is left."""
+    contract = Contract(accumulator="f64", input_rounding="bf16")
+    formats = dict.fromkeys(("q", "k", "v", "out"), "f64")
+    problem = one_logit(2.0**40, 1.0, 1.0, scale=1.0, softcap=3.0)
+    rows, work = next(blocks(problem)), working(contract, formats)
+    raw, _ = raw_error(work, problem, rows)
+    error, _ = logit_error(work, problem, rows)
+    u = 2.0**-53
+    grown = raw[0, 0] + 2 * u * (2.0**40 + raw[0, 0])
+    assert raw[0, 0] > 2.0**32
+    want = grown * 2.0**-40 + 3.0 * (4 * 2 * u + 6 * u) + rows.error[0, 0]
+    assert error[0, 0] == pytest.approx(want, rel=2.0**-40)
+
+
+def test_rows_without_keys_have_bounds_of_nearly_nothing():
+    formats = dict.fromkeys(("q", "k", "v", "out"), "f32")
+    problem = replace(one_logit(1.0, 1.0, 1.0), mask=np.array([[[[False], [True]]]]))
+    for contract in CONTRACTS.values():
+        out, lse = budget(contract, formats, problem, attention_truth(problem))
+        parts = weigh(working(contract, formats), problem, attention_truth(problem))
+        assert 0 <= parts.error[0, 0, 0, 0] < 2.0**-10
+        assert parts.lse[0, 0, 0] == 0 < parts.lse[0, 0, 1]
+        assert np.isfinite(out.allowed).all()
+        assert np.isfinite(lse.allowed).all()
+
+
+def test_an_accumulator_that_is_not_filled_in_is_refused():
+    with pytest.raises(BudgetError, match="accumulator is None; fill it in with lastbit"):
+        working(Contract(), dict.fromkeys("qkv", "f32"))
 
 
 def test_the_radius_is_added_and_the_output_rounded_once():
@@ -265,6 +397,7 @@ def test_what_a_contract_promises_is_read_as_documented():
     formats = dict.fromkeys(("q", "k", "v", "out"), "bf16")
     work = working(Contract(accumulator="f32", probabilities="bf16", exp_ulp=3.0), formats)
     assert (work.u, work.exp, work.u_p, work.u_s, work.division) == (U, 6 * U, 2.0**-8, 0.0, 4 * U)
+    assert (work.name, work.least, work.flush) == ("f32", 2.0**-126, False)
     assert work.flushed == (0.0, 0.0, 0.0)
     wide = working(Contract(accumulator="f64", probabilities="f32"), formats)
     assert (wide.name, wide.u, wide.least, wide.u_p) == ("f64", 2.0**-53, 2.0**-1022, U)

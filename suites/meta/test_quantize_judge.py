@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lastbit.quantize_judge import Right, _loosened, _mask, judge_quantized, right_parts
+from lastbit.quantize_judge import Right, _computed, _loosened, _mask, judge_quantized, right_parts
 from lastbit.references.formats import Format
 from lastbit.references.quantize import Quantized, given, quantize, quantize_with
 from lastbit.references.scaling import Scaling
@@ -101,6 +101,16 @@ def failures() -> Iterator[tuple[Any, Scaling, tuple[str, tuple[int, ...], int],
         "1 of 8 elements wrong, none may be: fp8_row, amax_over_max, divide, nearest-even, in f32\n"
         "x is -8, its scale 0.5, divided by 0.75, the quotient -10.6666667"
     )  # fmt: skip
+    yield SIXTEENTHS, replace(NVFP4, smallest_divisor=480.0), ("codes", (1, 3), 2), "codes[1, 3]", (
+        "wrong codes at (1, 3): got 0x4 (2), want 0x2 (1)\n"
+        "1 of 32 elements wrong, none may be: nvfp4, amax_over_max, reciprocal, nearest-even, in f32\n"
+        "x is 1.5, its scale 1.23809526, divided by 1.42857146, the quotient 1.04999998"
+    )  # fmt: skip
+    yield SIXTEENTHS / 64, NVFP4, ("global_scale", (), 1), "global_scale[]", (
+        "wrong global scale at (): got 0x38430c32 (4.6503e-05), want 0x38430c31 (4.6503e-05)\n"
+        "the only element wrong, none may be: nvfp4, amax_over_max, reciprocal, nearest-even, in f32\n"
+        "amax of the tensor is 0.125"
+    )  # fmt: skip
     yield X, replace(ROW, arithmetic=None), ("codes", (0, 0), -3), "codes[0, 0]", (
         "wrong codes at (0, 0): got 0x7b (352), want 0x7e (448)\n"
         "1 of 8 elements wrong, none may be: fp8_row, amax_over_max, undeclared arithmetic, nearest-even, in f32\n"
@@ -124,7 +134,7 @@ def test_a_wrong_code_is_told_with_its_place_and_what_it_was_made_of(number: int
 def test_all_wrong_codes_are_counted_and_the_first_is_shown() -> None:
     found = judged(X, ROW, moved(moved(quantize(X, ROW), "codes", (1, 3), 1), "codes", (0, 3), 1))
     assert (found.measured, found.where) == (2.0, "codes[0, 3]")
-    assert "2 of 8 elements wrong" in found.reason
+    assert found.reason.startswith("wrong codes at (0, 3): got 0x31 (0.5625), want 0x30 (0.5)\n2 of 8 elements wrong, ")
 
 
 def test_scales_are_judged_before_codes_and_the_tensors_before_those_of_groups() -> None:
@@ -207,13 +217,14 @@ def test_an_undeclared_arithmetic_has_shares_of_numbers_with_two_codes() -> None
     ("compute", "fmt", "unit"),
     [("f32", "f32", 2.0**-24), ("f32", "bf16", 2.0**-24), (None, "bf16", 2.0**-8), ("f16", "f32", 2.0**-11)],
 )
+@pytest.mark.parametrize("amax", [6.0, 0.09375])
 def test_a_global_scale_of_an_undeclared_arithmetic_is_off_by_two_roundings(
-    compute: str | None, fmt: str, unit: float
+    amax: float, compute: str | None, fmt: str, unit: float
 ) -> None:
     """amax / 2688: from its product with 1 - 2u to that with 1 + 2u, each rounded to f32."""
     scaling = replace(NVFP4, arithmetic=None, scale_compute=compute)
-    x = SIXTEENTHS * 0.75
-    exact = Fraction(6, 2688)
+    x = SIXTEENTHS * (amax / 8)
+    exact = Fraction(amax) / 2688
     low, high = (
         int(F32.encode(np.array(F32.round_rational(exact * (1 + sign * (2 * Fraction(unit) + Fraction(1, 2**50)))))))
         for sign in (-1, 1)
@@ -225,6 +236,44 @@ def test_a_global_scale_of_an_undeclared_arithmetic_is_off_by_two_roundings(
     assert [bool(right.wrong(code.astype(np.uint32))) for code in codes] == [True, False, False, True]
     assert right.free.shape == ()
     assert not right.free
+
+
+def test_a_global_scale_of_another_format_is_off_by_what_float64_loses_too() -> None:
+    """2 * 2^-53 + 2^-50, in f64."""
+    scaling = replace(NVFP4, arithmetic=None, scale_compute="f64", global_scale="f64")
+    (right, *_) = right_parts(SIXTEENTHS, "f32", scaling, quantize(SIXTEENTHS, replace(scaling, arithmetic="divide")))
+    f64 = Format.of("f64")
+    low, high = (float(f64.decode(np.asarray(code))) for code in (right.low, right.high))
+    assert right.fmt == "f64"
+    assert high / low - 1 == pytest.approx(2 * (2.0**-52 + 2.0**-50), rel=0.1)
+
+
+def test_parts_that_a_quantizer_did_not_give_are_not_judged() -> None:
+    undeclared = replace(NVFP4, arithmetic=None)
+    got = replace(quantize(SIXTEENTHS, NVFP4), global_scale=None)
+    assert [right.name for right in right_parts(SIXTEENTHS, "f32", undeclared, got)] == ["scale", "codes"]
+    known = given(NVFP4, quantize(SIXTEENTHS, NVFP4).scale)
+    right = quantize_with(SIXTEENTHS, known, NVFP4, "f32")
+    wrong = moved(replace(right, global_scale=None, scale=known.scale), "codes", (1, 15), 1)
+    found = judged(SIXTEENTHS, NVFP4, wrong, scale=known)
+    assert found.reason.splitlines()[-1] == "x is 7.5, its scale 416, the quotient 0.0180288462"
+    bare = judged(SIXTEENTHS, NVFP4, replace(wrong, scale=None), scale=known)
+    assert bare.reason.splitlines()[-1] == "x is 7.5"
+
+
+def test_formats_of_the_arithmetic_are_told_unless_nothing_is_rounded() -> None:
+    assert _computed(MXFP8, "f32") == ""
+    assert _computed(replace(MXFP8, arithmetic="divide"), "f32") == ", in f32"
+    assert _computed(Scaling.of("nf4"), "f32") == ", in f32"
+    assert _computed(replace(ROW, compute=None, scale_compute=None), "bf16") == ", in bf16"
+    assert _computed(replace(ROW, compute="f32", scale_compute=None), "bf16") == ", scales in bf16, quotients in f32"
+
+
+def test_something_is_shown_where_only_a_global_scale_is_open() -> None:
+    """Flushing frees it, and neither scales nor codes of 100 * 2^-124."""
+    x = np.full((1, 16), 100 * 2.0**-124)
+    found, hole = judge_quantized(x, "f32", NVFP4, quantize(x, NVFP4), flush=True)
+    assert (found.outcome, hole) == (Outcome.PASS, "")
 
 
 def test_where_the_scaling_leaves_a_code_open_any_is_right_and_all_open_shows_nothing() -> None:

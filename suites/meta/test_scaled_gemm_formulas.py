@@ -90,6 +90,18 @@ def cases() -> Iterator[tuple[str, Element, Contract, str]]:
                 for factor in (2.0**-100, -(2.0**-120)):
                     one = replace(far, global_scale=factor)
                     yield f"far {powers}-{codes}-{scaled}-{acc}-{factor}", one, Contract(accumulator=acc, scaled=scaled), "f64"
+    for shift in (-80, -70, -60, -50):
+        for engine in (HOPPER, BLACKWELL):
+            one = replace(NARROW, scale_a=[2.0**shift] * 3, scale_b=[1.5 * 2.0**shift] * 3)
+            yield f"tiny {shift}-{engine.name}", one, Contract(accumulator=engine, scaled="products"), "f64"
+    top = Element([1.0, 0.0], [1.0, 0.0], [2.0**128 - 3 * 2.0**104], [2.0**-20])
+    for one in (top, replace(top, scale_a=[2.0**128 - 6 * 2.0**104]), Element([7e4], [1.0], [1.0], [1.0])):
+        for rounding in (None, "f16"):
+            contract = Contract(accumulator="f32", scaled="sums", input_rounding=rounding)
+            yield f"top {one.scale_a}-{one.a}-{rounding}", one, contract, "f64"
+    pair = replace(GROUPS, a=[1.0, 3.0, -2.0, 5.0], b=[1.5, 2.0, 7.0, -1.0])
+    yield "pair", pair, Contract(accumulator="f32", scaled="sums"), "f64"
+    yield "two bits", replace(pair, names=("p3109_4p2sf", "e8m0fnu")), Contract(accumulator="f32", scaled="sums"), "f64"
     for low in (2.0**-126, 2.0**-127, -(2.0**-127)):
         for factor in (1.0, -1.5, -(2.0**-130)):
             one = Element([1.5, -2.0], [1.0, -1.0], [low], [-0.75], global_scale=factor)
@@ -179,6 +191,8 @@ def test_formulas_name_what_is_allowed_and_why_there_are_no_statistics() -> None
     )
     both, _ = texts(ONE, f32)
     assert both.startswith(f"the larger of [{once}] and [6 terms in f32: ")
+    rounded = texts(ONE, replace(f32, scaled="sums", input_rounding="bf16"))[0]
+    assert rounded.startswith("1 sums (6 terms in f32: 3.576e-07*|A||B| of codes, 2*u_f32) scaled")
     assert both.count("[") == both.count("]") == 2
     assert texts(PLAIN, Contract(accumulator="i32"), "i32") == ("exact", "integers are not rounded")
     long = replace(LONG, names=(None, None), scale_a=[1.0], scale_b=[1.0])
@@ -244,6 +258,18 @@ def test_an_integer_sum_that_a_scale_halves_is_rounded_to_an_integer() -> None:
     assert PLAIN.budget(Contract(accumulator="i32"), "i32").allowed.item() == 0
     assert replace(PLAIN, bias=1.0).budget(Contract(accumulator="i32"), "i32").allowed.item() > 0
     assert replace(PLAIN, global_scale=0.5).budget(Contract(accumulator="i32"), "i32").allowed.item() > 0
+
+
+def test_only_the_rows_that_may_leave_f32_are_told() -> None:
+    """The scale of the first row is near f32's end, and so is the sum's product with it: the second's is 1."""
+    sides = [Part(np.array([[3.0], [3.0]]), np.array([[2.0**127], [1.0]]), 0), Part(np.ones((1, 1)), np.full((1, 1), 2.0**-20), 0)]
+    for factor in (1.0, 2.0**-100):
+        one = Problem(*sides, factor)
+        for scaled in (None, "sums"):
+            contract = Contract(accumulator="f32", scaled=scaled)
+            found = budget(contract, {"a": "e4m3fn", "b": "e4m3fn", "out": "f64"}, ("f32", "f32"), one, truth(one))
+            assert found.overflow_slack is not None
+            assert np.isinf(found.overflow_slack).tolist() == [[True], [False]]
 
 
 def test_below_zero_is_beyond_an_unsigned_output() -> None:
