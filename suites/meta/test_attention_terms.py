@@ -6,8 +6,9 @@ from math import exp, expm1, log, log1p, tanh
 import numpy as np
 import pytest
 
+from lastbit import attention_budget
 from lastbit.attention_budget import LARGEST, budget, weigh
-from lastbit.attention_terms import dot_error, logit_error, lost_weights, raw_error, working
+from lastbit.attention_terms import _updates, dot_error, logit_error, lost_weights, raw_error, working
 from lastbit.contract import Contract
 from lastbit.gemm_budget import BudgetError
 from lastbit.input_rounding import INPUT_ROUNDINGS
@@ -31,6 +32,7 @@ CONTRACTS = {
     "f32": Contract(accumulator="f32"),
     "coarse": Contract(accumulator="f32", exp_ulp=300.0),
     "coarsest": Contract(accumulator="f32", exp_ulp=2.0**23),
+    "hopeless": Contract(accumulator="f32", exp_ulp=2.0**30),
     "bf16": Contract(accumulator="f32", probabilities="bf16"),
     "f16": Contract(accumulator="f32", probabilities="f16"),
     "eager": Contract(accumulator="f32", probabilities="bf16", scores="bf16"),
@@ -360,10 +362,45 @@ def test_rows_without_keys_have_bounds_of_nearly_nothing():
     for contract in CONTRACTS.values():
         out, lse = budget(contract, formats, problem, attention_truth(problem))
         parts = weigh(working(contract, formats), problem, attention_truth(problem))
-        assert 0 <= parts.error[0, 0, 0, 0] < 2.0**-10
+        assert 0 <= parts.error[0, 0, 0, 0] < (2.0**-10 if contract.exp_ulp < 2.0**23 else LARGEST)
         assert parts.lse[0, 0, 0] == 0 < parts.lse[0, 0, 1]
         assert np.isfinite(out.allowed).all()
         assert np.isfinite(lse.allowed).all()
+
+
+@pytest.mark.parametrize("sinks", [(), ("sinks",)])
+def test_weights_that_the_truth_doubts_are_as_large_as_they_may_be(monkeypatch, sinks):
+    """The bounds of weights known to a factor of 1.5 are those of weights that are 1.5 times larger."""
+    formats = dict.fromkeys(("q", "k", "v", "out"), "f32")
+    problem = problem_of(operands("normal", formats, SIZES, 4, extras=sinks), {})
+    work, exact = working(CONTRACTS["bf16"], formats), attention_truth(problem)
+
+    def bounds(*names):
+        def grown(problem):
+            for rows in blocks(problem):
+                yield replace(rows, **{name: getattr(rows, name) * 1.5 for name in names})
+
+        monkeypatch.setattr(attention_budget, "blocks", grown)
+        return weigh(work, problem, exact)
+
+    doubted, wanted = bounds("doubt"), bounds("weights", "sink_weight")
+    for name in ("error", "without_cast", "cast", "size", "reach", "lse"):
+        assert getattr(doubted, name) == pytest.approx(getattr(wanted, name), rel=1e-12, abs=0), name
+
+
+def raises(logits, slack):
+    problem = Problem(np.ones((1, 1, 1, 1)), np.reshape(logits, (1, 1, -1, 1)), np.ones((1, 1, len(logits), 1)), scale=1.0)
+    return _updates(next(blocks(problem)), np.full((1, 1), slack))[0].tolist()
+
+
+def test_a_key_as_large_may_raise_the_maximum_and_one_below_twice_the_error_may_not():
+    """Twice the error, grown by 2^-40 for FP64's own rounding."""
+    assert raises([1.0, 1.0, 1.0], 0.0) == [2, 2, 2]
+    assert raises([3.0, 1.0, 2.0], 0.0) == [0, 2, 1]
+    edge = 0.5 - 2.0**-41
+    assert raises([1.0, edge + 2.0**-50], 0.25) == [1, 1]
+    assert raises([1.0, edge - 2.0**-50], 0.25) == [0, 1]
+    assert raises([1.0, edge], 0.25) == [1, 1]
 
 
 def test_an_accumulator_that_is_not_filled_in_is_refused():
