@@ -235,8 +235,10 @@ def agree(problem, contract, formats, places=((0, 0, 0), (1, 3, 2), (3, 4, 1), (
 
 @pytest.mark.parametrize("promise", CONTRACTS)
 @pytest.mark.parametrize("option", OPTIONS)
-@pytest.mark.parametrize("recipe", ["normal", "sharp", "sink", "equal_maxima"])
-def test_bounds_are_the_documented_formula(recipe, option, promise):
+def test_bounds_are_the_documented_formula(option, promise):
+    """Each contract and each option with each recipe, not all three of them."""
+    turn = list(OPTIONS).index(option) + list(CONTRACTS).index(promise)
+    recipe = ("normal", "sharp", "sink", "equal_maxima")[turn % 4]
     contract, (options, extras) = CONTRACTS[promise], OPTIONS[option]
     formats = dict.fromkeys(("q", "k", "v"), "f32") | {"out": contract.probabilities or "f32"}
     problem = problem_of(operands(recipe, formats, SIZES, 2, extras=extras, options=options), options)

@@ -95,7 +95,9 @@ def cases() -> Iterator[tuple[str, Element, Contract, str]]:
             one = replace(NARROW, scale_a=[2.0**shift] * 3, scale_b=[1.5 * 2.0**shift] * 3)
             yield f"tiny {shift}-{engine.name}", one, Contract(accumulator=engine, scaled="products"), "f64"
     top = Element([1.0, 0.0], [1.0, 0.0], [2.0**128 - 3 * 2.0**104], [2.0**-20])
-    for one in (top, replace(top, scale_a=[2.0**128 - 6 * 2.0**104]), Element([7e4], [1.0], [1.0], [1.0])):
+    ends = [replace(top, scale_a=[2.0**128 - steps * 2.0**104]) for steps in (4, 5, 6)]
+    small = Element([1.0], [2.0**-9], [2.0**-60], [2.0**-60])
+    for one in (top, *ends, small, Element([7e4], [1.0], [1.0], [1.0])):
         for rounding in (None, "f16"):
             contract = Contract(accumulator="f32", scaled="sums", input_rounding=rounding)
             yield f"top {one.scale_a}-{one.a}-{rounding}", one, contract, "f64"
@@ -233,6 +235,13 @@ def test_a_rounded_product_of_scales_that_results_share_has_no_statistics(
     found = budget(contract, {"a": "e4m3fn", "b": "e4m3fn", "out": "f64"}, names[::-1] if turned else names, one, truth(one))
     assert (found.unstatistical == "the rounded product of two scales is shared by many results") is shared
     assert (found.sigma is None) is shared
+
+
+def test_rows_share_scales_where_their_first_are_alike() -> None:
+    """Those of blocks are, all of them; one that two groups of different rows have by chance is none."""
+    other = Part(np.ones((1, 2)), np.ones((1, 2)), 1)
+    for rows, shared in (([[1.5, 1.25], [1.75, 1.25]], False), ([[1.5, 1.25], [1.5, 1.75]], True)):
+        assert bool(_shared(("f32", "f32"), Problem(Part(np.ones((2, 2)), np.array(rows), 1), other))) is shared
 
 
 def test_scales_of_at_most_24_bits_together_are_exact() -> None:
