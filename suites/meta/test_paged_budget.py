@@ -1,5 +1,6 @@
 """The budget of paged attention: what dequantization adds, by its formula in plain Python, and budgets joined."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from math import exp, expm1, inf
 from typing import Any
@@ -13,7 +14,7 @@ from lastbit.budget import Budget
 from lastbit.budget_output import ROUND_UP
 from lastbit.contract import Contract
 from lastbit.paged_budget import _dequantizing, _joined, _perturbation, budget
-from lastbit.references.attention import AttentionTruth, attention_truth
+from lastbit.references.attention import AttentionTruth, Rows, attention_truth, blocks
 from lastbit.references.attention_data import operands, problem_of
 from lastbit.references.attention_mask import Problem
 from lastbit.references.formats import Format
@@ -57,6 +58,31 @@ def test_dequantization_moves_results_by_the_documented_formula(
         assert moved[0, head, row, column] == pytest.approx(want, rel=1e-6, abs=0)
         most = max(most, largest)
     assert growth == pytest.approx(exp(16 * (most + unit)), rel=1e-7)
+
+
+def test_what_the_truth_doubts_of_logits_and_weights_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logits known to 1/4, and weights to a factor of 1.5, which move a result as larger weights do."""
+    problem, truth = posed("normal", 1)
+
+    def perturbed(**changes: Any) -> tuple[Any, float]:
+        def changed(problem: Problem) -> Iterator[Rows]:
+            for rows in blocks(problem):
+                added = {name: change(getattr(rows, name)) for name, change in changes.items()}
+                yield replace(rows, **added)
+
+        monkeypatch.setattr(paged_budget, "blocks", changed)
+        return _perturbation(problem, truth)
+
+    def certain(_: Any) -> Any:
+        return 0.0
+
+    units = paged_budget.DEQUANTIZED
+    doubted, more = (perturbed(doubt=lambda x: 1.5 * x)[0], perturbed(weights=lambda x: 1.5 * x)[0])
+    assert doubted == pytest.approx(more, rel=1e-12, abs=0)
+    known, growth = perturbed(products=certain, error=lambda x: x * 0 + 0.25)
+    same, _ = perturbed(products=lambda x: x * 0 + 0.25 / units, error=certain)
+    assert known == pytest.approx(same, rel=1e-12, abs=0)
+    assert growth == pytest.approx(exp(16 * (0.25 + units)), rel=1e-12)
 
 
 def test_dequantization_is_off_by_half_an_ulp_of_f32() -> None:
@@ -133,5 +159,6 @@ def test_budgets_of_sequences_are_joined_along_the_batch() -> None:
     assert window.overflow_slack.tolist() == [[1, 1], [0, 0]]
     scaled = _joined([of(1.0, sigma=ones), of(3.0, sigma=ones)], shapes)
     assert scaled.sigma is None
+    assert _joined([of(0.125), of(0.25)], shapes).formula == "f0.25"
     shared = _joined([of(1.0, allowed=np.array(inf)), of(3.0)], shapes)
     assert shared.allowed.tolist() == [[inf, inf], [3, 3]]
