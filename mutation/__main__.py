@@ -100,7 +100,8 @@ def _unlisted(found: list[tuple[Mutant, str]], known: dict[Key, Survivor], text:
     for mutant, outcome in found:
         if not _died(outcome) and mutant.key not in known:
             why = "no test runs this line" if outcome == UNTESTED else "survived"
-            said.append(f"{why}; add a test to suites/meta, or list it with its reason:\n{mutant.diff(text)}")
+            where = f"{mutant.module}:{mutant.lines[0]} {mutant.operator}"
+            said.append(f"{where} {why}; add a test to suites/meta, or list it with its reason:\n{mutant.diff(text)}")
     tried = {mutant.key for mutant, _ in found}
     said += [
         f"listed, but killed; take it off mutation/survivors.toml: {key}" for key in known.keys() & (tried - alive)

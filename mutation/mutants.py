@@ -1,5 +1,6 @@
 """The mutants of one module: every place where an operator applies, and the module's text with that mistake."""
 
+import ast
 import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -62,26 +63,27 @@ def mutants(module: str, source: str) -> list[Mutant]:
 
 def _of_statement(module: str, text: str, offset: int) -> Iterator[tuple[Mutant, str]]:
     """The mutants of one top-level statement and its mutated text; it begins on line offset + 1."""
-    tree = get_ast(text)
+    tree, meaning = get_ast(text), _meaning(text)
     for name, operator in operators():
         nodes = (node for node in ast_nodes(tree) for _ in operator.mutation_positions(node))
         for occurrence, node in enumerate(nodes):
             if _of_no_effect(node):
                 continue
             mutated = mutate_code(text, operator, occurrence)
-            if mutated is None or not _compiles(mutated):
+            if mutated is None or _meaning(mutated) in ("", meaning):
                 continue
             first, last = _statement(node)
             before, after = _changed(text, mutated)
             yield Mutant(module, name, _function(node), (first + offset, last + offset), before, after, ""), mutated
 
 
-def _compiles(source: str) -> bool:
+def _meaning(source: str) -> str:
+    """What a text says, however it is written (1e308 + 1 is 1e308); "" where it is no Python."""
     try:
         compile(source, "mutant", "exec")
+        return ast.dump(ast.parse(source))
     except SyntaxError:
-        return False
-    return True
+        return ""
 
 
 def _changed(before: str, after: str) -> tuple[str, str]:

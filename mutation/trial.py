@@ -16,6 +16,7 @@ import select
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -99,7 +100,7 @@ def try_all(module: str, tests: Sequence[str], mutants: Sequence[Mutant]) -> Ite
         raise RuntimeError(f"{module}: its tests fail as it is, or did not run: pytest {' '.join(tests)}")
     order = sorted(baseline.seconds, key=lambda name: baseline.seconds[name])
     for mutant in rest:
-        yield mutant, _in_fork(partial(_imported, mutant, tests, order), sum(baseline.seconds.values()))
+        yield mutant, _in_fork(partial(_imported, mutant, tests, order), sum(baseline.seconds.values()))[0]
 
 
 def outcomes_of(module: str, tests: Sequence[str], mutants: Sequence[Mutant]) -> list[tuple[Mutant, str]]:
@@ -140,8 +141,8 @@ def _guarded(work: Callable[[], Any]) -> None:
         os._exit(status)
 
 
-def _in_fork(work: Callable[[], int], expected_s: float) -> str:
-    """How a fork that does `work` ends; status 0 is survival."""
+def _in_fork(work: Callable[[int], int], expected_s: float) -> tuple[str, str]:
+    """How a fork that does `work` ends, status 0 is survival, and what it wrote to the descriptor that it is given."""
     limit_s = PATIENCE * expected_s + GRACE_S
     read, write = os.pipe()
     child = os.fork()
@@ -150,17 +151,18 @@ def _in_fork(work: Callable[[], int], expected_s: float) -> str:
         os.close(read)
         signal.alarm(int(limit_s) + 2)  # should nobody be left to kill it
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-        _guarded(work)
+        _guarded(partial(work, write))
     os.close(write)
-    # The pipe ends with the fork, also if that is killed.
+    # The pipe ends with the fork, also if that is killed; what is written comes just before.
     ended, _, _ = select.select([read], [], [], limit_s)
     if not ended:
         os.killpg(child, signal.SIGKILL)
+    said = os.read(read, 1 << 12).decode() if ended else ""
     os.close(read)
     status = os.waitpid(child, 0)[1]
     if not ended:
-        return HUNG
-    return SURVIVED if status == 0 else KILLED
+        return HUNG, said
+    return SURVIVED if status == 0 else KILLED, said
 
 
 class _Collected:
@@ -169,6 +171,8 @@ class _Collected:
     def __init__(self, module: str, mutants: Sequence[Mutant], stream: Any) -> None:
         self.path, self.name = str(ROOT / module), import_name(module)
         self.mutants, self.stream = mutants, stream
+        #: Mutants that each test has killed.
+        self.kills: Counter[str] = Counter()
         self.coverage = coverage.Coverage(data_file=None, include=[self.path], config_file=False)
         self.coverage.start()
 
@@ -242,9 +246,10 @@ class _Collected:
         names = set().union(*(baseline.tests.get(line, set()) for line in lines))
         if not names:
             return UNTESTED
-        order = sorted(names, key=lambda name: baseline.seconds[name])
+        # The fastest first, sooner still what has killed others.
+        order = sorted(names, key=lambda name: baseline.seconds[name] / (1 + self.kills[name]))
 
-        def run() -> int:
+        def run(killer: int) -> int:
             for function in functions[mutant.function]:
                 function.__code__ = code
             reports = _Failures()
@@ -253,10 +258,13 @@ class _Collected:
             for item, following in zip(chosen, [*chosen[1:], None], strict=True):
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
                 if reports.failed:
+                    os.write(killer, item.nodeid.encode()[: 1 << 12])
                     return 1
             return 0
 
-        return _in_fork(run, sum(baseline.seconds[name] for name in order))
+        outcome, killer = _in_fork(run, sum(baseline.seconds[name] for name in order))
+        self.kills[killer] += 1
+        return outcome
 
 
 class _Failures:
@@ -293,7 +301,7 @@ def _code(mutant: Mutant) -> CodeType | None:
     return None if code.co_freevars else code
 
 
-def _imported(mutant: Mutant, tests: Sequence[str], order: list[str]) -> int:
+def _imported(mutant: Mutant, tests: Sequence[str], order: list[str], _: int) -> int:
     """Status of the tests, fastest first, where the mutant is imported in place of its file."""
     sys.meta_path.insert(0, _Finder(mutant))
     return _run(tests, [_Order(order)])

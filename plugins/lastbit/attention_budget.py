@@ -120,8 +120,9 @@ def _weigh_rows(
 
 def _divided(error: Floats, divisor: Floats, level: Floats, last: Floats) -> Floats:
     """The error after the division and the relative error `last`, kept finite."""
-    error = error / divisor
-    error = error + last * (level + error)
+    with np.errstate(over="ignore"):
+        error = error / divisor
+        error = error + last * (level + error)
     finite: Floats = np.where(error < LARGEST, error, LARGEST)
     return finite
 

@@ -135,7 +135,7 @@ def _add_epilogue(
     if abs(frexp(problem.global_scale)[0]) != 0.5:
         terms.add_scale(u * terms.weight)
         terms.add(u * (1 + u) * (terms.weight + terms.error), "u*|global_scale x|", f"{DOCS} 6")
-    if factor and factor != 1.0 and u and not 2.0**-60 <= factor <= 2.0**60:
+    if factor and u and not 2.0**-60 <= factor <= 2.0**60:
         _add_far(terms, problem)
     if problem.bias is not None:
         size = np.abs(_zeroed(problem.bias))

@@ -188,3 +188,15 @@ def test_nothing_underflows_at_the_last_exponent_that_has_room() -> None:
         want = row_bounds("softmax", row, contract, Format.of("f64"), 0.0)
         assert found[1] == pytest.approx(want[1] * RAISED, rel=NEAR, abs=2.0**-1070)
         assert bool(found[1] > 2.0**-1023) is loses
+
+
+def test_a_sum_that_underflow_may_take_altogether_has_a_finite_bound() -> None:
+    """9000 weights below 2^-14, each of which f16 may flush: more than half of a sum of 1 is lost."""
+    formats = {"x": "f16", "out": "f32"}
+    contract = resolved(Contract(accumulator="f16", subnormals="flush"), formats)
+    x = np.full((1, 9000), -30.0)
+    x[0, 0] = 0.0
+    for op, truth in TRUTHS.items():
+        found = budget(op, contract, formats, {"x": Operand.of(x, "f16")}, truth(x)).allowed
+        assert np.isfinite(found).all()
+        assert (found > 0).all()
