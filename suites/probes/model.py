@@ -1,0 +1,187 @@
+"""Model, the arithmetic that a datasheet's answers add up to: what a simulator and a bound are made of."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from lastbit.references import engines
+from lastbit.references.accumulators import Accumulator
+from lastbit.references.chains import add_to_odd, round_to
+from lastbit.references.formats import Format
+from lastbit.references.tree_sums import tree_dot
+from lastbit.suites.probes import trees
+from lastbit.suites.probes.answer import Known, value_of, whole
+from lastbit.suites.probes.span import Array, Span
+from lastbit.suites.probes.trees import Tree
+
+#: (emin, emax) of carried sums by their precision: matrix engines' E8M13 too has f32's exponents.
+RANGES = {53: (-1022, 1023)}
+F32_RANGE, F16_RANGE = (-126, 127), (-14, 15)
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """How a kernel adds: simulated, it gives the kernel's bits."""
+
+    accumulator: Accumulator
+    out: Format
+    #: The tree where it has no name, over the slots of one shape; None where the accumulator's order says it.
+    tree: Tree | None = None
+    #: Rounding of the sum to the result's format.
+    output_rounding: str = "nearest-even"
+    #: Whether the addend is added to the rounded sum in f32, after the accumulator is done.
+    epilogue: bool = False
+
+    def product(self, a: Array, b: Array, c: Array | None = None) -> Array:
+        """What the kernel gives for a (m, k) @ b (k, n) + c (m, n)."""
+        inside = None if self.epilogue else c
+        if self.tree is None:
+            total = self.accumulator.matmul(a, b, inside)
+        else:
+            total = np.empty((a.shape[0], b.shape[1]))
+            for row in range(0, len(a), 8):
+                part = np.ascontiguousarray(a[row : row + 8].T)[:, :, None]
+                total[row : row + 8] = tree_dot(self.accumulator, self.tree, part, b[:, None, :])
+        if c is not None and self.epilogue:
+            total = engines.f32_add(total, c) if self.accumulator.precision <= 24 else total + c
+        return self.rounded(total)
+
+    def dot(self, a: Array, b: Array, c: Array | None = None) -> Array:
+        """What the kernel gives for a . b + c of each row: (n, k), (n, k), (n,)."""
+        if self.tree is None and not self.epilogue:
+            return self.rounded(self.accumulator.dot(a, b, c))
+        return np.array(
+            [
+                self.product(x[None], y[:, None], None if c is None else c[i].reshape(1, 1))[0, 0]
+                for i, (x, y) in enumerate(zip(a, b, strict=True))
+            ]
+        )
+
+    def rounded(self, total: Array) -> Array:
+        """The sum in the result's format."""
+        with np.errstate(all="ignore"):
+            return self.out.round(total, rounding=self.output_rounding)
+
+
+def model(known: Known, span: Span, tree: Tree | None, k: int) -> tuple[Model | None, str]:
+    """The model that the answers make, or None and what is missing."""
+    if value_of(known, "tree") == "exact":
+        return None, "no sum of these formats loses anything: there is no model to tell from exact sums"
+    needed = ("tree", "fraction_bits", "precision", "rounding")
+    missing = [name for name in needed if value_of(known, name) is None]
+    if tree is None or missing:
+        return None, f"not known: {', '.join(missing)}"
+    if value_of(known, "products_normalised"):
+        return None, "products are normalised before they are aligned, which no accumulator here does"
+    accumulator = _fused(known, span, tree, k) if trees.fused_leaves(tree) > 1 else _chain(known, tree)
+    if accumulator is None:
+        return None, "the roundings of a block's terms and of the carried sum are of no engine here"
+    is_named = accumulator.order != "any"
+    rounding = value_of(known, "output_rounding")
+    return (
+        Model(
+            accumulator,
+            span.out,
+            None if is_named else tree,
+            str(rounding) if rounding in ("nearest-even", "nearest-away", "toward-zero", "down", "up") else "nearest-even",
+            epilogue=value_of(known, "addend") == "last" and accumulator.engine != "chain",
+        ),
+        "",
+    )
+
+
+def engine_order(tree: Tree, terms: int, k: int, *, late: bool) -> tuple[str, int, int]:
+    """(order, width, promote) of the blocks of a fused engine; order "any" where none is known."""
+    slots = list(range(k))
+    if trees.fused(slots, terms, late=late) == tree:
+        return "sequential", 0, 0
+    for parts in range(2, k // terms + 1):
+        length = -(-k // parts)
+        blocks = [trees.fused(slots[start : start + length], terms) for start in range(0, k, length)]
+        if trees.sequential(blocks) == tree:
+            is_split = length % terms != 0 or k % length == 0
+            return ("split", parts, 0) if is_split else ("sequential", 0, length)
+    return "any", 0, 0
+
+
+def _chain(known: Known, tree: Tree) -> Accumulator | None:
+    precision = whole(known, "precision") or 0
+    order, width = trees.name(tree)
+    emin, emax = _range(known, precision)
+    rounding = value_of(known, "rounding")
+    if rounding not in ("nearest-even", "toward-zero", "down"):
+        return None
+    return Accumulator(
+        name="measured",
+        engine="chain",
+        precision=precision,
+        emin=emin,
+        emax=emax,
+        rounding=str(rounding),
+        order=order or "any",
+        width=width,
+        fma=value_of(known, "fma") is not False,
+        addend="last" if value_of(known, "addend") == "last" else "first",
+        flush=_flushes(known),
+        input_precision=_read(known),
+        source="measured by lastbit datasheet",
+    )
+
+
+def _fused(known: Known, span: Span, tree: Tree, k: int) -> Accumulator | None:
+    carried, aligned = value_of(known, "carry_alignment"), value_of(known, "alignment")
+    precision, terms = whole(known, "precision") or 0, trees.fused_leaves(tree)
+    late = carried == "none"
+    rounding = value_of(known, "rounding")
+    engine = "cdna3" if (aligned, carried) == ("toward-zero", "down") else "fused"
+    if engine == "fused" and not late and carried is not None and carried != aligned:
+        return None
+    if aligned not in (*engines.ALIGN, None) or rounding not in ("nearest-even", "toward-zero", "down"):
+        return None
+    order, width, promote = engine_order(tree, terms, k, late=late)
+    if engine == "cdna3" and order == "split":
+        order = "any"
+    emin, emax = _range(known, precision)
+    return Accumulator(
+        name="measured",
+        engine=engine,
+        precision=precision,
+        emin=emin,
+        emax=emax,
+        rounding=str(rounding),
+        order=order,
+        width=width,
+        addend="last" if late and order == "sequential" and not promote else "first",
+        flush=_flushes(known),
+        terms=terms,
+        fraction_bits=whole(known, "fraction_bits") or 0,
+        alignment=str(aligned or "toward-zero"),
+        floor=whole(known, "floor") or -300,
+        interleaved=value_of(known, "interleaved") is True,
+        input_emin=-1022 if value_of(known, "subnormal_exponent") == "value" else min(span.a.emin, span.b.emin),
+        input_precision=_read(known),
+        promote=promote,
+        source="measured by lastbit datasheet",
+    )
+
+
+def _range(known: Known, precision: int) -> tuple[int, int]:
+    if precision in RANGES:
+        return RANGES[precision]
+    return F16_RANGE if value_of(known, "sum_range") == "f16" else F32_RANGE
+
+
+def _flushes(known: Known) -> bool:
+    return "flushed" in (value_of(known, "input_subnormals"), value_of(known, "result_subnormals"))
+
+
+def _read(known: Known) -> int:
+    return 0 if value_of(known, "input_rounding") in ("exact", None) else whole(known, "input_precision") or 0
+
+
+def measured(found: Model, name: str) -> Accumulator:
+    """The accumulator of the model as a contract takes it: an order without a name promises nothing."""
+    return replace(found.accumulator, name=name)
+
+
+__all__ = ["Model", "add_to_odd", "engine_order", "measured", "model", "round_to"]

@@ -1,0 +1,278 @@
+"""P1 and P4 to P6: how many bits a sum keeps, and how what is beyond them is rounded."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import floor, frexp, log2
+
+import numpy as np
+
+from lastbit.suites.probes.access import Access
+from lastbit.suites.probes.answer import Answer, Known, undecided, whole
+from lastbit.suites.probes.span import Array, Span, Terms, rows
+from lastbit.suites.probes.spots import Spots
+
+#: Value of a large term with two significant bits, 1.5 * 1.5: its exponent, as the sum of its operands', is 0.
+LARGE = 2.25
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What every question about a sum needs."""
+
+    access: Access
+    span: Span
+    spots: Spots
+    #: Exponent of the large term, chosen so that its sums stay in range.
+    top: int
+
+    def ask(self, sums: Sequence[dict[int, float]]) -> Array:
+        """The kernel's sums of terms by slot."""
+        terms: list[Terms] = [{slot: self._operands(x) for slot, x in one.items()} for one in sums]
+        return self.access.dot(*rows(self.access.shape.k, terms))
+
+    def can(self, *values: float) -> bool:
+        """Whether every value is a product of operands."""
+        return all(self.span.can(x / LARGE if _is_large(x) else x) for x in values)
+
+    def _operands(self, x: float) -> tuple[float, float]:
+        if not _is_large(x):
+            return self.span.product(x)
+        first, second = self.span.product(x / LARGE)
+        return 1.5 * first, 1.5 * second
+
+
+def _is_large(x: float) -> bool:
+    """Whether x is a large term of two bits, 1.5 * 1.5 times a power of two."""
+    return frexp(abs(x))[0] == LARGE / 4
+
+
+def bench(access: Access, span: Span, spots: Spots, swamp_large: float) -> Bench:
+    """The bench of an access whose sums hold terms of `swamp_large`."""
+    highest = min(span.high, int(log2(swamp_large)))
+    return Bench(access, span, spots, highest)
+
+
+def fraction_bits(on: Bench) -> Answer:
+    """P1: the fraction bits that a term keeps beside a larger one."""
+    i, m, j = on.spots.trio
+    found, limit = _kept(on, on.top, lambda large, small: {i: large, m: small, j: -large})
+    evidence = f"slots {i}, {m}, {j} = 2^{on.top}, 2^({on.top}-j), -2^{on.top}: exact up to j = {found}"
+    if found >= limit:
+        return undecided("P1", "fraction_bits", f"the formats hold no term below 2^-{limit} of another", evidence)
+    return Answer("P1", "fraction_bits", found, evidence)
+
+
+def precision(on: Bench, known: Known) -> Answer:
+    """P4: significand bits of the sum that is carried on: what is left when a later addition takes the large term."""
+    bits = whole(known, "fraction_bits")
+    if bits is None:
+        return undecided("P4", "precision", "it takes P1, which could not decide")
+    if not on.spots.fused:
+        return Answer("P4", "precision", bits + 1, "two parts are added and rounded: P1's bits and the leading one")
+    later = 0
+    if on.spots.later:
+        i, m, j = on.spots.block[0], on.spots.block[1], on.spots.later[0]
+        later, _ = _kept(on, on.top, lambda large, small: {i: large, m: small, j: -large}, bits)
+        if later < bits:
+            return Answer("P4", "precision", later + 1, f"2^{on.top} leaves 2^({on.top}-j) to a later block up to {later}")
+    direct, limit = _direct(on, bits)
+    found = max(later, direct) + 1
+    evidence = f"a later block shows {later + 1} bits, the result {direct + 1}"
+    if direct >= limit:
+        evidence += "; more could not be told from these"
+    return Answer("P4", "precision", found, evidence)
+
+
+def rounding(on: Bench, known: Known) -> Answer:
+    """P4: how a carried sum is rounded to its precision."""
+    bits, wide = whole(known, "fraction_bits"), whole(known, "precision")
+    if bits is None or wide is None:
+        return undecided("P4", "rounding", "it takes the precision, which could not be decided")
+    large, count = _heap(on)
+    step = 2.0 ** (floor(log2(count * large)) - wide + 1)
+    # A block's terms are multiples of 2^(top - 2 - F); the heap's sum is 2 or, of two terms and more, 4 times as large.
+    spare = 2 if not on.spots.fused else bits - (wide - 3 + (count == 1))
+    through = len(on.spots.later) >= count and bits >= wide - 1
+    if not through and on.span.out.precision < wide:
+        return undecided("P4", "rounding", "neither a later block nor the result shows the last bit")
+    ratios = (0.25, 0.5, 0.75, 1.5) if spare >= 2 else (0.5, 1.5)
+    if spare < 1 or not on.can(*(r * step for r in ratios), large):
+        return undecided("P4", "rounding", "no term is below the last bit of a sum")
+    return _decide(on, large, count, step, ratios, through=through)
+
+
+def output_rounding(on: Bench, known: Known) -> Answer:
+    """P4: how the sum is rounded to the result's format."""
+    wide, out = whole(known, "precision"), on.span.out.precision
+    bits = whole(known, "fraction_bits")
+    if wide is None or bits is None:
+        return undecided("P4", "output_rounding", "it takes the precision, which could not be decided")
+    if out >= wide:
+        return Answer("P4", "output_rounding", "exact", f"a result has {out} bits, a sum {wide}")
+    if min(bits, wide - 1) < out + 1:
+        return undecided("P4", "output_rounding", f"sums have {wide} bits, too few beyond the result's {out}")
+    i, m, _ = on.spots.trio
+    top = min(on.top, on.span.result_high - 2)
+    large, step = 2.0**top, 2.0 ** (top - out + 1)
+    ratios = (0.25, 0.5, 0.75, 1.5)
+    got = on.ask([{i: sign * large, m: sign * r * step} for sign in (1.0, -1.0) for r in ratios])
+    units = (got - np.repeat([large, -large], len(ratios))) / step
+    return rounded("P4", "output_rounding", ratios, units, f"2^{top} and r units of the result")
+
+
+def alignment(on: Bench, known: Known) -> tuple[Answer, Answer]:
+    """P5: how a term is cut to the fraction bits beside a larger one, and whether slots differ in that."""
+    bits = whole(known, "fraction_bits")
+    if not on.spots.fused:
+        text = "no addition takes three terms: nothing is aligned but what is rounded"
+        return Answer("P5", "alignment", "none", text), Answer("P5", "interleaved", False, text)
+    step = 0.0 if bits is None else 2.0 ** (on.top - bits)
+    if bits is None or not on.can(0.75 * step, 0.5 * step):
+        reason = "it takes P1, which could not decide" if bits is None else "the formats have no term below the last bit"
+        return undecided("P5", "alignment", reason), undecided("P5", "interleaved", reason)
+    i, _, j = on.spots.trio
+    large = 2.0**on.top
+    ratios = (0.5, 0.75, 1.5)
+    others = [slot for slot in on.spots.block if slot not in (i, j)] or [on.spots.trio[1]]
+    by_slot: dict[int, Answer] = {}
+    for slot in others:
+        got = on.ask([{i: large, slot: sign * r * step, j: -large} for sign in (1.0, -1.0) for r in ratios])
+        by_slot[slot] = rounded("P5", "alignment", ratios, got / step, f"slot {slot} beside 2^{on.top}")
+    even = [by_slot[slot] for slot in others if (slot - i) % 2 == 0]
+    odd = [by_slot[slot] for slot in others if (slot - i) % 2]
+    kinds = [{answer.value for answer in group} for group in (even, odd)]
+    if all(len(kind) <= 1 for kind in kinds):
+        differ = bool(even and odd) and kinds[0] != kinds[1]
+        text = f"even slots: {_only(kinds[0])}, odd slots: {_only(kinds[1])}"
+        return (even or odd)[0], Answer("P5", "interleaved", differ, text)
+    text = ", ".join(f"{slot}: {answer.value}" for slot, answer in by_slot.items())
+    return undecided("P5", "alignment", f"slots differ: {text}"), undecided("P5", "interleaved", f"slots differ: {text}")
+
+
+def carry_alignment(on: Bench, known: Known) -> Answer:
+    """P5 and P7: how a carried sum is cut beside larger terms of a later block."""
+    bits = whole(known, "fraction_bits")
+    if not on.spots.fused:
+        return Answer("P7", "carry_alignment", "none", "nothing is aligned")
+    if bits is None or len(on.spots.later) < 2:
+        return undecided("P7", "carry_alignment", "it takes P1 and a second block of two terms")
+    step = 2.0 ** (on.top - bits)
+    if not on.can(0.75 * step, 0.5 * step):
+        return undecided("P7", "carry_alignment", "the formats have no term below the last bit")
+    (i, j), slot, large = on.spots.later[:2], on.spots.block[0], 2.0**on.top
+    ratios = (0.5, 0.75, 1.5)
+    got = on.ask([{slot: sign * r * step, i: large, j: -large} for sign in (1.0, -1.0) for r in ratios])
+    if np.array_equal(got, [sign * r * step for sign in (1.0, -1.0) for r in ratios]):
+        return Answer("P7", "carry_alignment", "none", "it is added after the block, which it does not meet")
+    return rounded("P7", "carry_alignment", ratios, got / step, f"slot {slot}, and ±2^{on.top} in the next block")
+
+
+def normalised(on: Bench, known: Known) -> Answer:
+    """P6: whether products are normalised before they are aligned: 1.5 * 1.5 has the exponent 0, or 1."""
+    bits = whole(known, "fraction_bits")
+    if not on.spots.fused:
+        return Answer("P6", "products_normalised", False, "nothing is aligned")
+    top = on.top - 1
+    small = 0.0 if bits is None else 2.0 ** (top - bits)
+    if bits is None or not on.can(small, LARGE * 2.0**top):
+        return undecided("P6", "products_normalised", "the formats have no term at the last bit")
+    i, m, j = on.spots.trio
+    large = LARGE * 2.0**top
+    got = on.ask([{i: large, m: small, j: -large}])[0]
+    text = f"1.5 * 1.5 * 2^{top} beside 2^({top}-{bits}) leaves {got:g}"
+    return Answer("P6", "products_normalised", bool(got == 0.0), text)
+
+
+def _kept(
+    on: Bench, top: int, question: Callable[[float, float], dict[int, float]], most: int = 1100
+) -> tuple[int, int]:
+    """Largest j up to which 2^(top - j) survives, and the largest that the formats can ask for."""
+    lowest = max(on.span.low, on.span.result_low - (on.span.out.precision - 1 if on.span.subnormal else 0))
+    limit = min(most, top - lowest)
+    got = on.ask([question(2.0**top, 2.0 ** (top - j)) for j in range(1, limit + 1)])
+    exact = got == np.ldexp(1.0, top - np.arange(1, limit + 1))
+    return (limit if exact.all() else int(np.argmin(exact))), limit
+
+
+def _direct(on: Bench, bits: int) -> tuple[int, int]:
+    """Largest t up to which S + 2^(e-t) comes back as it is, e the exponent of S, a sum of large terms; and the most."""
+    large, count = _heap(on)
+    exponent = floor(log2(count * large))
+    limit = min(on.span.out.precision - 1, exponent - on.top + 2 + bits)
+    small = on.spots.block[count] if len(on.spots.block) > count else on.spots.trio[1]
+    heap = dict.fromkeys(on.spots.block[:count], large)
+    tried = [t for t in range(2, limit + 1) if on.can(2.0 ** (exponent - t))]
+    if not tried:
+        return 0, limit
+    got = on.ask([heap | {small: 2.0 ** (exponent - t)} for t in tried])
+    wanted = [count * large + 2.0 ** (exponent - t) for t in tried]
+    best = 0
+    for t, x, y in zip(tried, got, wanted, strict=True):
+        if x == y:
+            best = t
+    return best, limit
+
+
+def _heap(on: Bench) -> tuple[float, int]:
+    """A large term of two bits, and how many of them fill a block but for one slot, at most three."""
+    later = len(on.spots.later) or 3
+    count = max(1, min(3, len(on.spots.block) - 1, later)) if on.spots.fused else 1
+    return LARGE * 2.0 ** (on.top - 2), count
+
+
+def _decide(
+    on: Bench, large: float, count: int, step: float, ratios: Sequence[float], *, through: bool
+) -> Answer:
+    block, later = on.spots.block, on.spots.later
+    sums = []
+    for sign in (1.0, -1.0):
+        heap = dict.fromkeys(block[:count], sign * large)
+        back = dict.fromkeys(later[:count], -sign * large) if through else {}
+        sums += [heap | {block[count]: sign * r * step} | back for r in ratios]
+    got = on.ask(sums)
+    total = 0.0 if through else count * large
+    units = (got - np.repeat([total, -total], len(ratios))) / step
+    where = "read by a later addition" if through else "read in the result"
+    return rounded("P4", "rounding", ratios, units, f"{count} terms of {large:g} and r units of the last bit, {where}")
+
+
+def rounded(probe: str, property: str, ratios: Sequence[float], units: Array, asked: str) -> Answer:
+    """The rounding that gives `units` for the ratios, positive and then negative."""
+    half = len(ratios)
+    up, down = dict(zip(ratios, units[:half], strict=True)), dict(zip(ratios, units[half:], strict=True))
+    told = f"{asked}: " + ", ".join(f"{sign}{r:g} gives {x:g}" for sign, row in (("", up), ("-", down)) for r, x in row.items())
+    candidates = [name for name, rule in ROUND.items() if all(rule(r) == up[r] and rule(-r) == down[r] for r in ratios)]
+    if len(candidates) == 1:
+        return Answer(probe, property, candidates[0], told)
+    reason = "it is no rounding that is known" if not candidates else f"it may be {' or '.join(candidates)}"
+    return undecided(probe, property, reason, told)
+
+
+def _away(x: float) -> float:
+    return float(np.copysign(np.floor(abs(x) + 0.5), x))
+
+
+ROUND: dict[str, Callable[[float], float]] = {
+    "toward-zero": lambda x: float(np.trunc(x)),
+    "nearest-even": lambda x: float(np.rint(x)),
+    "nearest-away": _away,
+    "down": lambda x: float(np.floor(x)),
+    "up": lambda x: float(np.ceil(x)),
+}
+
+
+def _only(kinds: set[object]) -> str:
+    return str(next(iter(kinds), "none"))
+
+
+def sum_range(on: Bench, known: Known) -> Answer:
+    """P15: the exponents of a carried sum: f16's, or more."""
+    wide = whole(known, "precision")
+    if wide is None or wide > 11:
+        return Answer("P15", "sum_range", "f32", f"{wide} bits") if wide else undecided("P15", "sum_range", "it takes P4")
+    if on.span.high < 17:
+        return undecided("P15", "sum_range", "no product is beyond f16")
+    block, later = on.spots.block[0], (on.spots.later or on.spots.block[1:])[0]
+    got = on.ask([{block: 2.0**17, later: -(2.0**17)}])[0]
+    text = f"2^17 - 2^17 in slots {block} and {later} gives {got:g}"
+    return Answer("P15", "sum_range", "f32" if got == 0 else "f16", text)

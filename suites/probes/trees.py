@@ -1,0 +1,198 @@
+"""Summation trees: which terms a kernel adds first, built from what large terms swamp, named and drawn."""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+#: A term's slot, or what is added at once: two parts, or more where they are fused. Parts are in order of their
+#: smallest slot, for addition commutes.
+Tree = int | tuple["Tree", ...]
+#: Leaves below the lowest node that has both slots, of one slot and each of others.
+Common = Callable[[int, Sequence[int]], Sequence[int]]
+
+
+class NoTreeError(ValueError):
+    """The counts are those of no tree."""
+
+
+def build(slots: Sequence[int], common: Common) -> Tree:
+    """The tree over `slots`, from the number of leaves below the lowest common node of pairs.
+
+    Asks for n - 1 pairs if terms are added one after the other, for n (n - 1) / 2 if every node is fused or the first
+    slot is always added last.
+    Source: Xie et al., FPRev, USENIX ATC 2025 (arXiv 2411.00442), section 5.
+
+    Raises NoTreeError where the counts contradict one another.
+    """
+    tree, size = _subtree(list(slots), common)
+    if size != len(slots):
+        raise NoTreeError(f"{size} of {len(slots)} terms meet")
+    return tree
+
+
+def leaves(tree: Tree) -> list[int]:
+    """The slots of a tree, in its order."""
+    found: list[int] = []
+    left: list[Tree] = [tree]
+    while left:
+        part = left.pop()
+        if isinstance(part, int):
+            found.append(part)
+        else:
+            left.extend(reversed(part))
+    return found
+
+
+def smallest(tree: Tree) -> int:
+    """The smallest slot of a tree, which is its first."""
+    while not isinstance(tree, int):
+        tree = tree[0]
+    return tree
+
+
+def nodes(tree: Tree) -> list[tuple[Tree, ...]]:
+    """Every addition of the tree, each after those below it."""
+    found: list[tuple[Tree, ...]] = []
+    left: list[Tree] = [tree]
+    while left:
+        part = left.pop()
+        if not isinstance(part, int):
+            found.append(part)
+            left.extend(part)
+    return found[::-1]
+
+
+def joined(*parts: Tree) -> Tree:
+    """The tree that adds the given parts at once."""
+    return tuple(sorted(parts, key=smallest))
+
+
+def fused_leaves(tree: Tree) -> int:
+    """Most terms that one node adds at once besides a carried sum, where any adds three parts or more; else 1."""
+    fused = [node for node in nodes(tree) if len(node) > 2]
+    return max((sum(isinstance(part, int) for part in node) for node in fused), default=1)
+
+
+def sequential(parts: Sequence[Tree]) -> Tree:
+    """Each part added to the sum of those before it."""
+    total = parts[0]
+    for part in parts[1:]:
+        total = joined(total, part)
+    return total
+
+
+def balanced(parts: Sequence[Tree]) -> Tree:
+    """Neighbours added, then neighbours of those, as a binary counter of partial sums does."""
+    stack: list[tuple[int, Tree]] = []
+    for part in parts:
+        size, total = 1, part
+        while stack and stack[-1][0] == size:
+            total, size = joined(stack.pop()[1], total), 2 * size
+        stack.append((size, total))
+    total = stack.pop()[1]
+    while stack:
+        total = joined(stack.pop()[1], total)
+    return total
+
+
+def halves(parts: Sequence[Tree]) -> Tree:
+    """Two halves added, each a tree of halves."""
+    middle = len(parts) // 2
+    return parts[0] if len(parts) == 1 else joined(halves(parts[:middle]), halves(parts[middle:]))
+
+
+def named(k: int, order: str, width: int = 0) -> Tree:
+    """The tree of an order of references.accumulators over k terms."""
+    slots = list(range(k))
+    if order == "sequential":
+        return sequential(slots)
+    if order == "pairwise":
+        return balanced(slots)
+    if order == "lanes":
+        return balanced([sequential(slots[lane::width]) for lane in range(min(width, k))])
+    if order == "tree-blocks":
+        return sequential([halves(slots[start : start + width]) for start in range(0, k, width)])
+    length = width if order == "blocked" else -(-k // width)
+    return sequential([sequential(slots[start : start + length]) for start in range(0, k, length)])
+
+
+def fused(slots: Sequence[int], terms: int, *, late: bool = False) -> Tree:
+    """Blocks of `terms` slots added at once, with the sum carried so far; `late`: that is added to each block after."""
+    blocks = [tuple(slots[start : start + terms]) for start in range(0, len(slots), terms)]
+    parts: list[Tree] = [block[0] if len(block) == 1 else block for block in blocks]
+    if late:
+        return sequential(parts)
+    total = parts[0]
+    for block in blocks[1:]:
+        total = joined(total, *block)
+    return total
+
+
+def name(tree: Tree) -> tuple[str, int]:
+    """(order, width) of references.accumulators whose tree over the slots 0 to k - 1 this is; ("", 0) if none is."""
+    k = len(leaves(tree))
+    widths = [width for width in range(2, k) if width <= 64 or k % width == 0]
+    plain = [("sequential", 0), ("pairwise", 0)]
+    wide = [(order, width) for order in ("lanes", "blocked", "tree-blocks", "split") for width in widths]
+    return next((pair for pair in (*plain, *wide) if named(k, *pair) == tree), ("", 0))
+
+
+def draw(tree: Tree) -> str:
+    """The tree in a line, runs of a sum shortened: "0+1+2+..+15" is sequential, "{0..15}" fused."""
+    if isinstance(tree, int):
+        return str(tree)
+    if len(tree) > 2:
+        slots = [part for part in tree if isinstance(part, int)]
+        carried = [draw(part) + ", " for part in tree if not isinstance(part, int)]
+        return "{" + "".join(carried) + _runs(slots) + "}"
+    chain, rest = _chain(tree)
+    if len(chain) > 3 and all(isinstance(part, int) for part in chain):
+        text = _runs([part for part in chain if isinstance(part, int)], "+")
+        return f"({draw(rest)} + {text})" if not isinstance(rest, int) else f"({_runs([rest, *_slots(chain)], '+')})"
+    return "(" + " + ".join(draw(part) for part in (rest, *chain)) + ")"
+
+
+def _slots(parts: Sequence[Tree]) -> list[int]:
+    return [part for part in parts if isinstance(part, int)]
+
+
+def _chain(tree: Tree) -> tuple[list[Tree], Tree]:
+    """The parts that are added in turn to what is left of the tree."""
+    parts: list[Tree] = []
+    while isinstance(tree, tuple) and len(tree) == 2:
+        tree, last = tree
+        parts.insert(0, last)
+    return parts, tree
+
+
+def _runs(slots: Sequence[int], sign: str = ",") -> str:
+    """Slots with runs of three and more of one step shortened."""
+    if len(slots) < 4:
+        return sign.join(map(str, slots))
+    steps = {right - left for left, right in pairwise(slots)}
+    if len(steps) == 1:
+        step = steps.pop()
+        return f"{slots[0]}{sign}{slots[1]}{sign}..{sign}{slots[-1]}" if step != 1 else f"{slots[0]}..{slots[-1]}"
+    return sign.join(map(str, slots))
+
+
+def _subtree(group: list[int], common: Common) -> tuple[Tree, int]:
+    """The tree over `group`, and the leaves below its topmost node: more than the group's where others share it."""
+    first, rest = group[0], group[1:]
+    tree: Tree = first
+    if not rest:
+        return tree, 1
+    counts = dict(zip(rest, common(first, rest), strict=True))
+    top = members = 1
+    for count in sorted(set(counts.values())):
+        if top != members:  # only the topmost node may be shared with others
+            raise NoTreeError(f"{members} terms meet where {top} should")
+        same = [slot for slot in rest if counts[slot] == count]
+        part, size = _subtree(same, common)
+        if isinstance(part, tuple) and size == count:  # they meet in the node that they meet the first slot in
+            tree = joined(tree, *part)
+        elif size == len(same):
+            tree = joined(tree, part)
+        else:
+            raise NoTreeError(f"{len(same)} terms meet where {size} should")
+        top, members = count, members + len(same)
+    return tree, top
