@@ -88,9 +88,11 @@ def neighbours(model: Model) -> dict[str, Model]:
     own = model.accumulator
     changes: dict[str, dict[str, object]] = {"flush": {"flush": not own.flush}}
     other = {"nearest-even": "toward-zero"}.get(own.rounding, "nearest-even")
-    changes[f"rounding {other}"] = {"rounding": other}
+    if own.precision < 53:
+        changes[f"rounding {other}"] = {"rounding": other}
     if own.engine == "chain":
-        changes |= {f"precision {own.precision + step}": {"precision": own.precision + step} for step in (-1, 1)}
+        if own.precision < 53:
+            changes |= {f"precision {own.precision + step}": {"precision": own.precision + step} for step in (-1, 1)}
         changes["fma"] = {"fma": not own.fma}
     else:
         changes |= {f"F {own.fraction_bits + step}": {"fraction_bits": own.fraction_bits + step} for step in (-1, 1)}

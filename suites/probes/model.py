@@ -6,13 +6,12 @@ import numpy as np
 
 from lastbit.references import engines
 from lastbit.references.accumulators import Accumulator
-from lastbit.references.chains import add_to_odd, round_to
 from lastbit.references.formats import Format
 from lastbit.references.tree_sums import tree_dot
 from lastbit.suites.probes import trees
 from lastbit.suites.probes.answer import Known, value_of, whole
 from lastbit.suites.probes.span import Array, Span
-from lastbit.suites.probes.trees import Tree
+from lastbit.suites.probes.trees import Order, Tree
 
 #: (emin, emax) of carried sums by their precision: matrix engines' E8M13 too has f32's exponents.
 RANGES = {53: (-1022, 1023)}
@@ -63,8 +62,13 @@ class Model:
             return self.out.round(total, rounding=self.output_rounding)
 
 
-def model(known: Known, span: Span, tree: Tree | None, k: int) -> tuple[Model | None, str]:
-    """The model that the answers make, or None and what is missing."""
+def model(
+    known: Known, span: Span, tree: Tree | None, other: tuple[Tree, int] | None = None
+) -> tuple[Model | None, str]:
+    """The model that the answers make, or None and what is missing.
+
+    `other`: the tree of sums of another length, and that.
+    """
     if value_of(known, "tree") == "exact":
         return None, "no sum of these formats loses anything: there is no model to tell from exact sums"
     needed = ("tree", "fraction_bits", "precision", "rounding")
@@ -73,16 +77,17 @@ def model(known: Known, span: Span, tree: Tree | None, k: int) -> tuple[Model | 
         return None, f"not known: {', '.join(missing)}"
     if value_of(known, "products_normalised"):
         return None, "products are normalised before they are aligned, which no accumulator here does"
-    accumulator = _fused(known, span, tree, k) if trees.fused_leaves(tree) > 1 else _chain(known, tree)
+    order = order_of(tree, other)
+    make = _fused if trees.fused_leaves(tree) > 1 else _chain
+    accumulator = make(known, span, tree, order)
     if accumulator is None:
         return None, "the roundings of a block's terms and of the carried sum are of no engine here"
-    is_named = accumulator.order != "any"
     rounding = value_of(known, "output_rounding")
     return (
         Model(
             accumulator,
             span.out,
-            None if is_named else tree,
+            tree if accumulator.order == "any" else None,
             str(rounding) if rounding in ("nearest-even", "nearest-away", "toward-zero", "down", "up") else "nearest-even",
             epilogue=value_of(known, "addend") == "last" and accumulator.engine != "chain",
         ),
@@ -90,23 +95,17 @@ def model(known: Known, span: Span, tree: Tree | None, k: int) -> tuple[Model | 
     )
 
 
-def engine_order(tree: Tree, terms: int, k: int, *, late: bool) -> tuple[str, int, int]:
-    """(order, width, promote) of the blocks of a fused engine; order "any" where none is known."""
-    slots = list(range(k))
-    if trees.fused(slots, terms, late=late) == tree:
-        return "sequential", 0, 0
-    for parts in range(2, k // terms + 1):
-        length = -(-k // parts)
-        blocks = [trees.fused(slots[start : start + length], terms) for start in range(0, k, length)]
-        if trees.sequential(blocks) == tree:
-            is_split = length % terms != 0 or k % length == 0
-            return ("split", parts, 0) if is_split else ("sequential", 0, length)
-    return "any", 0, 0
+def order_of(tree: Tree, other: tuple[Tree, int] | None) -> Order | None:
+    """The order of a tree, and of another of the same kernel; None where no order is that of both."""
+    candidates = trees.orders(tree)
+    if other is not None:
+        second = trees.orders(other[0])
+        candidates = [one for one in candidates if one in second]
+    return candidates[0] if candidates else None
 
 
-def _chain(known: Known, tree: Tree) -> Accumulator | None:
+def _chain(known: Known, span: Span, tree: Tree, order: Order | None) -> Accumulator | None:
     precision = whole(known, "precision") or 0
-    order, width = trees.name(tree)
     emin, emax = _range(known, precision)
     rounding = value_of(known, "rounding")
     if rounding not in ("nearest-even", "toward-zero", "down"):
@@ -118,17 +117,18 @@ def _chain(known: Known, tree: Tree) -> Accumulator | None:
         emin=emin,
         emax=emax,
         rounding=str(rounding),
-        order=order or "any",
-        width=width,
+        order=order.order if order else "any",
+        width=order.width if order else 0,
         fma=value_of(known, "fma") is not False,
         addend="last" if value_of(known, "addend") == "last" else "first",
         flush=_flushes(known),
+        input_emin=min(span.a.emin, span.b.emin),
         input_precision=_read(known),
         source="measured by lastbit datasheet",
     )
 
 
-def _fused(known: Known, span: Span, tree: Tree, k: int) -> Accumulator | None:
+def _fused(known: Known, span: Span, tree: Tree, order: Order | None) -> Accumulator | None:
     carried, aligned = value_of(known, "carry_alignment"), value_of(known, "alignment")
     precision, terms = whole(known, "precision") or 0, trees.fused_leaves(tree)
     late = carried == "none"
@@ -138,9 +138,9 @@ def _fused(known: Known, span: Span, tree: Tree, k: int) -> Accumulator | None:
         return None
     if aligned not in (*engines.ALIGN, None) or rounding not in ("nearest-even", "toward-zero", "down"):
         return None
-    order, width, promote = engine_order(tree, terms, k, late=late)
-    if engine == "cdna3" and order == "split":
-        order = "any"
+    if engine == "cdna3" and order is not None and order != Order("sequential"):
+        order = None
+    late = late and order is not None and order.late
     emin, emax = _range(known, precision)
     return Accumulator(
         name="measured",
@@ -149,9 +149,9 @@ def _fused(known: Known, span: Span, tree: Tree, k: int) -> Accumulator | None:
         emin=emin,
         emax=emax,
         rounding=str(rounding),
-        order=order,
-        width=width,
-        addend="last" if late and order == "sequential" and not promote else "first",
+        order=order.order if order else "any",
+        width=order.width if order else 0,
+        addend="last" if late else "first",
         flush=_flushes(known),
         terms=terms,
         fraction_bits=whole(known, "fraction_bits") or 0,
@@ -160,7 +160,7 @@ def _fused(known: Known, span: Span, tree: Tree, k: int) -> Accumulator | None:
         interleaved=value_of(known, "interleaved") is True,
         input_emin=-1022 if value_of(known, "subnormal_exponent") == "value" else min(span.a.emin, span.b.emin),
         input_precision=_read(known),
-        promote=promote,
+        promote=order.promote if order else 0,
         source="measured by lastbit datasheet",
     )
 
@@ -183,5 +183,3 @@ def measured(found: Model, name: str) -> Accumulator:
     """The accumulator of the model as a contract takes it: an order without a name promises nothing."""
     return replace(found.accumulator, name=name)
 
-
-__all__ = ["Model", "add_to_odd", "engine_order", "measured", "model", "round_to"]

@@ -5,7 +5,7 @@ from itertools import product as pairs
 import numpy as np
 
 from lastbit.suites.probes.access import Access
-from lastbit.suites.probes.answer import Answer, Known, undecided, whole
+from lastbit.suites.probes.answer import Answer, Known, undecided, value_of, whole
 from lastbit.suites.probes.span import Span, rows
 from lastbit.suites.probes.spots import Spots
 from lastbit.suites.probes.sum_probes import Bench, rounded
@@ -70,6 +70,34 @@ def subnormal_exponent(on: Bench, known: Known) -> Answer:
     got = on.access.dot(*rows(on.access.shape.k, [terms]))[0]
     told = f"{large:g} from a subnormal, beside {small:g}, leaves {got:g}"
     return Answer("P6", "subnormal_exponent", "field" if got == 0 else "value", told)
+
+
+def lowest_exponent(on: Bench, known: Known) -> Answer:
+    """P6: the exponent that terms are at least aligned to, from what decides the smallest subnormal sum.
+
+    2^-149 - 2^-t truncates to 0, and 2^-150 + 2^-t rounds to 2^-149, while 2^-t is not cut off.
+    """
+    bits, wide = whole(known, "fraction_bits"), whole(known, "precision")
+    if not on.spots.fused or bits is None or wide is None:
+        return undecided("P6", "floor", "no terms are aligned" if not on.spots.fused else "it takes P1 and P4")
+    emin = -14 if value_of(known, "sum_range") == "f16" else -126
+    least, truncated = emin - wide + 1, value_of(known, "rounding") == "toward-zero"
+    if on.span.out.eta > 2.0**least or value_of(known, "result_subnormals") == "flushed":
+        return undecided("P6", "floor", f"no result is 2^{least}, the smallest sum")
+    start = least if truncated else least - 1
+    sign = -1.0 if truncated else 1.0
+    asked = [t for t in range(1 - least, bits - least + 3) if on.span.can(2.0**start) and on.span.can(2.0**-t)]
+    if not asked:
+        return undecided("P6", "floor", f"no product is as small as 2^{start}")
+    i, m, _ = on.spots.trio
+    got = on.ask([{i: 2.0**start, m: sign * 2.0**-t} for t in asked])
+    kept = (got == 0) if truncated else (got != 0)
+    if kept.all() and asked[-1] < bits - start + 1:
+        return undecided("P6", "floor", f"no product is as small as 2^{start - bits - 1}")
+    last = asked[-1] if kept.all() else asked[int(np.argmin(kept))] - 1
+    told = f"2^-t decides the sum with 2^{start} up to t = {last}"
+    exponent = bits - last
+    return Answer("P6", "floor", exponent if exponent > start else -300, told + (": at any exponent" if exponent <= start else ""))
 
 
 def fused_multiply_add(access: Access, span: Span, spots: Spots, known: Known) -> Answer:

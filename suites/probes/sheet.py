@@ -32,12 +32,39 @@ class Sheet:
         return {answer.property: answer for answer in self.answers}[property]
 
 
-def sheet(access: Access) -> Sheet:
-    """The datasheet of a GEMM kernel in the access's formats and shape.
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What the probes found, before anything is compared."""
+
+    answers: dict[str, Answer]
+    tree: Tree | None
+    model: Model | None
+    #: Why there is no model; "" where there is one.
+    missing: str
+
+
+def sheet(access: Access, also: Access | None = None) -> Sheet:
+    """The datasheet of a GEMM kernel in the access's formats and shape, its model compared with it.
+
+    `also`: the kernel with sums of another length, whose tree tells orders apart that are one in this shape.
 
     Raises AccessError where the kernel gives no result at all.
     """
-    span = Span(*(Format.of(access.formats[name]) for name in ("a", "b", "out")))
+    found = findings(access, also)
+    made = found.model
+    confirmation = unconfirmed(found.missing) if made is None else confirm(access, made, span_of(access))
+    answers = tuple(found.answers.values())
+    return Sheet(access.formats, access.shape.text, answers, found.tree, made, confirmation, access.spent)
+
+
+def span_of(access: Access) -> Span:
+    """The numbers that the access's formats leave."""
+    return Span(*(Format.of(access.formats[name]) for name in ("a", "b", "out")))
+
+
+def findings(access: Access, also: Access | None = None) -> Findings:
+    """Every probe's answer in the order of what confounds them, and the model that they make."""
+    span = span_of(access)
     found: dict[str, Answer] = {}
 
     def note(*answers: Answer) -> None:
@@ -59,9 +86,9 @@ def sheet(access: Access) -> Sheet:
     note(_addend(access, span))
     note(*operand_probes.input_precision(access, span), operand_probes.split_emulation(access, span))
     note(*special_probes.special(access, span))
-    made, missing = model(found, span, tree, access.shape.k)
-    confirmation = unconfirmed(missing) if made is None else confirm(access, made, span)
-    return Sheet(access.formats, access.shape.text, tuple(found.values()), tree, made, confirmation, access.spent)
+    other = None if also is None or tree is None else _other_tree(also, span)
+    made, missing = model(found, span, tree, other)
+    return Findings(found, tree, made, missing)
 
 
 def _sums(access: Access, span: Span, places: Spots, swamp: Swamp, found: dict[str, Answer]) -> list[Answer]:
@@ -82,6 +109,7 @@ def _sums(access: Access, span: Span, places: Spots, swamp: Swamp, found: dict[s
     note(sum_probes.normalised(on, known))
     note(operand_probes.subnormal_exponent(on, known))
     note(sum_probes.sum_range(on, known))
+    note(operand_probes.lowest_exponent(on, known))
     note(operand_probes.fused_multiply_add(access, span, places, known))
     return given
 
@@ -92,6 +120,12 @@ def _nothing_without_tree(drawn: Answer) -> list[Answer]:
     names = [("P1", "fraction_bits"), ("P4", "precision"), ("P4", "rounding"), ("P4", "output_rounding")]
     names += [("P5", "alignment"), ("P5", "interleaved"), ("P6", "products_normalised"), ("P7", "carry_alignment")]
     return [undecided(probe, name, reason) for probe, name in (*names, ("P10", "fma"))]
+
+
+def _other_tree(access: Access, span: Span) -> tuple[Tree, int] | None:
+    """The tree of sums of another length."""
+    _, tree = tree_probe.tree(access, span, tree_probe.find_swamp(access, span))
+    return None if tree is None else (tree, access.shape.k)
 
 
 def _is_sound(found: Mapping[str, Answer], swamp: Swamp, k: int) -> bool:

@@ -57,6 +57,8 @@ def fraction_bits(on: Bench) -> Answer:
     i, m, j = on.spots.trio
     found, limit = _kept(on, on.top, lambda large, small: {i: large, m: small, j: -large})
     evidence = f"slots {i}, {m}, {j} = 2^{on.top}, 2^({on.top}-j), -2^{on.top}: exact up to j = {found}"
+    if not found or found < on.top - on.span.result_high:
+        return undecided("P1", "fraction_bits", "no smaller term survives beside a large one", evidence)
     if found >= limit:
         return undecided("P1", "fraction_bits", f"the formats hold no term below 2^-{limit} of another", evidence)
     return Answer("P1", "fraction_bits", found, evidence)
@@ -188,10 +190,11 @@ def _kept(
 ) -> tuple[int, int]:
     """Largest j up to which 2^(top - j) survives, and the largest that the formats can ask for."""
     lowest = max(on.span.low, on.span.result_low - (on.span.out.precision - 1 if on.span.subnormal else 0))
-    limit = min(most, top - lowest)
-    got = on.ask([question(2.0**top, 2.0 ** (top - j)) for j in range(1, limit + 1)])
-    exact = got == np.ldexp(1.0, top - np.arange(1, limit + 1))
-    return (limit if exact.all() else int(np.argmin(exact))), limit
+    first, limit = max(1, top - on.span.result_high), min(most, top - lowest)
+    asked = np.arange(first, limit + 1)
+    got = on.ask([question(2.0**top, 2.0 ** (top - j)) for j in asked.tolist()])
+    exact = got == np.ldexp(1.0, top - asked)
+    return (limit if exact.all() else first - 1 + int(np.argmin(exact))), limit
 
 
 def _direct(on: Bench, bits: int) -> tuple[int, int]:

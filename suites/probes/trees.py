@@ -1,13 +1,17 @@
 """Summation trees: which terms a kernel adds first, built from what large terms swamp, named and drawn."""
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from dataclasses import dataclass
 
 #: A term's slot, or what is added at once: two parts, or more where they are fused. Parts are in order of their
 #: smallest slot, for addition commutes.
 Tree = int | tuple["Tree", ...]
 #: Leaves below the lowest node that has both slots, of one slot and each of others.
 Common = Callable[[int, Sequence[int]], Sequence[int]]
+
+
+#: Widest interleaving that an order is looked for at, unless the width divides the terms.
+LANES = 64
 
 
 class NoTreeError(ValueError):
@@ -127,13 +131,57 @@ def fused(slots: Sequence[int], terms: int, *, late: bool = False) -> Tree:
     return total
 
 
-def name(tree: Tree) -> tuple[str, int]:
-    """(order, width) of references.accumulators whose tree over the slots 0 to k - 1 this is; ("", 0) if none is."""
-    k = len(leaves(tree))
-    widths = [width for width in range(2, k) if width <= 64 or k % width == 0]
-    plain = [("sequential", 0), ("pairwise", 0)]
-    wide = [(order, width) for order in ("lanes", "blocked", "tree-blocks", "split") for width in widths]
-    return next((pair for pair in (*plain, *wide) if named(k, *pair) == tree), ("", 0))
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An order of additions as references.accumulators names it."""
+
+    order: str
+    width: int = 0
+    #: Of fused blocks: terms after which the sum is added to one in f32, and whether every block is.
+    promote: int = 0
+    late: bool = False
+
+    @property
+    def text(self) -> str:
+        """The order in words."""
+        if self.late:
+            return "blocks, each added to the sum afterwards"
+        if self.promote:
+            return f"in sequence, the sum handed on every {self.promote} terms"
+        words = {
+            "sequential": "in sequence",
+            "pairwise": "pairwise",
+            "lanes": f"{self.width} interleaved sums, added pairwise",
+            "blocked": f"sums of {self.width} terms, added in sequence",
+            "split": f"{self.width} contiguous sums, added in sequence",
+            "tree-blocks": f"each {self.width} terms as a tree, added to the sum",
+        }
+        return words[self.order]
+
+
+def orders(tree: Tree) -> list[Order]:
+    """The orders whose tree over the slots 0 to k - 1 this is, the simplest first."""
+    k, terms = len(leaves(tree)), fused_leaves(tree)
+    if terms > 1:
+        return _fused_orders(tree, k, terms)
+    widths = [width for width in range(2, k) if width <= LANES or k % width == 0]
+    plain = [Order("sequential"), Order("pairwise")]
+    wide = [Order(kind, width) for kind in ("lanes", "tree-blocks", "blocked", "split") for width in widths]
+    return [one for one in (*plain, *wide) if named(k, one.order, one.width) == tree]
+
+
+def _fused_orders(tree: Tree, k: int, terms: int) -> list[Order]:
+    slots = list(range(k))
+    found = [Order("sequential", late=late) for late in (False, True) if fused(slots, terms, late=late) == tree]
+    for length in range(terms, k, 1):
+        parts = -(-k // length)
+        if parts < 2 or parts > k // terms:
+            continue
+        blocks = [fused(slots[start : start + length], terms) for start in range(0, k, length)]
+        if sequential(blocks) == tree:
+            found += [Order("sequential", promote=length)] if length % terms == 0 else []
+            found += [Order("split", parts)] if length == -(-k // parts) else []
+    return found
 
 
 def draw(tree: Tree) -> str:
@@ -165,14 +213,19 @@ def _chain(tree: Tree) -> tuple[list[Tree], Tree]:
 
 
 def _runs(slots: Sequence[int], sign: str = ",") -> str:
-    """Slots with runs of three and more of one step shortened."""
-    if len(slots) < 4:
-        return sign.join(map(str, slots))
-    steps = {right - left for left, right in pairwise(slots)}
-    if len(steps) == 1:
-        step = steps.pop()
-        return f"{slots[0]}{sign}{slots[1]}{sign}..{sign}{slots[-1]}" if step != 1 else f"{slots[0]}..{slots[-1]}"
-    return sign.join(map(str, slots))
+    """Slots with runs of four and more of one step shortened: "0..15", "1,3,..,15"."""
+    texts: list[str] = []
+    left = list(slots)
+    while left:
+        length = 1
+        while length < len(left) and left[length] - left[length - 1] == left[1] - left[0]:
+            length += 1
+        run = left[:length] if length > 3 else left[:1]
+        step = run[1] - run[0] if len(run) > 1 else 1
+        shown = f"{run[0]}..{run[-1]}" if step == 1 else sign.join((str(run[0]), str(run[1]), "..", str(run[-1])))
+        texts.append(shown if len(run) > 1 else str(run[0]))
+        left = left[len(run) :]
+    return sign.join(texts)
 
 
 def _subtree(group: list[int], common: Common) -> tuple[Tree, int]:
