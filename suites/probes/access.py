@@ -22,6 +22,10 @@ Product = Callable[[Array, Array, "Array | None"], Array]
 Dots = Callable[[Array, Array, "Array | None"], Array]
 
 
+#: Random sums by which places that add in another way are found: each shows it in half of the places or more.
+ALIKE = 6
+
+
 class AccessError(LastbitError):
     """A kernel gave no result to a probe's question."""
 
@@ -60,6 +64,8 @@ class Access:
     addend: bool
     dots: Dots
     product: Product
+    #: Places of the result, (m, n), that add as the first one does: a kernel may do its edges in another way.
+    alike: NDArray[np.bool_]
     spent: Spent = field(default_factory=Spent)
 
     def dot(self, a: Array, b: Array, c: Array | None = None) -> Array:
@@ -88,13 +94,15 @@ def simulated(accumulator: Accumulator, formats: Mapping[str, str], shape: Shape
         spent.calls += 1
         return out.round(accumulator.matmul(a, b, c))
 
-    return Access(formats, shape, True, dots, product, spent)
+    everywhere = np.ones((shape.m, shape.n), bool)
+    return Access(formats, shape, True, dots, product, everywhere, spent)
 
 
 def of_kernel(kernel: Kernel, formats: Mapping[str, str], device: str, shape: Shape) -> Access:
     """The access to a GEMM kernel through the guarded harness.
 
-    A sum takes a row of a and a column of b, on the diagonal of the result: m or n of them, the less, a call.
+    A sum takes a row of a and a column of b, on the diagonal of the result: m or n of them, the less, a call, less the
+    places that do not add as the first one.
     """
     spent, out = Spent(), Format.of(formats["out"])
     case = Case("probe", (("m", shape.m), ("n", shape.n), ("k", shape.k)))
@@ -110,41 +118,52 @@ def of_kernel(kernel: Kernel, formats: Mapping[str, str], device: str, shape: Sh
             raise AccessError(f"{kernel.name} at {shape.text}: {got.fault.outcome.value}: {got.fault.reason}")
         return out.decode(got.codes)
 
+    alike = _alike(product, shape, Format.of(formats["a"]), Format.of(formats["b"]), out)
+    places = np.flatnonzero(alike.diagonal())
+
     def dots(a: Array, b: Array, c: Array | None) -> Array:
-        places = min(shape.m, shape.n)
         parts = [
-            _diagonal(product, shape, a[i : i + places], b[i : i + places], None if c is None else c[i : i + places])
-            for i in range(0, len(a), places)
+            _placed(product, shape, places[: len(a) - i], a[i : i + len(places)], b[i : i + len(places)], _part(c, i, len(places)))
+            for i in range(0, len(a), len(places))
         ]
         return np.concatenate(parts) if parts else np.zeros(0)
 
-    return Access(formats, shape, "c" in kernel.features, dots, product, spent)
+    return Access(formats, shape, "c" in kernel.features, dots, product, alike, spent)
 
 
-def uniform(access: Access, seed: int = 0) -> bool:
-    """Whether every place of the result adds in the same way: equal rows times equal columns give equal bits."""
-    rng = np.random.default_rng(seed)
-    left, right = (Format.of(access.formats[name]) for name in "ab")
-    shape = access.shape
-    row, column = (
-        np.stack([fmt.round(rng.standard_normal(shape.k)) for _ in range(4)]) for fmt in (left, right)
-    )
-    for x, y in zip(row, column, strict=True):
-        got = access.product(np.tile(x, (shape.m, 1)), np.tile(y[:, None], (1, shape.n)), None)
-        if not (got == got[0, 0]).all():
-            return False
-    return True
+def _part(c: Array | None, start: int, length: int) -> Array | None:
+    return None if c is None else c[start : start + length]
 
 
-def _diagonal(product: Product, shape: Shape, a: Array, b: Array, c: Array | None) -> Array:
-    """The sums of up to min(m, n) rows as one product."""
+def _alike(product: Product, shape: Shape, left: Format, right: Format, out: Format) -> NDArray[np.bool_]:
+    """Places whose bits are those of place (0, 0) where all rows of a, and all columns of b, are equal.
+
+    The second half of the terms takes the first away, so that a result is nothing but the sum's rounding errors, which
+    no rounding of the result hides.
+    """
+    rng, half = np.random.default_rng(0), shape.k // 2
+    same = np.ones((shape.m, shape.n), bool)
+    power = max(0, min(left.emax, right.emax, out.emax // 2, 40) - 3)
+    for _ in range(ALIKE):
+        row, column = (
+            fmt.round(np.ldexp(1 + rng.random(shape.k), power + rng.integers(-8, 1, shape.k))) for fmt in (left, right)
+        )
+        order = rng.permutation(2 * half)
+        row[order[half:]], column[order[half:]] = row[order[:half]], -column[order[:half]]
+        got = product(np.tile(row, (shape.m, 1)), np.tile(column[:, None], (1, shape.n)), None)
+        same &= (got == got[0, 0]) | (np.isnan(got) & np.isnan(got[0, 0]))
+    return same
+
+
+def _placed(product: Product, shape: Shape, places: NDArray[np.intp], a: Array, b: Array, c: Array | None) -> Array:
+    """The sums of rows as one product, each at a place of its diagonal."""
     left, right = np.zeros((shape.m, shape.k)), np.zeros((shape.k, shape.n))
-    left[: len(a)], right[:, : len(b)] = a, b.T
+    left[places], right[:, places] = a, b.T
     addend = None
     if c is not None:
         addend = np.zeros((shape.m, shape.n))
-        np.fill_diagonal(addend[: len(c), : len(c)], c)
-    return product(left, right, addend).diagonal()[: len(a)].copy()
+        addend[places, places] = c
+    return product(left, right, addend)[places, places]
 
 
 def _operand(values: Array, fmt: str) -> Operand:

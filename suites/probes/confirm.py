@@ -58,8 +58,8 @@ def confirm(access: Access, model: Model, span: Span, seed: int = 0) -> Confirma
     for batch in batches(access, span, seed):
         got = access.product(batch.a, batch.b, batch.c)
         wanted = model.product(batch.a, batch.b, batch.c)
-        wrong = ~_same(got, wanted)
-        sums, differing = sums + got.size, differing + int(wrong.sum())
+        wrong = ~_same(got, wanted) & access.alike
+        sums, differing = sums + int(access.alike.sum()), differing + int(wrong.sum())
         if wrong.any() and not counterexample:
             counterexample = _told(batch, got, wanted, wrong)
         for name, other in near.items():
@@ -72,7 +72,7 @@ def confirm(access: Access, model: Model, span: Span, seed: int = 0) -> Confirma
 def batches(access: Access, span: Span, seed: int = 0) -> list[Batch]:
     """Operands of every family, as often as it takes to make LEAST sums."""
     shape = access.shape
-    rounds = -(-LEAST // (shape.m * shape.n * len(FAMILIES)))
+    rounds = -(-LEAST // (int(access.alike.sum()) * len(FAMILIES)))
     drawn = []
     for round in range(rounds):
         for index, (family, draw) in enumerate(FAMILIES.items()):

@@ -89,7 +89,7 @@ def model(
             span.out,
             tree if accumulator.order == "any" else None,
             str(rounding) if rounding in ("nearest-even", "nearest-away", "toward-zero", "down", "up") else "nearest-even",
-            epilogue=value_of(known, "addend") == "last" and accumulator.engine != "chain",
+            epilogue=value_of(known, "addend") == "last" and (accumulator.engine != "chain" or accumulator.order == "any"),
         ),
         "",
     )
@@ -131,10 +131,14 @@ def _chain(known: Known, span: Span, tree: Tree, order: Order | None) -> Accumul
 def _fused(known: Known, span: Span, tree: Tree, order: Order | None) -> Accumulator | None:
     carried, aligned = value_of(known, "carry_alignment"), value_of(known, "alignment")
     precision, terms = whole(known, "precision") or 0, trees.fused_leaves(tree)
+    bits = whole(known, "fraction_bits") or 0
     late = carried == "none"
     rounding = value_of(known, "rounding")
     engine = "cdna3" if (aligned, carried) == ("toward-zero", "down") else "fused"
-    if engine == "fused" and not late and carried is not None and carried != aligned:
+    kept = whole(known, "carry_bits")
+    if engine == "fused" and not late and (carried not in (None, aligned) or kept not in (None, bits)):
+        return None
+    if engine == "cdna3" and kept != engines.CDNA3_ADDEND_BITS:
         return None
     if aligned not in (*engines.ALIGN, None) or rounding not in ("nearest-even", "toward-zero", "down"):
         return None
@@ -154,7 +158,7 @@ def _fused(known: Known, span: Span, tree: Tree, order: Order | None) -> Accumul
         addend="last" if late else "first",
         flush=_flushes(known),
         terms=terms,
-        fraction_bits=whole(known, "fraction_bits") or 0,
+        fraction_bits=bits,
         alignment=str(aligned or "toward-zero"),
         floor=whole(known, "floor") or -300,
         interleaved=value_of(known, "interleaved") is True,

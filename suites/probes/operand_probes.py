@@ -66,6 +66,8 @@ def subnormal_exponent(on: Bench, known: Known) -> Answer:
     if not span.can(small) or small < 2.0**span.result_low:
         return undecided("P6", "subnormal_exponent", "the formats have no term below its last bit")
     i, m, j = on.spots.trio
+    if i not in on.spots.block:  # a carried sum has no field
+        i, m = m, i
     terms = {i: (first, second), m: span.product(small), j: (-first, second)}
     got = on.access.dot(*rows(on.access.shape.k, [terms]))[0]
     told = f"{large:g} from a subnormal, beside {small:g}, leaves {got:g}"
@@ -84,6 +86,8 @@ def lowest_exponent(on: Bench, known: Known) -> Answer:
     least, truncated = emin - wide + 1, value_of(known, "rounding") == "toward-zero"
     if on.span.out.eta > 2.0**least or value_of(known, "result_subnormals") == "flushed":
         return undecided("P6", "floor", f"no result is 2^{least}, the smallest sum")
+    if truncated and value_of(known, "alignment") == "down":
+        return undecided("P6", "floor", "a negative term that is cut downwards decides the sum however small it is")
     start = least if truncated else least - 1
     sign = -1.0 if truncated else 1.0
     asked = [t for t in range(1 - least, bits - least + 3) if on.span.can(2.0**start) and on.span.can(2.0**-t)]

@@ -105,7 +105,7 @@ def _sums(access: Access, span: Span, places: Spots, swamp: Swamp, found: dict[s
     note(sum_probes.rounding(on, known))
     note(sum_probes.output_rounding(on, known))
     note(*sum_probes.alignment(on, known))
-    note(sum_probes.carry_alignment(on, known))
+    note(*sum_probes.carry(on, known))
     note(sum_probes.normalised(on, known))
     note(operand_probes.subnormal_exponent(on, known))
     note(sum_probes.sum_range(on, known))
@@ -118,7 +118,7 @@ def _nothing_without_tree(drawn: Answer) -> list[Answer]:
     exact = drawn.value == "exact"
     reason = "nothing is ever lost" if exact else "it takes the tree, which could not be decided"
     names = [("P1", "fraction_bits"), ("P4", "precision"), ("P4", "rounding"), ("P4", "output_rounding")]
-    names += [("P5", "alignment"), ("P5", "interleaved"), ("P6", "products_normalised"), ("P7", "carry_alignment")]
+    names += [("P5", "alignment"), ("P5", "interleaved"), ("P6", "products_normalised"), ("P7", "carry_bits"), ("P7", "carry_alignment")]
     return [undecided(probe, name, reason) for probe, name in (*names, ("P10", "fma"))]
 
 

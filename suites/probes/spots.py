@@ -15,6 +15,8 @@ class Spots:
     later: tuple[int, ...]
     #: Whether the block's terms are added at once, and with what is carried.
     fused: bool
+    #: Slots of the last addition, after which nothing is cut any more; those of the block where that has none.
+    last: tuple[int, ...]
     #: Three slots that meet at once where any do; else a pair and a later one.
     trio: tuple[int, int, int]
 
@@ -25,13 +27,14 @@ def spots(tree: Tree) -> Spots | None:
         return None
     every = nodes(tree)
     fused = any(len(node) > 2 for node in every)
-    chosen = max(every, key=lambda node: (len(_slots(node)), -len(leaves(node)))) if fused else _pair(every)
+    chosen = max(every, key=lambda node: (len(_slots(node)), len(node) > 2, -len(leaves(node)))) if fused else _pair(every)
     above = _above(tree, chosen)
     block = _slots(chosen)
     outside = [slot for node in above for slot in leaves(node) if slot not in leaves(chosen)]
     later = next((slots for node in above if (slots := _slots(node))), tuple(dict.fromkeys(outside)))
     trio = _trio(block, later, above, every, fused=fused)
-    return None if trio is None else Spots(block, later, fused, trio)
+    last = _slots(every[-1])
+    return None if trio is None else Spots(block, later, fused, last if fused and len(last) > 1 else block, trio)
 
 
 def _slots(node: tuple[Tree, ...]) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from math import floor, frexp, log2
 import numpy as np
 
 from lastbit.suites.probes.access import Access
-from lastbit.suites.probes.answer import Answer, Known, undecided, whole
+from lastbit.suites.probes.answer import Answer, Known, Value, undecided, whole
 from lastbit.suites.probes.span import Array, Span, Terms, rows
 from lastbit.suites.probes.spots import Spots
 
@@ -132,41 +132,62 @@ def alignment(on: Bench, known: Known) -> tuple[Answer, Answer]:
     if bits is None or not on.can(0.75 * step, 0.5 * step):
         reason = "it takes P1, which could not decide" if bits is None else "the formats have no term below the last bit"
         return undecided("P5", "alignment", reason), undecided("P5", "interleaved", reason)
-    i, _, j = on.spots.trio
-    large = 2.0**on.top
-    ratios = (0.5, 0.75, 1.5)
-    others = [slot for slot in on.spots.block if slot not in (i, j)] or [on.spots.trio[1]]
-    by_slot: dict[int, Answer] = {}
-    for slot in others:
-        got = on.ask([{i: large, slot: sign * r * step, j: -large} for sign in (1.0, -1.0) for r in ratios])
-        by_slot[slot] = rounded("P5", "alignment", ratios, got / step, f"slot {slot} beside 2^{on.top}")
-    even = [by_slot[slot] for slot in others if (slot - i) % 2 == 0]
-    odd = [by_slot[slot] for slot in others if (slot - i) % 2]
-    kinds = [{answer.value for answer in group} for group in (even, odd)]
-    if all(len(kind) <= 1 for kind in kinds):
-        differ = bool(even and odd) and kinds[0] != kinds[1]
-        text = f"even slots: {_only(kinds[0])}, odd slots: {_only(kinds[1])}"
-        return (even or odd)[0], Answer("P5", "interleaved", differ, text)
-    text = ", ".join(f"{slot}: {answer.value}" for slot, answer in by_slot.items())
-    return undecided("P5", "alignment", f"slots differ: {text}"), undecided("P5", "interleaved", f"slots differ: {text}")
+    near, across = _by_group(on, step, same=True), _by_group(on, step, same=False)
+    kinds = {answer.value for answer in near.values()}
+    if len(kinds) != 1 or None in kinds:
+        text = ", ".join(f"{slot}: {answer.value or answer.evidence}" for slot, answer in near.items())
+        return undecided("P5", "alignment", f"slots differ: {text}"), undecided("P5", "interleaved", "slots differ")
+    first = next(iter(near.values()))
+    others = {answer.value for answer in across.values()}
+    if not across:
+        return first, undecided("P5", "interleaved", "a block has too few slots for two groups")
+    text = f"beside large terms of their own parity terms are cut {first.value}, of the other {_list(others)}"
+    return first, Answer("P5", "interleaved", others != kinds, text)
 
 
-def carry_alignment(on: Bench, known: Known) -> Answer:
-    """P5 and P7: how a carried sum is cut beside larger terms of a later block."""
+def _by_group(on: Bench, step: float, *, same: bool) -> dict[int, Answer]:
+    """How a term in each slot of the block is cut beside M and -M in slots of its parity (one at least), or of none."""
+    block, large, ratios = on.spots.block, 2.0**on.top, (0.5, 0.75, 1.5)
+    found = {}
+    for place, slot in enumerate(block):
+        own = [other for other in block[place % 2 :: 2] if other != slot]
+        odd = list(block[1 - place % 2 :: 2])
+        pair = (own + odd)[:2] if same else odd[:2]
+        if same and len(block) < 3 and slot == on.spots.trio[1]:
+            pair = [on.spots.trio[0], on.spots.trio[2]]
+        if len(pair) == 2:
+            i, j = pair
+            sums = [{i: large, slot: sign * r * step, j: -large} for sign in (1.0, -1.0) for r in ratios]
+            asked = f"slot {slot} beside 2^{on.top} in {i} and {j}"
+            found[slot] = rounded("P5", "alignment", ratios, on.ask(sums) / step, asked)
+    return found
+
+
+def carry(on: Bench, known: Known) -> tuple[Answer, Answer]:
+    """P7: the fraction bits that a carried sum keeps beside larger terms of a later block, and how it is cut to them."""
     bits = whole(known, "fraction_bits")
     if not on.spots.fused:
-        return Answer("P7", "carry_alignment", "none", "nothing is aligned")
+        text = "nothing is aligned"
+        return undecided("P7", "carry_bits", text), Answer("P7", "carry_alignment", "none", text)
     if bits is None or len(on.spots.later) < 2:
-        return undecided("P7", "carry_alignment", "it takes P1 and a second block of two terms")
-    step = 2.0 ** (on.top - bits)
+        reason = "it takes P1, and a second block of two terms"
+        return undecided("P7", "carry_bits", reason), undecided("P7", "carry_alignment", reason)
+    (i, j), slot = on.spots.later[:2], on.spots.block[0]
+    kept, limit = _kept(on, on.top, lambda large, small: {slot: small, i: large, j: -large})
+    told = f"slot {slot} = 2^({on.top}-j), and ±2^{on.top} in the next block: exact up to j = {kept}"
+    if kept >= limit:
+        if limit <= bits:
+            return undecided("P7", "carry_bits", "no term is small enough", told), undecided("P7", "carry_alignment", told)
+        text = f"{told}: it is added after the block"
+        return undecided("P7", "carry_bits", "it is not aligned", told), Answer("P7", "carry_alignment", "none", text)
+    step = 2.0 ** (on.top - kept)
     if not on.can(0.75 * step, 0.5 * step):
-        return undecided("P7", "carry_alignment", "the formats have no term below the last bit")
-    (i, j), slot, large = on.spots.later[:2], on.spots.block[0], 2.0**on.top
-    ratios = (0.5, 0.75, 1.5)
+        reason = "the formats have no term below the last bit"
+        return Answer("P7", "carry_bits", kept, told), undecided("P7", "carry_alignment", reason)
+    large, ratios = 2.0**on.top, (0.5, 0.75, 1.5)
     got = on.ask([{slot: sign * r * step, i: large, j: -large} for sign in (1.0, -1.0) for r in ratios])
-    if np.array_equal(got, [sign * r * step for sign in (1.0, -1.0) for r in ratios]):
-        return Answer("P7", "carry_alignment", "none", "it is added after the block, which it does not meet")
-    return rounded("P7", "carry_alignment", ratios, got / step, f"slot {slot}, and ±2^{on.top} in the next block")
+    cut = rounded("P7", "carry_alignment", ratios, got / step, f"slot {slot}, and ±2^{on.top} in the next block")
+    return Answer("P7", "carry_bits", kept, told), cut
 
 
 def normalised(on: Bench, known: Known) -> Answer:
@@ -180,6 +201,8 @@ def normalised(on: Bench, known: Known) -> Answer:
         return undecided("P6", "products_normalised", "the formats have no term at the last bit")
     i, m, j = on.spots.trio
     large = LARGE * 2.0**top
+    if i not in on.spots.block:  # a carried sum has been normalised
+        i, m = m, i
     got = on.ask([{i: large, m: small, j: -large}])[0]
     text = f"1.5 * 1.5 * 2^{top} beside 2^({top}-{bits}) leaves {got:g}"
     return Answer("P6", "products_normalised", bool(got == 0.0), text)
@@ -200,33 +223,27 @@ def _kept(
 def _direct(on: Bench, bits: int) -> tuple[int, int]:
     """Largest t up to which S + 2^(e-t) comes back as it is, e the exponent of S, a sum of large terms; and the most."""
     large, count = _heap(on)
-    exponent = floor(log2(count * large))
+    exponent, slots = floor(log2(count * large)), on.spots.last
     limit = min(on.span.out.precision - 1, exponent - on.top + 2 + bits)
-    small = on.spots.block[count] if len(on.spots.block) > count else on.spots.trio[1]
-    heap = dict.fromkeys(on.spots.block[:count], large)
+    heap = dict.fromkeys(slots[:count], large)
     tried = [t for t in range(2, limit + 1) if on.can(2.0 ** (exponent - t))]
     if not tried:
         return 0, limit
-    got = on.ask([heap | {small: 2.0 ** (exponent - t)} for t in tried])
-    wanted = [count * large + 2.0 ** (exponent - t) for t in tried]
-    best = 0
-    for t, x, y in zip(tried, got, wanted, strict=True):
-        if x == y:
-            best = t
-    return best, limit
+    got = on.ask([heap | {slots[count]: 2.0 ** (exponent - t)} for t in tried])
+    exact = [x == count * large + 2.0 ** (exponent - t) for t, x in zip(tried, got, strict=True)]
+    return max((t for t, fine in zip(tried, exact, strict=True) if fine), default=0), limit
 
 
 def _heap(on: Bench) -> tuple[float, int]:
     """A large term of two bits, and how many of them fill a block but for one slot, at most three."""
-    later = len(on.spots.later) or 3
-    count = max(1, min(3, len(on.spots.block) - 1, later)) if on.spots.fused else 1
-    return LARGE * 2.0 ** (on.top - 2), count
+    rooms = [len(on.spots.block) - 1, len(on.spots.last) - 1, len(on.spots.later) or 3]
+    return LARGE * 2.0 ** (on.top - 2), max(1, min(3, *rooms)) if on.spots.fused else 1
 
 
 def _decide(
     on: Bench, large: float, count: int, step: float, ratios: Sequence[float], *, through: bool
 ) -> Answer:
-    block, later = on.spots.block, on.spots.later
+    block, later = on.spots.block if through else on.spots.last, on.spots.later
     sums = []
     for sign in (1.0, -1.0):
         heap = dict.fromkeys(block[:count], sign * large)
@@ -264,8 +281,8 @@ ROUND: dict[str, Callable[[float], float]] = {
 }
 
 
-def _only(kinds: set[object]) -> str:
-    return str(next(iter(kinds), "none"))
+def _list(kinds: set[Value | None]) -> str:
+    return " or ".join(sorted(str(kind) for kind in kinds))
 
 
 def sum_range(on: Bench, known: Known) -> Answer:

@@ -185,7 +185,7 @@ def _fused_orders(tree: Tree, k: int, terms: int) -> list[Order]:
 
 
 def draw(tree: Tree) -> str:
-    """The tree in a line, runs of a sum shortened: "0+1+2+..+15" is sequential, "{0..15}" fused."""
+    """The tree in a line, runs of slots shortened: "(0..15)" is added in sequence, "{0..15}" at once."""
     if isinstance(tree, int):
         return str(tree)
     if len(tree) > 2:
@@ -193,14 +193,18 @@ def draw(tree: Tree) -> str:
         carried = [draw(part) + ", " for part in tree if not isinstance(part, int)]
         return "{" + "".join(carried) + _runs(slots) + "}"
     chain, rest = _chain(tree)
-    if len(chain) > 3 and all(isinstance(part, int) for part in chain):
-        text = _runs([part for part in chain if isinstance(part, int)], "+")
-        return f"({draw(rest)} + {text})" if not isinstance(rest, int) else f"({_runs([rest, *_slots(chain)], '+')})"
-    return "(" + " + ".join(draw(part) for part in (rest, *chain)) + ")"
-
-
-def _slots(parts: Sequence[Tree]) -> list[int]:
-    return [part for part in parts if isinstance(part, int)]
+    texts: list[str] = []
+    run: list[int] = []
+    for part in (rest, *chain, None):
+        if isinstance(part, int):
+            run.append(part)
+            continue
+        if run:
+            first = not texts and len(run) > 1 and part is not None
+            texts.append(f"({_runs(run, '+')})" if first else _runs(run, "+"))
+            run = []
+        texts += [] if part is None else [draw(part)]
+    return "(" + " + ".join(texts) + ")"
 
 
 def _chain(tree: Tree) -> tuple[list[Tree], Tree]:
