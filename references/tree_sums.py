@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 #: A term's slot, or what is added at once: two parts, or more where a matrix engine fuses them.
-Tree = Union[int, tuple["Tree", ...]]
+Tree = Any
 
 
 def tree_dot(model: "Accumulator", tree: Tree, a: Array, b: Array) -> Array:

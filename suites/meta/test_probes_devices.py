@@ -1,4 +1,4 @@
-"""The probes on simulated devices: a datasheet recovers the parameters that a device was built with, or says why not."""
+"""The probes on simulated devices: a datasheet recovers what a device was built with, or says why not."""
 
 import pytest
 
@@ -36,7 +36,8 @@ def test_parameters_are_recovered(name):
 def test_models_are_confirmed(name):
     model, operands, out = DEVICES[name]
     made = sheet(access(model, operands, out), access(model, operands, out, 96))
-    assert made.confirmation.confirmed and made.confirmation.sums >= 10_000
+    assert made.confirmation.confirmed
+    assert made.confirmation.sums >= 10_000
     assert not made.confirmation.counterexample
 
 
@@ -49,13 +50,16 @@ def test_the_drawn_tree_is_the_devices():
 def test_what_a_format_hides_is_said():
     """e2m1's products span 2^7: an f32 accumulator loses nothing of their sums, and no datasheet guesses its bits."""
     found = findings(access(Accumulator.of("f32"), "e2m1fn", "f32"))
-    assert found.model is None and found.answers["tree"].value == "exact"
+    assert found.model is None
+    assert found.answers["tree"].value == "exact"
     for name in ("terms", "fraction_bits", "precision", "rounding"):
-        assert found.answers[name].value is None and found.answers[name].indeterminate_reason
+        assert found.answers[name].value is None
+        assert found.answers[name].indeterminate_reason
 
 
 def test_exact_sums_are_called_exact():
     found = findings(access(Accumulator.of("exact"), "f16", "f32"))
     assert found.answers["tree"].value == "exact"
     assert found.answers["fraction_bits"].indeterminate_reason == "nothing is ever lost"
-    assert found.model is None and "nothing" in found.missing or "no sum" in found.missing
+    assert found.model is None
+    assert "no sum" in found.missing

@@ -120,11 +120,12 @@ def of_kernel(kernel: Kernel, formats: Mapping[str, str], device: str, shape: Sh
 
     alike = _alike(product, shape, Format.of(formats["a"]), Format.of(formats["b"]), out)
     places = np.flatnonzero(alike.diagonal())
+    most = len(places)
 
     def dots(a: Array, b: Array, c: Array | None) -> Array:
         parts = [
-            _placed(product, shape, places[: len(a) - i], a[i : i + len(places)], b[i : i + len(places)], _part(c, i, len(places)))
-            for i in range(0, len(a), len(places))
+            _placed(product, shape, places[: len(a) - i], a[i : i + most], b[i : i + most], _part(c, i, most))
+            for i in range(0, len(a), most)
         ]
         return np.concatenate(parts) if parts else np.zeros(0)
 

@@ -20,28 +20,23 @@ class Answer:
     #: Why there is no value; "" where there is one.
     indeterminate_reason: str = ""
 
-    @property
-    def decided(self) -> bool:
-        """Whether the probe could decide."""
-        return self.value is not None
-
 
 #: Answers by property, in the order in which they were given: what a later probe may rely on.
 Known = Mapping[str, Answer]
 
 
-def undecided(probe: str, property: str, reason: str, evidence: str = "") -> Answer:
+def undecided(probe: str, name: str, reason: str, evidence: str = "") -> Answer:
     """An answer that says why there is none."""
-    return Answer(probe, property, None, evidence, reason)
+    return Answer(probe, name, None, evidence, reason)
 
 
-def value_of(known: Known, property: str) -> Value | None:
+def value_of(known: Known, name: str) -> Value | None:
     """The value of a property as far as it is known."""
-    answer = known.get(property)
+    answer = known.get(name)
     return None if answer is None else answer.value
 
 
-def whole(known: Known, property: str) -> int | None:
+def whole(known: Known, name: str) -> int | None:
     """The value of a property that is a number of bits or terms, as far as it is known."""
-    value = value_of(known, property)
+    value = value_of(known, name)
     return int(value) if isinstance(value, int) else None

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lastbit.references.accumulators import Accumulator
 from lastbit.references.formats import Format
@@ -106,13 +107,13 @@ def _changed(own: Accumulator, fields: dict[str, object]) -> Accumulator:
     return replace(own, **fields)  # type: ignore[arg-type]
 
 
-def _same(x: Array, y: Array) -> "np.ndarray[tuple[int, ...], np.dtype[np.bool_]]":
+def _same(x: Array, y: Array) -> NDArray[np.bool_]:
     """Where two results have the same bits; every NaN is the same."""
-    same: np.ndarray[tuple[int, ...], np.dtype[np.bool_]] = (x == y) | (np.isnan(x) & np.isnan(y))
+    same: NDArray[np.bool_] = (x == y) | (np.isnan(x) & np.isnan(y))
     return same
 
 
-def _told(batch: Batch, got: Array, wanted: Array, wrong: Array) -> str:
+def _told(batch: Batch, got: Array, wanted: Array, wrong: NDArray[np.bool_]) -> str:
     """The first sum that differs, with its operands, zeros left out."""
     i, j = (int(index) for index in np.argwhere(wrong)[0])
     x, y = batch.a[i], batch.b[:, j]
@@ -184,13 +185,15 @@ def _scaled(rng: np.random.Generator, size: tuple[int, int], fmt: Format, share:
     """Random signs and significands, exponents over `share` of what the format and f32's sums leave."""
     reach = min(int(min(-fmt.emin, fmt.emax) * share), 24)
     significand = (1 + rng.random(size)) * rng.choice([-1.0, 1.0], size)
-    return np.ldexp(significand, rng.integers(-reach, reach, size, endpoint=True))
+    scaled: Array = np.ldexp(significand, rng.integers(-reach, reach, size, endpoint=True))
+    return scaled
 
 
 def _cut(x: Array) -> Array:
     """`x` with two significant bits."""
     mantissa, exponent = np.frexp(x)
-    return np.ldexp(np.trunc(mantissa * 4) / 4, exponent)
+    cut: Array = np.ldexp(np.trunc(mantissa * 4) / 4, exponent)
+    return cut
 
 
 def _addend(rng: np.random.Generator, shape: Shape, span: Span, family: str) -> Array:

@@ -83,13 +83,15 @@ def model(
     if accumulator is None:
         return None, "the roundings of a block's terms and of the carried sum are of no engine here"
     rounding = value_of(known, "output_rounding")
+    # A chain in a named order adds an addend that is last by itself.
+    is_apart = accumulator.engine != "chain" or accumulator.order == "any"
     return (
         Model(
             accumulator,
             span.out,
             tree if accumulator.order == "any" else None,
-            str(rounding) if rounding in ("nearest-even", "nearest-away", "toward-zero", "down", "up") else "nearest-even",
-            epilogue=value_of(known, "addend") == "last" and (accumulator.engine != "chain" or accumulator.order == "any"),
+            "nearest-even" if rounding in ("exact", None) else str(rounding),
+            epilogue=value_of(known, "addend") == "last" and is_apart,
         ),
         "",
     )
@@ -186,4 +188,3 @@ def _read(known: Known) -> int:
 def measured(found: Model, name: str) -> Accumulator:
     """The accumulator of the model as a contract takes it: an order without a name promises nothing."""
     return replace(found.accumulator, name=name)
-

@@ -6,10 +6,12 @@ import numpy as np
 
 from lastbit.suites.probes.access import Access
 from lastbit.suites.probes.answer import Answer, Known, undecided, value_of, whole
-from lastbit.suites.probes.span import Span, rows
+from lastbit.suites.probes.span import Span, Terms, rows
 from lastbit.suites.probes.spots import Spots
 from lastbit.suites.probes.sum_probes import Bench, rounded
 
+#: The lowest exponent of an accumulator that aligns to any.
+ANY_EXPONENT = -300
 FLUSHED = {(True, True): "kept", (False, False): "flushed"}
 
 
@@ -42,15 +44,19 @@ def result_subnormals(access: Access, span: Span) -> Answer:
     if not normal.can(value) or value < span.out.eta:
         return undecided("P9", "result_subnormals", f"no product of normal operands is 2^{exponent}")
     (a, b), k = normal.product(value), access.shape.k
-    terms = [{0: (a, b)}, {0: normal.product(4 * value), k - 1: normal.product(-3 * value)}] if normal.can(3 * value) else [{0: (a, b)}]
+    terms: list[Terms] = [{0: (a, b)}]
+    told = [f"2^{exponent}"]
+    if normal.can(3 * value):
+        terms.append({0: normal.product(4 * value), k - 1: normal.product(-3 * value)})
+        told.append(f"4 * 2^{exponent} - 3 * 2^{exponent}")
     got = access.dot(*rows(k, terms))
-    told = f"2^{exponent} gives {got[0]:g}" + (f", 4 * 2^{exponent} - 3 * 2^{exponent} gives {got[1]:g}" if len(got) > 1 else "")
+    text = ", ".join(f"{asked} gives {x:g}" for asked, x in zip(told, got, strict=True))
     kept = [x == value for x in got]
     if all(kept):
-        return Answer("P9", "result_subnormals", "kept", told)
+        return Answer("P9", "result_subnormals", "kept", text)
     if all(x == 0 for x in got):
-        return Answer("P9", "result_subnormals", "flushed", told)
-    return undecided("P9", "result_subnormals", "a product and a difference differ, or neither is kept nor zero", told)
+        return Answer("P9", "result_subnormals", "flushed", text)
+    return undecided("P9", "result_subnormals", "products and differences are not all kept, nor all zero", text)
 
 
 def subnormal_exponent(on: Bench, known: Known) -> Answer:
@@ -93,7 +99,7 @@ def lowest_exponent(on: Bench, known: Known) -> Answer:
     asked = [t for t in range(1 - least, bits - least + 3) if on.span.can(2.0**start) and on.span.can(2.0**-t)]
     if not asked:
         return undecided("P6", "floor", f"no product is as small as 2^{start}")
-    i, m, _ = on.spots.trio
+    i, m = on.spots.block[:2]
     got = on.ask([{i: 2.0**start, m: sign * 2.0**-t} for t in asked])
     kept = (got == 0) if truncated else (got != 0)
     if kept.all() and asked[-1] < bits - start + 1:
@@ -101,7 +107,9 @@ def lowest_exponent(on: Bench, known: Known) -> Answer:
     last = asked[-1] if kept.all() else asked[int(np.argmin(kept))] - 1
     told = f"2^-t decides the sum with 2^{start} up to t = {last}"
     exponent = bits - last
-    return Answer("P6", "floor", exponent if exponent > start else -300, told + (": at any exponent" if exponent <= start else ""))
+    if exponent > start:
+        return Answer("P6", "floor", exponent, told)
+    return Answer("P6", "floor", ANY_EXPONENT, told + ": at any exponent")
 
 
 def fused_multiply_add(access: Access, span: Span, spots: Spots, known: Known) -> Answer:
@@ -147,7 +155,7 @@ def input_precision(access: Access, span: Span) -> tuple[Answer, Answer]:
 
 
 def split_emulation(access: Access, span: Span) -> Answer:
-    """P12 and P13: whether wide operands are split into narrow parts: products of parts are missing, or out of range."""
+    """P12 and P13: whether wide operands are split into narrow parts, whose products are missing or overflow."""
     if span.a.precision < 24 or span.b.precision < 24:
         return undecided("P12", "split", f"operands of {span.a.precision} bits need no splitting")
     tiny, largest = 2.0**-120 * (1 + 2.0**-23), span.a.max

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from lastbit.references.formats import Format
-from lastbit.suites.probes import operand_probes, special_probes, sum_probes, tree_probe
+from lastbit.suites.probes import alignment_probes, operand_probes, special_probes, sum_probes, tree_probe
 from lastbit.suites.probes.access import Access, Spent
 from lastbit.suites.probes.answer import Answer, undecided, value_of
 from lastbit.suites.probes.confirm import Confirmation, confirm, unconfirmed
@@ -13,6 +13,23 @@ from lastbit.suites.probes.span import Span
 from lastbit.suites.probes.spots import Spots, spots
 from lastbit.suites.probes.tree_probe import Swamp
 from lastbit.suites.probes.trees import Tree
+
+#: What no probe can decide without a tree.
+AFTER_TREE = (
+    ("P1", "fraction_bits"),
+    ("P4", "precision"),
+    ("P4", "rounding"),
+    ("P4", "output_rounding"),
+    ("P5", "alignment"),
+    ("P5", "interleaved"),
+    ("P7", "carry_bits"),
+    ("P7", "carry_alignment"),
+    ("P6", "products_normalised"),
+    ("P6", "subnormal_exponent"),
+    ("P15", "sum_range"),
+    ("P6", "floor"),
+    ("P10", "fma"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +76,8 @@ def sheet(access: Access, also: Access | None = None) -> Sheet:
 
 def span_of(access: Access) -> Span:
     """The numbers that the access's formats leave."""
-    return Span(*(Format.of(access.formats[name]) for name in ("a", "b", "out")))
+    a, b, out = (Format.of(access.formats[name]) for name in ("a", "b", "out"))
+    return Span(a, b, out)
 
 
 def findings(access: Access, also: Access | None = None) -> Findings:
@@ -104,9 +122,9 @@ def _sums(access: Access, span: Span, places: Spots, swamp: Swamp, found: dict[s
     note(sum_probes.precision(on, known))
     note(sum_probes.rounding(on, known))
     note(sum_probes.output_rounding(on, known))
-    note(*sum_probes.alignment(on, known))
-    note(*sum_probes.carry(on, known))
-    note(sum_probes.normalised(on, known))
+    note(*alignment_probes.alignment(on, known))
+    note(*alignment_probes.carry(on, known))
+    note(alignment_probes.normalised(on, known))
     note(operand_probes.subnormal_exponent(on, known))
     note(sum_probes.sum_range(on, known))
     note(operand_probes.lowest_exponent(on, known))
@@ -117,9 +135,7 @@ def _sums(access: Access, span: Span, places: Spots, swamp: Swamp, found: dict[s
 def _nothing_without_tree(drawn: Answer) -> list[Answer]:
     exact = drawn.value == "exact"
     reason = "nothing is ever lost" if exact else "it takes the tree, which could not be decided"
-    names = [("P1", "fraction_bits"), ("P4", "precision"), ("P4", "rounding"), ("P4", "output_rounding")]
-    names += [("P5", "alignment"), ("P5", "interleaved"), ("P6", "products_normalised"), ("P7", "carry_bits"), ("P7", "carry_alignment")]
-    return [undecided(probe, name, reason) for probe, name in (*names, ("P10", "fma"))]
+    return [undecided(probe, name, reason) for probe, name in AFTER_TREE]
 
 
 def _other_tree(access: Access, span: Span) -> tuple[Tree, int] | None:

@@ -66,7 +66,8 @@ def zero(access: Access, span: Span) -> Answer:
     a[1, :2] = 1.0, -1.0
     got = np.signbit(access.dot(a, b))
     told = f"all products -0: {'-0' if got[0] else '+0'}, 1 - 1: {'-0' if got[1] else '+0'}"
-    return Answer("P16", "zero", "IEEE 754" if got[0] and not got[1] else "-0 lost" if not got[0] and not got[1] else "other", told)
+    kind = {(True, False): "IEEE 754", (False, False): "-0 lost"}.get((bool(got[0]), bool(got[1])), "other")
+    return Answer("P16", "zero", kind, told)
 
 
 def _overflow_kind(got: "np.ndarray[tuple[int], np.dtype[np.float64]]", exact: float) -> str:

@@ -27,7 +27,7 @@ def spots(tree: Tree) -> Spots | None:
         return None
     every = nodes(tree)
     fused = any(len(node) > 2 for node in every)
-    chosen = max(every, key=lambda node: (len(_slots(node)), len(node) > 2, -len(leaves(node)))) if fused else _pair(every)
+    chosen = max(every, key=_room) if fused else _pair(every)
     above = _above(tree, chosen)
     block = _slots(chosen)
     outside = [slot for node in above for slot in leaves(node) if slot not in leaves(chosen)]
@@ -39,6 +39,11 @@ def spots(tree: Tree) -> Spots | None:
 
 def _slots(node: tuple[Tree, ...]) -> tuple[int, ...]:
     return tuple(part for part in node if isinstance(part, int))
+
+
+def _room(node: tuple[Tree, ...]) -> tuple[int, bool, int]:
+    """How well questions fit a node: many terms of its own, added with what is carried, and early."""
+    return len(_slots(node)), len(node) > 2, -len(leaves(node))
 
 
 def _pair(every: list[tuple[Tree, ...]]) -> tuple[Tree, ...]:
@@ -71,5 +76,6 @@ def _trio(
         if node is None:
             return None
         carried = next(part for part in node if not isinstance(part, int))
-        return smallest(carried), *_slots(node)[:2]
+        second, third = _slots(node)
+        return smallest(carried), second, third
     return (block[0], block[1], later[0]) if later else None

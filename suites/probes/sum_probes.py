@@ -1,4 +1,4 @@
-"""P1 and P4 to P6: how many bits a sum keeps, and how what is beyond them is rounded."""
+"""P1 and P4: how many bits a sum keeps, and how what is beyond them is rounded."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from math import floor, frexp, log2
 import numpy as np
 
 from lastbit.suites.probes.access import Access
-from lastbit.suites.probes.answer import Answer, Known, Value, undecided, whole
+from lastbit.suites.probes.answer import Answer, Known, undecided, whole
 from lastbit.suites.probes.span import Array, Span, Terms, rows
 from lastbit.suites.probes.spots import Spots
 
@@ -55,7 +55,7 @@ def bench(access: Access, span: Span, spots: Spots, swamp_large: float) -> Bench
 def fraction_bits(on: Bench) -> Answer:
     """P1: the fraction bits that a term keeps beside a larger one."""
     i, m, j = on.spots.trio
-    found, limit = _kept(on, on.top, lambda large, small: {i: large, m: small, j: -large})
+    found, limit = kept(on, on.top, lambda large, small: {i: large, m: small, j: -large})
     evidence = f"slots {i}, {m}, {j} = 2^{on.top}, 2^({on.top}-j), -2^{on.top}: exact up to j = {found}"
     if not found or found < on.top - on.span.result_high:
         return undecided("P1", "fraction_bits", "no smaller term survives beside a large one", evidence)
@@ -74,9 +74,10 @@ def precision(on: Bench, known: Known) -> Answer:
     later = 0
     if on.spots.later:
         i, m, j = on.spots.block[0], on.spots.block[1], on.spots.later[0]
-        later, _ = _kept(on, on.top, lambda large, small: {i: large, m: small, j: -large}, bits)
+        later, _ = kept(on, on.top, lambda large, small: {i: large, m: small, j: -large}, bits)
         if later < bits:
-            return Answer("P4", "precision", later + 1, f"2^{on.top} leaves 2^({on.top}-j) to a later block up to {later}")
+            told = f"2^{on.top} leaves 2^({on.top}-j) to a later block up to j = {later}"
+            return Answer("P4", "precision", later + 1, told)
     direct, limit = _direct(on, bits)
     found = max(later, direct) + 1
     evidence = f"a later block shows {later + 1} bits, the result {direct + 1}"
@@ -122,93 +123,22 @@ def output_rounding(on: Bench, known: Known) -> Answer:
     return rounded("P4", "output_rounding", ratios, units, f"2^{top} and r units of the result")
 
 
-def alignment(on: Bench, known: Known) -> tuple[Answer, Answer]:
-    """P5: how a term is cut to the fraction bits beside a larger one, and whether slots differ in that."""
-    bits = whole(known, "fraction_bits")
-    if not on.spots.fused:
-        text = "no addition takes three terms: nothing is aligned but what is rounded"
-        return Answer("P5", "alignment", "none", text), Answer("P5", "interleaved", False, text)
-    step = 0.0 if bits is None else 2.0 ** (on.top - bits)
-    if bits is None or not on.can(0.75 * step, 0.5 * step):
-        reason = "it takes P1, which could not decide" if bits is None else "the formats have no term below the last bit"
-        return undecided("P5", "alignment", reason), undecided("P5", "interleaved", reason)
-    near, across = _by_group(on, step, same=True), _by_group(on, step, same=False)
-    kinds = {answer.value for answer in near.values()}
-    if len(kinds) != 1 or None in kinds:
-        text = ", ".join(f"{slot}: {answer.value or answer.evidence}" for slot, answer in near.items())
-        return undecided("P5", "alignment", f"slots differ: {text}"), undecided("P5", "interleaved", "slots differ")
-    first = next(iter(near.values()))
-    others = {answer.value for answer in across.values()}
-    if not across:
-        return first, undecided("P5", "interleaved", "a block has too few slots for two groups")
-    text = f"beside large terms of their own parity terms are cut {first.value}, of the other {_list(others)}"
-    return first, Answer("P5", "interleaved", others != kinds, text)
+def sum_range(on: Bench, known: Known) -> Answer:
+    """P15: the exponents of a carried sum."""
+    wide = whole(known, "precision")
+    if wide is None:
+        return undecided("P15", "sum_range", "it takes the precision, which could not be decided")
+    if wide > 11:
+        return Answer("P15", "sum_range", "f64" if wide == 53 else "f32", f"a sum has {wide} bits, more than f16")
+    if on.span.high < 17:
+        return undecided("P15", "sum_range", "no product is beyond f16")
+    block, later = on.spots.block[0], (on.spots.later or on.spots.block[1:])[0]
+    got = on.ask([{block: 2.0**17, later: -(2.0**17)}])[0]
+    text = f"2^17 - 2^17 in slots {block} and {later} gives {got:g}"
+    return Answer("P15", "sum_range", "f32" if got == 0 else "f16", text)
 
 
-def _by_group(on: Bench, step: float, *, same: bool) -> dict[int, Answer]:
-    """How a term in each slot of the block is cut beside M and -M in slots of its parity (one at least), or of none."""
-    block, large, ratios = on.spots.block, 2.0**on.top, (0.5, 0.75, 1.5)
-    found = {}
-    for place, slot in enumerate(block):
-        own = [other for other in block[place % 2 :: 2] if other != slot]
-        odd = list(block[1 - place % 2 :: 2])
-        pair = (own + odd)[:2] if same else odd[:2]
-        if same and len(block) < 3 and slot == on.spots.trio[1]:
-            pair = [on.spots.trio[0], on.spots.trio[2]]
-        if len(pair) == 2:
-            i, j = pair
-            sums = [{i: large, slot: sign * r * step, j: -large} for sign in (1.0, -1.0) for r in ratios]
-            asked = f"slot {slot} beside 2^{on.top} in {i} and {j}"
-            found[slot] = rounded("P5", "alignment", ratios, on.ask(sums) / step, asked)
-    return found
-
-
-def carry(on: Bench, known: Known) -> tuple[Answer, Answer]:
-    """P7: the fraction bits that a carried sum keeps beside larger terms of a later block, and how it is cut to them."""
-    bits = whole(known, "fraction_bits")
-    if not on.spots.fused:
-        text = "nothing is aligned"
-        return undecided("P7", "carry_bits", text), Answer("P7", "carry_alignment", "none", text)
-    if bits is None or len(on.spots.later) < 2:
-        reason = "it takes P1, and a second block of two terms"
-        return undecided("P7", "carry_bits", reason), undecided("P7", "carry_alignment", reason)
-    (i, j), slot = on.spots.later[:2], on.spots.block[0]
-    kept, limit = _kept(on, on.top, lambda large, small: {slot: small, i: large, j: -large})
-    told = f"slot {slot} = 2^({on.top}-j), and ±2^{on.top} in the next block: exact up to j = {kept}"
-    if kept >= limit:
-        if limit <= bits:
-            return undecided("P7", "carry_bits", "no term is small enough", told), undecided("P7", "carry_alignment", told)
-        text = f"{told}: it is added after the block"
-        return undecided("P7", "carry_bits", "it is not aligned", told), Answer("P7", "carry_alignment", "none", text)
-    step = 2.0 ** (on.top - kept)
-    if not on.can(0.75 * step, 0.5 * step):
-        reason = "the formats have no term below the last bit"
-        return Answer("P7", "carry_bits", kept, told), undecided("P7", "carry_alignment", reason)
-    large, ratios = 2.0**on.top, (0.5, 0.75, 1.5)
-    got = on.ask([{slot: sign * r * step, i: large, j: -large} for sign in (1.0, -1.0) for r in ratios])
-    cut = rounded("P7", "carry_alignment", ratios, got / step, f"slot {slot}, and ±2^{on.top} in the next block")
-    return Answer("P7", "carry_bits", kept, told), cut
-
-
-def normalised(on: Bench, known: Known) -> Answer:
-    """P6: whether products are normalised before they are aligned: 1.5 * 1.5 has the exponent 0, or 1."""
-    bits = whole(known, "fraction_bits")
-    if not on.spots.fused:
-        return Answer("P6", "products_normalised", False, "nothing is aligned")
-    top = on.top - 1
-    small = 0.0 if bits is None else 2.0 ** (top - bits)
-    if bits is None or not on.can(small, LARGE * 2.0**top):
-        return undecided("P6", "products_normalised", "the formats have no term at the last bit")
-    i, m, j = on.spots.trio
-    large = LARGE * 2.0**top
-    if i not in on.spots.block:  # a carried sum has been normalised
-        i, m = m, i
-    got = on.ask([{i: large, m: small, j: -large}])[0]
-    text = f"1.5 * 1.5 * 2^{top} beside 2^({top}-{bits}) leaves {got:g}"
-    return Answer("P6", "products_normalised", bool(got == 0.0), text)
-
-
-def _kept(
+def kept(
     on: Bench, top: int, question: Callable[[float, float], dict[int, float]], most: int = 1100
 ) -> tuple[int, int]:
     """Largest j up to which 2^(top - j) survives, and the largest that the formats can ask for."""
@@ -221,7 +151,7 @@ def _kept(
 
 
 def _direct(on: Bench, bits: int) -> tuple[int, int]:
-    """Largest t up to which S + 2^(e-t) comes back as it is, e the exponent of S, a sum of large terms; and the most."""
+    """Largest t up to which S + 2^(e-t) comes back, e the exponent of a sum S of large terms; and the most."""
     large, count = _heap(on)
     exponent, slots = floor(log2(count * large)), on.spots.last
     limit = min(on.span.out.precision - 1, exponent - on.top + 2 + bits)
@@ -240,9 +170,7 @@ def _heap(on: Bench) -> tuple[float, int]:
     return LARGE * 2.0 ** (on.top - 2), max(1, min(3, *rooms)) if on.spots.fused else 1
 
 
-def _decide(
-    on: Bench, large: float, count: int, step: float, ratios: Sequence[float], *, through: bool
-) -> Answer:
+def _decide(on: Bench, large: float, count: int, step: float, ratios: Sequence[float], *, through: bool) -> Answer:
     block, later = on.spots.block if through else on.spots.last, on.spots.later
     sums = []
     for sign in (1.0, -1.0):
@@ -260,7 +188,8 @@ def rounded(probe: str, property: str, ratios: Sequence[float], units: Array, as
     """The rounding that gives `units` for the ratios, positive and then negative."""
     half = len(ratios)
     up, down = dict(zip(ratios, units[:half], strict=True)), dict(zip(ratios, units[half:], strict=True))
-    told = f"{asked}: " + ", ".join(f"{sign}{r:g} gives {x:g}" for sign, row in (("", up), ("-", down)) for r, x in row.items())
+    signed = list(up.items()) + [(-r, x) for r, x in down.items()]
+    told = f"{asked}: " + ", ".join(f"{r:g} gives {x:g}" for r, x in signed)
     candidates = [name for name, rule in ROUND.items() if all(rule(r) == up[r] and rule(-r) == down[r] for r in ratios)]
     if len(candidates) == 1:
         return Answer(probe, property, candidates[0], told)
@@ -279,20 +208,3 @@ ROUND: dict[str, Callable[[float], float]] = {
     "down": lambda x: float(np.floor(x)),
     "up": lambda x: float(np.ceil(x)),
 }
-
-
-def _list(kinds: set[Value | None]) -> str:
-    return " or ".join(sorted(str(kind) for kind in kinds))
-
-
-def sum_range(on: Bench, known: Known) -> Answer:
-    """P15: the exponents of a carried sum: f16's, or more."""
-    wide = whole(known, "precision")
-    if wide is None or wide > 11:
-        return Answer("P15", "sum_range", "f32", f"{wide} bits") if wide else undecided("P15", "sum_range", "it takes P4")
-    if on.span.high < 17:
-        return undecided("P15", "sum_range", "no product is beyond f16")
-    block, later = on.spots.block[0], (on.spots.later or on.spots.block[1:])[0]
-    got = on.ask([{block: 2.0**17, later: -(2.0**17)}])[0]
-    text = f"2^17 - 2^17 in slots {block} and {later} gives {got:g}"
-    return Answer("P15", "sum_range", "f32" if got == 0 else "f16", text)

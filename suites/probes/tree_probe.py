@@ -27,7 +27,8 @@ def find_swamp(access: Access, span: Span, *, addend: bool = False) -> Swamp | N
     """The widest pair of terms that the kernel's sums hold: M - M is 0, and all the small ones are counted exactly."""
     k, top = access.shape.k, min(span.high, span.result_high) if addend else span.high
     least = span.result_low - span.out.precision + 1 if span.subnormal else span.result_low
-    pairs = {(large, max(span.low, unit)) for large in (top, min(top, span.result_high)) for unit in (span.result_low, least)}
+    units = {max(span.low, unit) for unit in (span.result_low, least)}
+    pairs = [(large, unit) for large in {top, min(top, span.result_high)} for unit in units]
     for large, unit in sorted(pairs, key=lambda pair: pair[1] - pair[0]):
         swamp = Swamp(2.0**large, 2.0**unit)
         if unit < large and _holds(access, span, swamp, k):
@@ -45,15 +46,15 @@ def tree(access: Access, span: Span, swamp: Swamp | None, *, addend: bool = Fals
     probe, what = ("P7", "addend_tree") if addend else ("P3", "tree")
     if swamp is None:
         return undecided(probe, what, "no large term swamps small ones and leaves a result in the formats' range"), None
-    if k + addend > 2**access_precision(span) or k + addend > LONGEST:
-        most = min(LONGEST, 2**access_precision(span))
+    if k + addend > 2**span.out.precision or k + addend > LONGEST:
+        most = min(LONGEST, 2**span.out.precision)
         return undecided(probe, what, f"results count to {most} terms, fewer than {k + addend}"), None
     slots = list(range(k + addend))
     try:
         first = common(access, span, swamp, slots, 0, slots[1:])
-        if len(slots) > 2 and (first == 2).all():
+        if len(slots) > 2 and set(first) == {2}:
             return Answer(probe, what, "exact", f"nothing is lost beside {swamp.large:g}"), None
-        found = trees.build(slots, lambda i, js: common(access, span, swamp, slots, i, js).tolist())
+        found = trees.build(slots, lambda i, js: common(access, span, swamp, slots, i, js))
     except NoTreeError as error:
         return undecided(probe, what, f"what is lost fits no tree: {error}"), None
     asked = access.spent.sums - calls - len(slots) + 1
@@ -77,14 +78,7 @@ def group(found: Tree | None, given: Answer) -> Answer:
     return Answer("P2", "terms", terms, evidence)
 
 
-def access_precision(span: Span) -> int:
-    """Bits of the result's integers."""
-    return span.out.precision
-
-
-def common(
-    access: Access, span: Span, swamp: Swamp, slots: Sequence[int], i: int, others: Sequence[int]
-) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+def common(access: Access, span: Span, swamp: Swamp, slots: Sequence[int], i: int, others: Sequence[int]) -> list[int]:
     """Leaves below the node where slot i meets each of `others`; slot k is the addend."""
     k, n = access.shape.k, len(others)
     terms = np.full((n, len(slots)), swamp.unit)
@@ -95,8 +89,10 @@ def common(
     for value, (first, second) in pairs.items():
         a[terms[:, :k] == value], b[terms[:, :k] == value] = first, second
     c = terms[:, k] if len(slots) > k else None
-    counts: np.ndarray[tuple[int], np.dtype[np.float64]] = len(slots) - access.dot(a, b, c) / swamp.unit
-    return counts
+    counts = len(slots) - access.dot(a, b, c) / swamp.unit
+    if not (counts == np.rint(counts)).all():
+        raise NoTreeError(f"{counts[0]:g} terms meet")
+    return [int(count) for count in counts]
 
 
 def _holds(access: Access, span: Span, swamp: Swamp, k: int) -> bool:
