@@ -34,6 +34,7 @@ ROOT_MODULES = {
     "cli",
     "discovery",
     "zoo_command",
+    "datasheet_command",
     "compare_command",
     "speed_command",
     "compare",

@@ -14,6 +14,7 @@ from lastbit.kernel import Kernel
 from lastbit.references.accumulators import Accumulator
 from lastbit.references.data import Operand
 from lastbit.references.formats import Format
+from lastbit.suites.probes.draws import noise
 
 Array = NDArray[np.float64]
 #: a (m, k) @ b (k, n) + c (m, n), exact values in and out.
@@ -118,7 +119,7 @@ def of_kernel(kernel: Kernel, formats: Mapping[str, str], device: str, shape: Sh
             raise AccessError(f"{kernel.name} at {shape.text}: {got.fault.outcome.value}: {got.fault.reason}")
         return out.decode(got.codes)
 
-    alike = _alike(product, shape, Format.of(formats["a"]), Format.of(formats["b"]), out)
+    alike = _alike(product, shape, formats)
     places = np.flatnonzero(alike.diagonal())
     most = len(places)
 
@@ -136,22 +137,12 @@ def _part(c: Array | None, start: int, length: int) -> Array | None:
     return None if c is None else c[start : start + length]
 
 
-def _alike(product: Product, shape: Shape, left: Format, right: Format, out: Format) -> NDArray[np.bool_]:
-    """Places whose bits are those of place (0, 0) where all rows of a, and all columns of b, are equal.
-
-    The second half of the terms takes the first away, so that a result is nothing but the sum's rounding errors, which
-    no rounding of the result hides.
-    """
-    rng, half = np.random.default_rng(0), shape.k // 2
+def _alike(product: Product, shape: Shape, formats: Mapping[str, str]) -> NDArray[np.bool_]:
+    """Places whose bits are those of place (0, 0) where all rows of a, and all columns of b, are equal."""
     same = np.ones((shape.m, shape.n), bool)
-    power = max(0, min(left.emax, right.emax, out.emax // 2, 40) - 3)
-    for _ in range(ALIKE):
-        row, column = (
-            fmt.round(np.ldexp(1 + rng.random(shape.k), power + rng.integers(-8, 1, shape.k))) for fmt in (left, right)
-        )
-        order = rng.permutation(2 * half)
-        row[order[half:]], column[order[half:]] = row[order[:half]], -column[order[:half]]
-        got = product(np.tile(row, (shape.m, 1)), np.tile(column[:, None], (1, shape.n)), None)
+    for seed in range(ALIKE):
+        row, column = noise(Shape(1, 1, shape.k), formats, seed)
+        got = product(np.tile(row, (shape.m, 1)), np.tile(column, (1, shape.n)), None)
         same &= (got == got[0, 0]) | (np.isnan(got) & np.isnan(got[0, 0]))
     return same
 

@@ -1,0 +1,30 @@
+"""Operands whose every sum is zero: a result is nothing but rounding errors, which tell any two orders apart."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lastbit.references.formats import Format
+from lastbit.suites.probes.span import Array
+
+if TYPE_CHECKING:
+    from lastbit.suites.probes.access import Shape
+
+
+def noise(shape: "Shape", formats: Mapping[str, str], seed: int) -> tuple[Array, Array]:
+    """a (m, k) and b (k, n) of the formats, half of each sum's terms the negatives of the others, anywhere.
+
+    They are as large as the result's format takes, so that what is lost is a number of it.
+    """
+    left, right, out = (Format.of(formats[name]) for name in ("a", "b", "out"))
+    rng, half = np.random.default_rng(seed), shape.k // 2
+    power = max(0, min(left.emax, right.emax, out.emax // 2, 40) - 3)
+
+    def drawn(fmt: Format, size: tuple[int, int]) -> Array:
+        return fmt.round(np.ldexp(1 + rng.random(size), power + rng.integers(-8, 1, size)))
+
+    a, b = drawn(left, (shape.m, shape.k)), drawn(right, (shape.k, shape.n))
+    order = rng.permutation(2 * half)
+    a[:, order[half:]], b[order[half:]] = a[:, order[:half]], -b[order[:half]]
+    return a, b
