@@ -17,29 +17,30 @@ Array = NDArray[np.float64]
 Tree = Any
 
 
-def tree_dot(model: "Accumulator", tree: Tree, a: Array, b: Array) -> Array:
-    """The sum of a[i] * b[i] over the leading axis, added as `tree` over 0 to k - 1 says.
+def tree_dot(model: "Accumulator", tree: Tree, a: Array, b: Array, c: Array | None = None) -> Array:
+    """The sum of a[i] * b[i] over the leading axis, and of c, added as `tree` over 0 to k - 1, and k for c, says.
 
-    a, b (k, ..) broadcast. A node of two parts is one addition of a chain, with an FMA where one is a product and the
-    model has it; a fused engine aligns the products of a node, and what is carried into it if that is a part, too.
+    a, b (k, ..) broadcast; c has the result's shape. A node of two parts is one addition of a chain, with an FMA where
+    one is a product and the model has it; a fused engine aligns the products of a node, and a carried part, too.
     A product that a sum of two begins with is rounded by itself: that of the smaller slot.
     """
     x, y = model.read(a), model.read(b)
     with np.errstate(all="ignore"):
-        return _sum(model, tree, x, y)
+        done: dict[int, Array] = {}
+        for node in _nodes(tree):  # a tree may be as deep as the sum is long
+            done[id(node)] = _node(model, node, done, x, y, c)
+        return done[id(tree)] if not isinstance(tree, int) else _product(model, x[tree], y[tree])
 
 
-def _sum(model: "Accumulator", tree: Tree, a: Array, b: Array) -> Array:
-    """The value of each node in turn: a tree may be as deep as the sum is long."""
-    done: dict[int, Array] = {}
-    for node in _nodes(tree):
-        done[id(node)] = _node(model, node, done, a, b)
-    return done[id(tree)] if not isinstance(tree, int) else _product(model, a[tree], b[tree])
-
-
-def _node(model: "Accumulator", node: Sequence[Tree], done: dict[int, Array], a: Array, b: Array) -> Array:
-    slots = [part for part in node if isinstance(part, int)]
+def _node(
+    model: "Accumulator", node: Sequence[Tree], done: dict[int, Array], a: Array, b: Array, c: Array | None
+) -> Array:
+    slots = [part for part in node if isinstance(part, int) and part < len(a)]
     parts = [done[id(part)] for part in node if not isinstance(part, int)]
+    if len(a) in node:
+        shape = np.broadcast_shapes(a.shape[1:], b.shape[1:])
+        addend = np.zeros(shape) if c is None else np.broadcast_to(c, shape)
+        parts.append(chains.flushed(addend, model.emin) if model.flush else addend)
     if model.engine in ("fused", "cdna3"):
         return _block(model, slots, parts, a, b)
     multiply, add, fused = chains.operations(model)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from lastbit import ambient
 from lastbit.case import Case, Trial
 from lastbit.contract import resolved
 from lastbit.errors import LastbitError
@@ -104,7 +105,14 @@ def of_kernel(kernel: Kernel, formats: Mapping[str, str], device: str, shape: Sh
 
     A sum takes a row of a and a column of b, on the diagonal of the result: m or n of them, the less, a call, less the
     places that do not add as the first one.
+
+    Raises AccessError where the kernel gives no result, or this thread flushes subnormal numbers: then no probe could
+    tell whether the kernel does.
     """
+    if not all(ambient.floating_point()):
+        raise AccessError(
+            "this thread flushes subnormal numbers, or rounds another way; set its mode inside the kernel"
+        )
     spent, out = Spent(), Format.of(formats["out"])
     case = Case("probe", (("m", shape.m), ("n", shape.n), ("k", shape.k)))
     trial = Trial(kernel, formats, resolved(kernel.contract, dict(formats)), device, case)

@@ -24,7 +24,8 @@ class Model:
 
     accumulator: Accumulator
     out: Format
-    #: The tree where it has no name, over the slots of one shape; None where the accumulator's order says it.
+    #: The tree where it has no name, over the slots of one shape, and k for an addend that is one of them; None where
+    #: the accumulator's order says it.
     tree: Tree | None = None
     #: Rounding of the sum to the result's format.
     output_rounding: str = "nearest-even"
@@ -40,7 +41,8 @@ class Model:
             total = np.empty((a.shape[0], b.shape[1]))
             for row in range(0, len(a), 8):
                 part = np.ascontiguousarray(a[row : row + 8].T)[:, :, None]
-                total[row : row + 8] = tree_dot(self.accumulator, self.tree, part, b[:, None, :])
+                addend = None if inside is None else inside[row : row + 8]
+                total[row : row + 8] = tree_dot(self.accumulator, self.tree, part, b[:, None, :], addend)
         if c is not None and self.epilogue:
             total = engines.f32_add(total, c) if self.accumulator.precision <= 24 else total + c
         return self.rounded(total)
@@ -63,11 +65,15 @@ class Model:
 
 
 def model(
-    known: Known, span: Span, tree: Tree | None, other: tuple[Tree, int] | None = None
+    known: Known,
+    span: Span,
+    tree: Tree | None,
+    other: tuple[Tree, int] | None = None,
+    with_addend: Tree | None = None,
 ) -> tuple[Model | None, str]:
     """The model that the answers make, or None and what is missing.
 
-    `other`: the tree of sums of another length, and that.
+    `other`: the tree of sums of another length, and that; `with_addend`: the tree with the addend.
     """
     if value_of(known, "tree") == "exact":
         return None, "no sum of these formats loses anything: there is no model to tell from exact sums"
@@ -84,14 +90,15 @@ def model(
         return None, "the roundings of a block's terms and of the carried sum are of no engine here"
     rounding = value_of(known, "output_rounding")
     # A chain in a named order adds an addend that is last by itself.
+    is_last = value_of(known, "addend") == "last"
     is_apart = accumulator.engine != "chain" or accumulator.order == "any"
     return (
         Model(
             accumulator,
             span.out,
-            tree if accumulator.order == "any" else None,
+            None if accumulator.order != "any" else tree if is_last else with_addend or tree,
             "nearest-even" if rounding in ("exact", None) else str(rounding),
-            epilogue=value_of(known, "addend") == "last" and is_apart,
+            epilogue=is_last and is_apart,
         ),
         "",
     )

@@ -101,11 +101,12 @@ def findings(access: Access, also: Access | None = None) -> Findings:
     if tree is not None and swamp is not None and not _is_sound(found, swamp, access.shape.k):
         tree = None
         note(undecided("P3", "tree", "the formats' range is too narrow to swamp all terms", found["tree"].evidence))
-    note(_addend(access, span))
+    entering, with_addend = _addend(access, span)
+    note(entering)
     note(*operand_probes.input_precision(access, span), operand_probes.split_emulation(access, span))
     note(*special_probes.special(access, span))
     other = None if also is None or tree is None else _other_tree(also, span)
-    made, missing = model(found, span, tree, other)
+    made, missing = model(found, span, tree, other, with_addend)
     return Findings(found, tree, made, missing)
 
 
@@ -149,15 +150,15 @@ def _is_sound(found: Mapping[str, Answer], swamp: Swamp, k: int) -> bool:
     return isinstance(bits, int) and tree_probe.is_sound(swamp, bits, k)
 
 
-def _addend(access: Access, span: Span) -> Answer:
+def _addend(access: Access, span: Span) -> tuple[Answer, Tree | None]:
     """P7: where the addend enters, as one more leaf of the tree."""
     if not access.addend:
-        return undecided("P7", "addend", "the kernel takes no addend")
+        return undecided("P7", "addend", "the kernel takes no addend"), None
     swamp = tree_probe.find_swamp(access, span, addend=True)
     drawn, tree = tree_probe.tree(access, span, swamp, addend=True)
     if tree is None:
-        return undecided("P7", "addend", drawn.indeterminate_reason or "nothing is ever lost")
+        return undecided("P7", "addend", drawn.indeterminate_reason or "nothing is ever lost"), None
     k = access.shape.k
     if isinstance(tree, tuple) and tree[-1] == k and len(tree) == 2:
-        return Answer("P7", "addend", "last", f"the tree is {drawn.value}, {k} the addend")
-    return Answer("P7", "addend", "first", f"the tree is {drawn.value}, {k} the addend")
+        return Answer("P7", "addend", "last", f"the tree is {drawn.value}, {k} the addend"), tree
+    return Answer("P7", "addend", "first", f"the tree is {drawn.value}, {k} the addend"), tree
