@@ -32,11 +32,15 @@ PROPERTIES = {
     "infinity": "infinities",
     "overflow": "overflow on the way",
     "zero": "zeros",
+    "monotone": "monotone",
     "repeatable": "the same call, the same bits",
     "places": "places of a result",
     "row_invariance": "a row's bits, of fewer rows",
     "column_invariance": "a column's bits, of fewer columns",
     "orders": "orders of all shapes",
+    "integer_sums": "sums of integers",
+    "integer_pairs": "pairs of large products",
+    "integer_overflow": "a sum beyond 32 bits",
 }
 #: Longest value that is printed.
 SHOWN = 72

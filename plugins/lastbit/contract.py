@@ -113,8 +113,8 @@ class Contract:
         """The contract whose accumulator is the model that a datasheet confirmed: a budget as tight as the device.
 
         `datasheet`: a file of `lastbit datasheet --json`, its content, or one sheet of it; `kernel` and `formats`
-        choose one of several. `changes` are fields of the contract. Where the order of additions is not one of all shapes
-        that were looked at, it becomes "any", which covers every order.
+        choose one of several. `changes` are fields of the contract. Where the order of additions is not one of all
+        shapes that were looked at, it becomes "any", which covers every order.
 
         Raises KernelError where there is no such sheet or its model is not confirmed.
         """

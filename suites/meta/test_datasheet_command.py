@@ -21,8 +21,9 @@ from dataclasses import replace
 ENGINE = {engine}
 
 def kernel(name, accumulator, operands, out="f32"):
-    return lastbit.Kernel(name, "gemm", Simulated(accumulator, out), dict(a=operands, b=operands, out=out), framework="numpy",
-                          devices=("cpu",), contract=lastbit.Contract(accumulator=accumulator{promise}))
+    contract = lastbit.Contract(accumulator=accumulator{promise})
+    return lastbit.Kernel(name, "gemm", Simulated(accumulator, out), dict(a=operands, b=operands, out=out), contract,
+                          framework="numpy", devices=("cpu",))
 
 KERNELS = [kernel("mine/gemm", ENGINE, {fmt!r})]
 """

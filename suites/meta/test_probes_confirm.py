@@ -108,7 +108,7 @@ def test_a_kernel_that_adds_in_f64_is_not_called_f32():
 
 
 def test_a_kernel_that_rounds_twice_is_not_confirmed():
-    """Each sum in f32 and then in f16, as numpy.einsum adds f16: the answers are f16's, but no f16 chain has its bits."""
+    """Each sum in f32 and then in f16, as numpy.einsum adds f16: its answers are f16's, its bits no f16 chain's."""
 
     def run(a, b):
         total = np.zeros((a.shape[0], b.shape[1]), np.float16)

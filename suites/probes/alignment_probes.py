@@ -94,5 +94,33 @@ def normalised(on: Bench, known: Known) -> Answer:
     return Answer("P6", "products_normalised", bool(got == 0.0), text)
 
 
+def monotonicity(on: Bench, known: Known) -> Answer:
+    """P17: whether a larger carried sum can give a smaller result: what 1 loses of small terms, 1 - ulp keeps.
+
+    Source: Mikaitis, Monotonicity of multi-term floating-point adders, arXiv 2304.01407.
+    """
+    bits, wide = whole(known, "fraction_bits"), whole(known, "precision")
+    if not on.spots.fused:
+        return Answer("P17", "monotone", True, "every addition of two parts is rounded monotonically")
+    if bits is None or wide is None:
+        return undecided("P17", "monotone", "it takes P1 and P4, which could not be decided")
+    slots, before = on.spots.last, [slot for slot in on.spots.block if slot not in on.spots.last]
+    small, ulp = 2.0 ** -(bits + 1), 2.0**-wide
+    if len(before) < 3 or on.span.out.precision < wide or not on.can(small, ulp):
+        return undecided("P17", "monotone", "no carried sum, result or small term shows a sum's last bit")
+    # Halves, for beside a term of 1 the last bit of 1 - ulp may be cut off.
+    one = dict.fromkeys(before[:2], 0.5)
+    sums = []
+    for count in range(1, len(slots) + 1):
+        rest = dict.fromkeys(slots[:count], small)
+        sums += [rest | one, rest | one | {before[2]: -ulp}]
+    got = on.ask(sums).reshape(-1, 2)
+    wrong = [count for count, (larger, less) in enumerate(got, 1) if less > larger]
+    told = f"1 and 1 - 2^-{wide}, with m terms of 2^-{bits + 1}"
+    if wrong:
+        return Answer("P17", "monotone", False, f"{told}: the smaller gives more from m = {wrong[0]} on")
+    return Answer("P17", "monotone", True, f"{told}: never out of order, m up to {len(slots)}")
+
+
 def _list(kinds: set[Value | None]) -> str:
     return " or ".join(sorted(str(kind) for kind in kinds))

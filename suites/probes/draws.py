@@ -22,9 +22,12 @@ def noise(shape: "Shape", formats: Mapping[str, str], seed: int) -> tuple[Array,
     power = max(0, min(left.emax, right.emax, out.emax // 2, 40) - 3)
 
     def drawn(fmt: Format, size: tuple[int, int]) -> Array:
+        if fmt.kind == "integer":
+            return rng.integers(0, int(fmt.max) + 1, size).astype(np.float64)
         return fmt.round(np.ldexp(1 + rng.random(size), power + rng.integers(-8, 1, size)))
 
     a, b = drawn(left, (shape.m, shape.k)), drawn(right, (shape.k, shape.n))
     order = rng.permutation(2 * half)
-    a[:, order[half:]], b[order[half:]] = a[:, order[:half]], -b[order[:half]]
+    a[:, order[half:]] = a[:, order[:half]]
+    b[order[half:]] = -b[order[:half]] if right.signed else b[order[:half]]
     return a, b

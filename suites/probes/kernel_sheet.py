@@ -9,6 +9,7 @@ from lastbit.references.formats import Format
 from lastbit.suites.probes import invariance_probes, sheet
 from lastbit.suites.probes.access import Access, Shape, of_kernel
 from lastbit.suites.probes.answer import Answer
+from lastbit.suites.probes.integer_probes import is_integer
 from lastbit.suites.probes.sheet import Sheet
 
 #: Rows, columns and terms of the class of shapes that a model is of.
@@ -37,8 +38,10 @@ def kernel_sheet(kernel: Kernel, formats: Mapping[str, str], device: str) -> Ker
 
     shape = shape_of(kernel, formats)
     access = at(shape)
-    counts = shape.k * 3 // 2 <= 2 ** Format.of(formats["out"]).precision
+    counts = shape.k * 3 // 2 <= 2 ** Format.of(formats["out"]).precision and not is_integer(access)
     made = sheet.sheet(access, at(replace(shape, k=shape.k * 3 // 2)) if counts else None)
+    if is_integer(access):  # exact sums have no order, and no places
+        return KernelSheet(made, (invariance_probes.repeatable(access),), one_order=False)
     orders, one_order = invariance_probes.shape_trees(at, shape)
     more = (
         invariance_probes.repeatable(access),

@@ -4,7 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from lastbit.references.formats import Format
-from lastbit.suites.probes import alignment_probes, operand_probes, special_probes, sum_probes, tree_probe
+from lastbit.suites.probes import (
+    alignment_probes,
+    integer_probes,
+    operand_probes,
+    special_probes,
+    sum_probes,
+    tree_probe,
+)
 from lastbit.suites.probes.access import Access, Spent
 from lastbit.suites.probes.answer import Answer, undecided, value_of
 from lastbit.suites.probes.confirm import Confirmation, confirm, unconfirmed
@@ -29,6 +36,7 @@ AFTER_TREE = (
     ("P15", "sum_range"),
     ("P6", "floor"),
     ("P10", "fma"),
+    ("P17", "monotone"),
 )
 
 
@@ -67,6 +75,10 @@ def sheet(access: Access, also: Access | None = None) -> Sheet:
 
     Raises AccessError where the kernel gives no result at all.
     """
+    if integer_probes.is_integer(access):
+        integers = tuple(integer_probes.integer(access))
+        none = unconfirmed("integers have no roundings: P23 says whether their sums are exact")
+        return Sheet(access.formats, access.shape.text, integers, None, None, none, access.spent)
     found = findings(access, also)
     made = found.model
     confirmation = unconfirmed(found.missing) if made is None else confirm(access, made, span_of(access))
@@ -130,6 +142,7 @@ def _sums(access: Access, span: Span, places: Spots, swamp: Swamp, found: dict[s
     note(sum_probes.sum_range(on, known))
     note(operand_probes.lowest_exponent(on, known))
     note(operand_probes.fused_multiply_add(access, span, places, known))
+    note(alignment_probes.monotonicity(on, known))
     return given
 
 

@@ -39,21 +39,31 @@ def infinity(access: Access, span: Span) -> Answer:
 
 
 def overflow(access: Access, span: Span) -> Answer:
-    """P15: whether a sum that overflows on the way, and ends in range, is saved by a wider accumulator."""
-    top = span.a.max * span.b.max
-    if not np.isfinite(top) or top <= span.out.max / 4:
+    """P15: whether a sum that overflows on the way, and ends in range, is saved by wider exponents.
+
+    M in the first slot and in each other one, and -M last: two of them meet first in some slots of any order.
+    """
+    k = access.shape.k
+    if span.a.max * span.b.max <= span.out.max / 4 or not np.isfinite(span.a.max * 4) or k < 3:
         return undecided("P15", "overflow", f"no two products overflow {span.out.name}")
-    x, k = (span.a.max, 1.0), access.shape.k
-    y = (-span.a.max, 1.0)
-    wide = span.a.max * 2 > span.out.max
-    if not wide:
-        two, minus = (span.a.max, span.b.max), (-span.a.max, span.b.max)
-        got = access.dot(*rows(k, [{0: two, 1: minus}, {0: two, k - 1: minus}]))
-        told = f"M * M - M * M, M the largest operands: {got[0]:g} next to one another, {got[1]:g} at the ends"
-        return Answer("P15", "overflow", _overflow_kind(got, 0.0), told)
-    got = access.dot(*rows(k, [{0: x, 1: x, 2: y}, {0: x, 1: x, k - 1: y}]))
-    told = f"M + M - M, M the largest operand: {got[0]:g} next to one another, {got[1]:g} at the end"
-    return Answer("P15", "overflow", _overflow_kind(got, span.a.max), told)
+    by_one = span.a.max * 2 > span.out.max
+    exact = span.a.max if by_one else span.a.max * span.b.max
+    largest, other = (span.a.max, 1.0) if by_one else (span.a.max, span.b.max)
+    if not by_one:  # every product is beyond the result: M - M alone
+        sums: list[Terms] = [{0: (largest, other), slot: (-largest, other)} for slot in range(1, k)]
+        wanted = 0.0
+    else:
+        last = [k - 1 if slot != k - 1 else k - 2 for slot in range(1, k)]
+        sums = [
+            {0: (largest, other), slot: (largest, other), end: (-largest, other)}
+            for slot, end in zip(range(1, k), last, strict=True)
+        ]
+        wanted = exact
+    got = access.dot(*rows(k, sums))
+    lost = int((got != wanted).sum())
+    text = "M + M - M" if by_one else "M * M - M * M"
+    told = f"{text}, M the largest operand: {lost} of {len(sums)} choices of slots are not {wanted:g}"
+    return Answer("P15", "overflow", "infinite" if lost else "saved", told)
 
 
 def zero(access: Access, span: Span) -> Answer:
@@ -68,9 +78,3 @@ def zero(access: Access, span: Span) -> Answer:
     told = f"all products -0: {'-0' if got[0] else '+0'}, 1 - 1: {'-0' if got[1] else '+0'}"
     kind = {(True, False): "IEEE 754", (False, False): "-0 lost"}.get((bool(got[0]), bool(got[1])), "other")
     return Answer("P16", "zero", kind, told)
-
-
-def _overflow_kind(got: "np.ndarray[tuple[int], np.dtype[np.float64]]", exact: float) -> str:
-    if (got == exact).all():
-        return "saved"
-    return "within a block" if got[0] == exact else "infinite"
