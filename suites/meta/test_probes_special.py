@@ -202,3 +202,11 @@ def test_batches_that_change_bits_are_named_by_their_sizes():
     assert orders.value == "by shape"
     assert not one
     assert "16x16x16: in sequence; 1x1x16: as (0 + (1 + (2 +" in orders.evidence
+
+
+def test_sums_that_are_never_rounded_tell_no_places_apart():
+    formats = {"a": "e2m1fn", "b": "e2m1fn", "out": "f32"}
+    given = probed(lambda a, b: a.astype(np.float32) @ b.astype(np.float32), formats)
+    assert invariance_probes.places(given).indeterminate_reason.startswith("no sum of these formats is rounded")
+    answer = invariance_probes.batch_invariance(lambda shape: given, given.shape, "m")
+    assert answer.indeterminate_reason.startswith("no sum of these formats is rounded")

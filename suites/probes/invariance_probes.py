@@ -43,6 +43,8 @@ def batch_invariance(at: At, shape: Shape, side: str) -> Answer:
     whole = at(shape)
     a, b = noise(shape, whole.formats, 19)
     full = whole.product(a, b, None)
+    if not full.any():
+        return undecided("P19", name, "no sum of these formats is rounded, so nothing tells batches apart")
     breaking, refused = [], []
     for part in (part for part in PARTS if part < (shape.m if side == "m" else shape.n)):
         rows = side == "m"
@@ -65,6 +67,8 @@ def batch_invariance(at: At, shape: Shape, side: str) -> Answer:
 def places(access: Access) -> Answer:
     """P19: whether every place of a result adds in the same way."""
     alike = access.alike
+    if not access.product(*noise(access.shape, access.formats, 19), None).any():
+        return undecided("P19", "places", "no sum of these formats is rounded, so nothing tells places apart")
     if alike.all():
         return Answer("P19", "places", "alike", f"all {alike.size} places give the bits of the first")
     rows, columns = (~alike).all(axis=1), (~alike).all(axis=0)
