@@ -7,7 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lastbit import compare_command, merge_command, report_command, roofline_command, speed_command, zoo_command
+from lastbit import (
+    compare_command,
+    datasheet_command,
+    merge_command,
+    report_command,
+    roofline_command,
+    speed_command,
+    zoo_command,
+)
 from lastbit.errors import LastbitError, UsageError
 from lastbit.options import OPTIONS, add_arguments
 
@@ -17,14 +25,14 @@ if TYPE_CHECKING:
 #: Exit statuses: conforms, does not, wrong usage or nothing judged; compare has 3, inconclusive, too.
 OK, FAILED, USAGE = 0, 1, 2
 #: Commands of the design that are not built.
-LATER = ("datasheet", "sweep", "search")
+LATER = ("sweep", "search")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status; a user's mistake is one line on standard error, and 2."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given and given[0] in LATER:
-        known = "verify, kernels, golden, report, compare, merge, roofline, formats, zoo"
+        known = "verify, kernels, golden, report, compare, merge, roofline, formats, zoo, datasheet"
         print(f"lastbit: {given[0]} is not built yet; there are {known}", file=sys.stderr)
         return USAGE
     parsed = _parser().parse_args(given)
@@ -47,7 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lastbit", description="Judge numerical kernels to the last bit.")
     parser.add_argument("--version", action="version", version=f"lastbit {_version()}")
     commands = parser.add_subparsers(
-        required=True, metavar="verify | kernels | golden | report | compare | merge | roofline | formats | zoo"
+        required=True,
+        metavar="verify | kernels | golden | report | compare | merge | roofline | formats | zoo | datasheet",
     )
     verify = commands.add_parser("verify", help="judge the kernels of a file, a module, or those of a name")
     verify.add_argument("target", metavar="FILE|MODULE|NAME", help="kernels.py, a module, or a name or glob: torch/mm")
@@ -67,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     merge_command.add(commands)
     roofline_command.add(commands)
     zoo_command.add(commands)
+    datasheet_command.add(commands)
     return parser
 
 

@@ -1,5 +1,6 @@
 """The contract: what a kernel promises, as data."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -104,6 +105,30 @@ class Contract:
             )
         if not self.exp_ulp > 0:
             raise KernelError(f"contract: exp_ulp is {self.exp_ulp!r}, expected a number of ulp above 0")
+
+    @staticmethod
+    def from_datasheet(
+        datasheet: Any, kernel: str = "", formats: Mapping[str, str] | None = None, **changes: Any
+    ) -> "Contract":
+        """The contract whose accumulator is the model that a datasheet confirmed: a budget as tight as the device.
+
+        `datasheet`: a file of `lastbit datasheet --json`, its content, or one sheet of it; `kernel` and `formats`
+        choose one of several. `changes` are fields of the contract. Where the order of additions is not one of all
+        shapes that were looked at, it becomes "any", which covers every order.
+
+        Raises KernelError where there is no such sheet or its model is not confirmed.
+        """
+        from lastbit import datasheet_contract
+
+        sheet = datasheet_contract.chosen(datasheet, kernel, formats)
+        accumulator = datasheet_contract.accumulator(sheet)
+        given = {
+            "accumulator": accumulator,
+            "subnormals": datasheet_contract.subnormals(sheet),
+            "output_rounding": sheet["model"]["output_rounding"],
+            "source": f"lastbit datasheet of {sheet['kernel']}, {accumulator.source}",
+        }
+        return Contract(**given | changes)
 
     def text(self) -> str:
         """The contract in one line, defaults left out."""

@@ -37,6 +37,7 @@ ROOT_MODULES = {
     "report_command",
     "bundle_command",
     "explaining",
+    "datasheet_command",
     "compare_command",
     "compare_runs_command",
     "merge_command",

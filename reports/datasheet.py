@@ -1,0 +1,114 @@
+"""A datasheet for a person: every property with its value, and what the answers mean for a sum."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from lastbit.kernel import formats_text
+
+#: What a property is called, in the order of the page.
+PROPERTIES = {
+    "tree": "order of additions",
+    "terms": "terms added at once",
+    "fraction_bits": "fraction bits of a term",
+    "alignment": "terms are cut",
+    "interleaved": "even and odd terms apart",
+    "products_normalised": "products normalised first",
+    "carry_bits": "fraction bits of the carried sum",
+    "carry_alignment": "the carried sum is cut",
+    "precision": "bits of the carried sum",
+    "rounding": "the carried sum is rounded",
+    "sum_range": "exponents of the carried sum",
+    "floor": "lowest exponent aligned to",
+    "addend": "the addend enters",
+    "fma": "fused multiply-add",
+    "output_rounding": "rounding to the result",
+    "input_precision": "bits read of an operand",
+    "input_rounding": "the operand is rounded",
+    "split": "operands split in parts",
+    "input_subnormals": "subnormal operands",
+    "result_subnormals": "subnormal results",
+    "subnormal_exponent": "subnormals aligned by",
+    "nan": "NaN",
+    "infinity": "infinities",
+    "overflow": "overflow on the way",
+    "zero": "zeros",
+    "monotone": "monotone",
+    "repeatable": "the same call, the same bits",
+    "places": "places of a result",
+    "row_invariance": "a row's bits, of fewer rows",
+    "column_invariance": "a column's bits, of fewer columns",
+    "orders": "orders of all shapes",
+    "integer_sums": "sums of integers",
+    "integer_pairs": "pairs of large products",
+    "integer_overflow": "a sum beyond 32 bits",
+}
+#: Longest value that is printed.
+SHOWN = 72
+
+
+def text(sheet: Mapping[str, Any], *, evidence: bool = False) -> str:
+    """One kernel's datasheet; with `evidence` what each probe asked and what came back."""
+    from tabulate import tabulate
+
+    title = f"{sheet['kernel']} [{formats_text(sheet['formats'])}]"
+    if "error" in sheet:
+        return f"{title}\n  no datasheet: {sheet['error']}\n"
+    answers = {answer["property"]: answer for answer in sheet["answers"]}
+    order = [name for name in PROPERTIES if name in answers] + [name for name in answers if name not in PROPERTIES]
+    rows = [_row(answers[name], evidence=evidence) for name in order]
+    heads = ("", "property", "value", *(("evidence",) if evidence else ()))
+    lines = tabulate(rows, heads, tablefmt="simple", disable_numparse=True).splitlines()
+    head = f"{title} on {sheet['device']}, {sheet['shape']}; {sheet['calls']} calls for {sheet['sums']} sums"
+    return "\n".join([head, *(line.rstrip() for line in lines), *model_lines(sheet), ""])
+
+
+def model_lines(sheet: Mapping[str, Any]) -> list[str]:
+    """What came of comparing the model with the kernel, and what it says of a sum."""
+    if sheet["model"] is None:
+        return [f"no model: {sheet['counterexample']}"]
+    if not sheet["confirmed"]:
+        count = f"{sheet['sums_differing']} of {sheet['sums_compared']} sums differ"
+        return [f"model NOT confirmed, {count}: {sheet['counterexample']}"]
+    lines = [f"model confirmed: {sheet['sums_compared']} sums equal bit for bit; {meaning(sheet['model'])}"]
+    if sheet["refuted"]:
+        lines.append(f"told from: {', '.join(sheet['refuted'])}")
+    if sheet["not_told_apart"]:
+        lines.append(f"not told from: {', '.join(sheet['not_told_apart'])} (no sum of these formats shows it)")
+    return lines
+
+
+def meaning(model: Mapping[str, Any], k: int = 4096) -> str:
+    """What a model means for the error of a sum of k terms, in words."""
+    from lastbit.references.accumulators import Accumulator
+
+    known = {name: value for name, value in model.items() if name in Accumulator.__slots__}
+    found = Accumulator(**known)
+    share = f"up to {percent(found.coefficient(k))} of the sum of magnitudes at K={k}"
+    if found.truncates:
+        what = "truncated" if found.alignment == "toward-zero" else f"cut {found.alignment}"
+        bits = f" to {found.fraction_bits} fraction bits" if found.engine in ("fused", "cdna3") else ""
+        return f"sums are {what}{bits}: errors grow one-sided, {share}"
+    return f"every addition is rounded to nearest in {found.precision} bits: errors have both signs, {share}"
+
+
+def percent(share: float) -> str:
+    """A share as a percentage of two digits."""
+    return f"{100 * share:.2g} %"
+
+
+def shown(answer: Mapping[str, Any]) -> str:
+    """The value of an answer, or why there is none."""
+    if answer["value"] is None:
+        return f"INDETERMINATE: {answer['indeterminate']}"
+    value = {True: "yes", False: "no"}.get(answer["value"], answer["value"]) if _is_bool(answer) else answer["value"]
+    text = str(value)
+    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
+
+
+def _is_bool(answer: Mapping[str, Any]) -> bool:
+    return isinstance(answer["value"], bool)
+
+
+def _row(answer: Mapping[str, Any], *, evidence: bool) -> tuple[str, ...]:
+    name = PROPERTIES.get(answer["property"], answer["property"])
+    return (answer["probe"], name, shown(answer), *((answer["evidence"],) if evidence else ()))

@@ -1,0 +1,95 @@
+"""What differs between two datasheets, in words: two devices, drivers or versions."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lastbit.kernel import formats_text
+from lastbit.reports.datasheet import PROPERTIES, meaning, shown
+
+#: What a difference means, by property; "{a}" and "{b}" are the two values.
+MEANINGS = {
+    "fraction_bits": "a term loses what is below 2^-{b} of the largest one, where it was 2^-{a}",
+    "terms": "{b} terms are added at once, where it was {a}: sums of the same numbers differ in their last bits",
+    "rounding": "carried sums are rounded {b}, not {a}",
+    "alignment": "terms are cut {b}, not {a}",
+    "precision": "carried sums have {b} bits, where it was {a}",
+    "output_rounding": "results are rounded {b}, not {a}",
+    "input_subnormals": "subnormal operands are {b}, where they were {a}",
+    "result_subnormals": "subnormal results are {b}, where they were {a}",
+    "input_precision": "{b} bits of an operand count, where it was {a}: products have errors of 2^-{b}",
+    "fma": "products are rounded before they are added: {a} before, {b} now",
+    "tree": "the same terms are added in another order, so the last bits of every sum differ",
+    "orders": "which shapes share an order of additions differs",
+    "repeatable": "the same call gives the same bits: {a} before, {b} now",
+    "row_invariance": "a row's bits, of fewer rows: {a} before, {b} now",
+    "column_invariance": "a column's bits, of fewer columns: {a} before, {b} now",
+    "overflow": "a sum that overflows on the way is {b}, where it was {a}",
+    "zero": "the signs of zeros are {b}, where they were {a}",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One property in which two datasheets differ, of one kernel and formats."""
+
+    kernel: str
+    #: The property, or "" of what is about the whole kernel.
+    property: str
+    text: str
+
+
+def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Difference]:
+    """Everything in which b differs from a, kernel by kernel; those of one datasheet only are named."""
+    first, second = _by_kernel(a), _by_kernel(b)
+    found = []
+    for key in [*first, *(key for key in second if key not in first)]:
+        if key not in second:
+            found.append(Difference(key, "", "only the first datasheet has it"))
+        elif key not in first:
+            found.append(Difference(key, "", "only the second datasheet has it"))
+        else:
+            found += _of_kernel(key, first[key], second[key])
+    return found
+
+
+def text(found: list[Difference], a: str, b: str) -> str:
+    """The differences for a person."""
+    if not found:
+        return f"{a} and {b} say the same of every kernel"
+    lines = []
+    for kernel in dict.fromkeys(one.kernel for one in found):
+        lines.append(kernel)
+        lines += [f"  {one.text}" for one in found if one.kernel == kernel]
+    return "\n".join(lines)
+
+
+def _by_kernel(data: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    return {f"{sheet['kernel']} [{formats_text(sheet['formats'])}] {sheet['shape']}": sheet for sheet in data["sheets"]}
+
+
+def _of_kernel(kernel: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Difference]:
+    first, second = ({answer["property"]: answer for answer in sheet["answers"]} for sheet in (a, b))
+    found = [
+        Difference(kernel, name, _words(name, first.get(name), second.get(name)))
+        for name in dict.fromkeys([*first, *second])
+        if _value(first.get(name)) != _value(second.get(name))
+    ]
+    if a["confirmed"] != b["confirmed"]:
+        which = "the second" if a["confirmed"] else "the first"
+        found.append(Difference(kernel, "", f"the model of {which} is not confirmed"))
+    if found and b["model"] is not None and b["confirmed"] and a["model"] != b["model"]:
+        found.append(Difference(kernel, "", f"so: {meaning(b['model'])}"))
+    return found
+
+
+def _value(answer: Mapping[str, Any] | None) -> Any:
+    return None if answer is None else answer["value"]
+
+
+def _words(name: str, a: Mapping[str, Any] | None, b: Mapping[str, Any] | None) -> str:
+    values = ["not asked" if answer is None else shown(answer) for answer in (a, b)]
+    plain = f"{PROPERTIES.get(name, name)}: {values[0]} -> {values[1]}"
+    if name in MEANINGS and _value(a) is not None and _value(b) is not None:
+        return f"{plain}; {MEANINGS[name].format(a=values[0], b=values[1])}"
+    return plain

@@ -1,0 +1,50 @@
+"""A datasheet as plain data: what is stored, printed and compared."""
+
+from dataclasses import asdict
+from typing import Any
+
+from lastbit.suites.probes import trees
+from lastbit.suites.probes.answer import Answer
+from lastbit.suites.probes.kernel_sheet import KernelSheet
+from lastbit.suites.probes.sheet import Sheet
+
+
+def as_json(kernel: str, device: str, sheet: Sheet, more: tuple[Answer, ...] = ()) -> dict[str, Any]:
+    """One kernel's datasheet in formats and shape; `more` are answers of probes that need no model."""
+    made, shown = sheet.model, sheet.confirmation
+    return {
+        "kernel": kernel,
+        "formats": dict(sheet.formats),
+        "device": device,
+        "shape": sheet.shape,
+        "answers": [answer_json(answer) for answer in (*sheet.answers, *more)],
+        "tree": None if sheet.tree is None else trees.draw(sheet.tree),
+        "model": None
+        if made is None
+        else asdict(made.accumulator)
+        | {"output_rounding": made.output_rounding, "epilogue": made.epilogue, "named": made.tree is None},
+        "confirmed": shown.confirmed,
+        "sums_compared": shown.sums,
+        "sums_differing": shown.differing,
+        "counterexample": shown.counterexample,
+        "refuted": list(shown.refuted),
+        "not_told_apart": list(shown.alike),
+        "calls": sheet.spent.calls,
+        "sums": sheet.spent.sums,
+    }
+
+
+def answer_json(answer: Answer) -> dict[str, Any]:
+    """One answer as plain data."""
+    return {
+        "probe": answer.probe,
+        "property": answer.property,
+        "value": answer.value,
+        "evidence": answer.evidence,
+        "indeterminate": answer.indeterminate_reason,
+    }
+
+
+def kernel_json(kernel: str, device: str, made: KernelSheet) -> dict[str, Any]:
+    """A kernel's datasheet as plain data."""
+    return as_json(kernel, device, made.sheet, made.more) | {"one_order": made.one_order}
