@@ -30,7 +30,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"fresh processes a condition ({ROUNDS})")
     parser.add_argument("--repeats", type=int, default=REPEATS, help=f"comparisons of each in one process ({REPEATS})")
     parser.add_argument("--condition", choices=CONDITIONS, action="append", help="only this one")
-    parser.add_argument("--resume", action="store_true", help=f"go on from {DONE.name}, as this commit left it here")
+    parser.add_argument(
+        "--resume", action="store_true", help=f"go on from {DONE.name}, as the same code left it on this machine"
+    )
     parser.add_argument("--keep", metavar="FILE", help="every comparison, without its samples, to FILE")
     parser.add_argument("--round", type=int, help=argparse.SUPPRESS)
     parsed = parser.parse_args(arguments)

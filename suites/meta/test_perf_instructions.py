@@ -87,6 +87,10 @@ if sys.argv[-1] == "dump":
         ([10_000, 10_010], [10_100, 10_100], Outcome.PASS),  # a spread of 0.1 % allows 1 %
         ([10_000, 10_010], [10_101, 10_101], Outcome.SLOW),
         ([10_000, 10_000], [5_000, 5_000], Outcome.PASS),
+        ([10_000, 10_050], [10_400, 10_400], Outcome.PASS),  # a spread of 0.5 % allows 5 %
+        ([10_000, 10_060], [10_400, 10_400], Outcome.INCONCLUSIVE),  # one of 0.6 % would allow 6 %
+        ([10_000, 10_000], [10_000, 10_100], Outcome.INCONCLUSIVE),
+        ([10_000, 10_100], [12_000, 12_000], Outcome.SLOW),
     ],
 )
 def test_margin(base: list[int], head: list[int], outcome: Outcome) -> None:

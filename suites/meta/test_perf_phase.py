@@ -4,13 +4,15 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from xml.etree import ElementTree
 
 import cheating_softmaxes as cheats
 import pytest
 from fake_law import FAKE_LAW, ROOT
 
-from lastbit import cli
+from lastbit import cli, speed_phase
 from lastbit.environment import Environment
 from lastbit.errors import LastbitError
 from lastbit.golden import perf_run
@@ -159,6 +161,35 @@ def test_a_run_without_base_leaves_speeds_that_can_be_adopted(tmp_path: Path) ->
     assert path is not None
     assert perf_run.read(path).speeds == tuple(given.speeds)
     assert perf_run.read(path).header.environment.devices == here.devices
+
+
+def kept(records: list[Record], monkeypatch: pytest.MonkeyPatch, failed: OSError | None = None) -> tuple[Any, Any]:
+    """Problems and remarks of a run whose speeds are written, or cannot be."""
+
+    def write(folder: Path, given: object) -> Path:
+        if failed:
+            raise failed
+        return folder / "speed.jsonl"
+
+    monkeypatch.setattr(phase, "write", write)
+    walk: Any = SimpleNamespace(
+        options=SimpleNamespace(report=Path("out")), records=dict(enumerate(records)), problems=[], remarks=[]
+    )
+    speed_phase._keep(walk, {})
+    return walk.problems, walk.remarks
+
+
+@pytest.mark.parametrize(("golden", "told"), [("", 0), ("kept: +1%", 0), ("new: 1.7 times", 1), ("better: -30%", 1)])
+def test_what_can_be_adopted_is_told(golden: str, told: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = replace(blank("speed", timed_one().trial), timing=Timing("torch/softmax", "bound"), golden=golden)
+    problems, remarks = kept([record], monkeypatch)
+    assert (problems, len(remarks)) == ([], told)
+    assert all("lastbit golden accept out/speed.jsonl KEY-GLOB --reason WHY" in text for text in remarks)
+
+
+def test_speeds_that_cannot_be_written_are_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    problems, remarks = kept([], monkeypatch, PermissionError("read-only"))
+    assert (problems, remarks) == (["speeds cannot be written: read-only"], [])
 
 
 def test_status_of_speeds_alone() -> None:

@@ -16,7 +16,7 @@ from lastbit.perf import fresh, trees
 from lastbit.perf.comparison import Comparison
 from lastbit.perf.decide import MERGE, golden_limits
 from lastbit.perf.pairs import measure
-from lastbit.perf.samples import MOST_CALLS, Sample, Timer, calibrated, dirt_of_pair
+from lastbit.perf.samples import MOST_CALLS, Sample, Timer, calibrated
 from lastbit.perf.sides import Side, reached
 from lastbit.perf.workload import FaultyError
 from lastbit.verdict import Outcome, Verdict
@@ -89,14 +89,9 @@ def compared(
 
 
 def _compared(
-    base: Side,
-    head: Side,
-    start: Comparison,
-    terms: "Terms",
-    watch: "Watch | None",
-    stack: ExitStack,
+    base: Side, head: Side, start: Comparison, terms: "Terms", watch: "Watch | None", stack: ExitStack
 ) -> Comparison:
-    from lastbit.perf.compare import MOST_RETURNED, measured, without_speed
+    from lastbit.perf.compare import without_speed
 
     judged: dict[str, _Judged] = {}
     asked: dict[str, Connection] = {}
@@ -111,6 +106,24 @@ def _compared(
     if judged["base"].shapes != judged["head"].shapes:
         return replace(start, reason="the case has other sizes for base than for head: give its sizes as numbers")
     turn: list[str] = []
+    try:
+        return _timed(asked, judged, turn, start, terms, watch)
+    except FaultyError as error:
+        return without_speed(start, error.verdict.outcome, error.verdict.reason, turn[-1])
+    except LastbitError as error:
+        return replace(start, outcome=Outcome.INCONCLUSIVE, reason=f"{turn[-1]}: {error}")
+
+
+def _timed(
+    asked: Mapping[str, Connection],
+    judged: Mapping[str, _Judged],
+    turn: list[str],
+    start: Comparison,
+    terms: "Terms",
+    watch: "Watch | None",
+) -> Comparison:
+    """Pairs of both; `turn` tells last whose turn it is. Raises FaultyError and LastbitError as `_ask` does."""
+    from lastbit.perf.compare import MOST_RETURNED, measured, noticed
 
     def timer(who: str) -> Timer:
         def take(calls: int) -> Sample:
@@ -121,23 +134,14 @@ def _compared(
 
         return take
 
-    def dirty(one: Sample, other: Sample) -> str:
-        if watch is not None:
-            watch(one, other)
-        return dirt_of_pair(one, other, terms.threads)
-
-    timers = timer("base"), timer("head")
+    base, head = timer("base"), timer("head")
     most = max(1, min(MOST_CALLS, MOST_RETURNED // max(1, *(one.bytes_returned for one in judged.values()))))
-    try:
-        calls = calibrated(timers, judged["base"].target_ns, most)
-        pairs = measure(lambda: timers[0](calls), lambda: timers[1](calls), Random(terms.seed), terms.stop, dirty=dirty)
-        for who in ("base", "head"):
-            turn[:] = [who]
-            _ask(asked[who], 0)
-    except FaultyError as error:
-        return without_speed(start, error.verdict.outcome, error.verdict.reason, turn[0])
-    except LastbitError as error:
-        return replace(start, outcome=Outcome.INCONCLUSIVE, reason=f"{turn[0]}: {error}")
+    calls = calibrated((base, head), judged["base"].target_ns, most)
+    dirty = noticed(watch, terms.threads)
+    pairs = measure(lambda: base(calls), lambda: head(calls), Random(terms.seed), terms.stop, dirty=dirty)
+    for who, connection in asked.items():
+        turn[:] = [who]
+        _ask(connection, 0)
     return measured(replace(start, calls=calls), pairs, terms)
 
 

@@ -18,7 +18,7 @@ from lastbit.perf.decide import MERGE, Limits, decide
 from lastbit.perf.devices import clock, last_cache_of
 from lastbit.perf.evidence import Evidence, evidence
 from lastbit.perf.memory import keep_memory
-from lastbit.perf.pairs import Pairs, Stop, measure
+from lastbit.perf.pairs import Dirt, Pairs, Stop, measure
 from lastbit.perf.ring import Ring, bytes_of, copies_for, same_data, same_shapes
 from lastbit.perf.samples import MOST_CALLS, Sample, Timer, calibrated, dirt_of_pair
 from lastbit.perf.sides import Side, side
@@ -167,11 +167,6 @@ def _compared(
 
         return take
 
-    def dirty(one: Sample, other: Sample) -> str:
-        if watch is not None:
-            watch(one, other)
-        return dirt_of_pair(one, other, terms.threads)
-
     sources = source(base[0], works[0], "base"), source(head[0], works[1], "head")
     try:
         calls = calibrated(sources, works[0].clock.target_ns, most)
@@ -180,7 +175,7 @@ def _compared(
             lambda: sources[1](calls),
             Random(terms.seed),
             terms.stop,
-            dirty=dirty,
+            dirty=noticed(watch, terms.threads),
             rest=os.sched_yield if terms.device == "cpu" and hasattr(os, "sched_yield") else lambda: None,
         )
         for (one, _), work, who in zip((base, head), works, ("base", "head"), strict=True):
@@ -213,6 +208,17 @@ def without_speed(start: Comparison, outcome: Outcome, reason: str, who: str) ->
     first = reason.splitlines()[0] if reason else outcome.value
     text = f"{who} is not right, so it has no speed ({outcome.value}): {first}"
     return replace(start, outcome=outcome if who == "head" and outcome.failed else Outcome.INCONCLUSIVE, reason=text)
+
+
+def noticed(watch: Watch | None, threads: int) -> Dirt:
+    """dirt_of_pair, of pairs that `watch` hears of, too."""
+
+    def dirty(one: Sample, other: Sample) -> str:
+        if watch is not None:
+            watch(one, other)
+        return dirt_of_pair(one, other, threads)
+
+    return dirty
 
 
 def measured(start: Comparison, pairs: Pairs, terms: Terms) -> Comparison:

@@ -9,7 +9,7 @@ from lastbit.errors import LastbitError, UsageError
 from lastbit.kernel import formats_text
 from lastbit.perf import callgrind, fresh, trees
 from lastbit.perf.callgrind import Count, Job
-from lastbit.perf.decide import percent
+from lastbit.perf.decide import MERGE, percent
 from lastbit.perf.evidence import Call, evidence
 from lastbit.perf.sides import Side, reached
 from lastbit.perf.threads import limited
@@ -62,12 +62,22 @@ def count(pairs: Iterable[tuple[Side, Side]], cases: Iterable[str], terms: "Term
 
 
 def decide(base: list[int], head: list[int]) -> tuple[Outcome, str, float, float]:
-    """PASS or SLOW, why, spread and margin; of the counts of each side's processes, the smallest is the kernel's."""
+    """The verdict, why, spread and margin; of the counts of each side's processes, the smallest is the kernel's.
+
+    INCONCLUSIVE where the counts of one side are so far apart that what MERGE calls slow would pass.
+    """
     spread = max((max(counts) - min(counts)) / min(counts) for counts in (base, head))
     margin = max(LEAST_MARGIN, SPREADS * spread)
     ratio = min(head) / min(base)
     text = f"{percent(ratio)} instructions ({min(base)} to {min(head)} a call, allowed {margin:+.2%})"
-    return (Outcome.SLOW if ratio > 1 + margin else Outcome.PASS), text, spread, margin
+    if ratio > 1 + margin:
+        return Outcome.SLOW, text, spread, margin
+    if margin > MERGE.slower:
+        text = (
+            f"{text}: two processes of one side are {spread:.2%} apart, expected {MERGE.slower / SPREADS:.2%} at most"
+        )
+        return Outcome.INCONCLUSIVE, text, spread, margin
+    return Outcome.PASS, text, spread, margin
 
 
 def exit_status(counted: Iterable[Counted]) -> int:
