@@ -14,7 +14,6 @@ from lastbit.verdict import Outcome, Record
 from .page_runs import FAILED, FORMATS, Outline, beside, every_way, grid, run_of, shown
 from .record_examples import record, store_run
 
-
 FAILED_HERE = replace(FAILED, kernel="mine/gemm")
 
 
