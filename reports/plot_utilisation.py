@@ -58,7 +58,7 @@ def _plot(labels: Sequence[str], recipes: Sequence[str], shares: Shares) -> Plot
         Series(label, _points(shares[label], recipes), "points", style) for style, label in enumerate(labels)
     )
     values = [value for one in series for value, _ in one.points if value > 0]
-    wide = bool(values) and max(values) > WIDE * min(values)
+    wide = max([1.0, *values]) > WIDE * min([1.0, *values])
     edges = " (cut at 1e-4 and 100)" if {LEAST, BEYOND} & set(values) else ""
     return Plot(
         TITLE,

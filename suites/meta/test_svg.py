@@ -238,6 +238,10 @@ def test_hostile_text_stays_text() -> None:
     assert "<script>" in "".join(root.itertext())
 
 
+def test_colours_of_a_dark_screen_are_not_printed() -> None:
+    assert re.findall(r"@media ([^{]*)\{", STYLE) == ["screen and (prefers-color-scheme: dark) "]
+
+
 def test_document_is_svg_by_itself() -> None:
     root = ElementTree.fromstring(document(Plot("t", "", Axis("x"), Axis("y"), (Series("a", ((1.0, 1.0),)),))))
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
