@@ -8,7 +8,7 @@ from lastbit.reports.contract_words import promises, reasons
 from lastbit.reports.lanes import arrow, bounded, measured, utilisation
 from lastbit.reports.speed import duration
 from lastbit.reports.summary import GOLDEN_STATES, ORDER, clean
-from lastbit.reports.svg_axes import number
+from lastbit.reports.svg_axes import short
 from lastbit.verdict import Outcome, Record
 
 #: Checks of special values and of ends of ranges, with what they put in.
@@ -112,7 +112,7 @@ def budgets(records: Iterable[Record]) -> Table:
     for why, members in sorted(found.items(), key=lambda item: -len(item[1])):
         nearest = max(members, key=lambda record: _used(record) or 0.0)
         used = _used(nearest)
-        share = f"{used:.3g}" if used is not None else "not measured" if bounded(nearest) else "none allowed"
+        share = short(used) if used is not None else "not measured" if bounded(nearest) else "none allowed"
         checks = _listed(sorted({record.check for record in members}), 10)
         rows.append((checks, clean(reasons(nearest.formula)[0], 400), clean(why, 600), share))
     why_none = "No check of this kernel was judged by a formula."
@@ -249,5 +249,5 @@ def largest(records: Iterable[Record]) -> tuple[str, str]:
     found = [record for record in records if record.outcome.judged and measured(record)]
     with_bound = [record for record in found if bounded(record)]
     ulp = max((record.stats.max_ulp for record in found if record.stats is not None), default=None)
-    share = f"{utilisation(with_bound):.3g}" if with_bound else ""
-    return share, number(float(f"{ulp:.3g}")) if ulp is not None else ""
+    share = short(utilisation(with_bound)) if with_bound else ""
+    return share, short(ulp) if ulp is not None else ""

@@ -9,7 +9,7 @@ from lastbit.histogram import FLOOR, Pairs, cumulative, merged
 from lastbit.reports.figure import Figure, nothing
 from lastbit.reports.lanes import NAMED, Lane, bounded, data_of, percent, shown, utilisation
 from lastbit.reports.summary import clean
-from lastbit.reports.svg_axes import Axis, number
+from lastbit.reports.svg_axes import Axis, short
 from lastbit.reports.svg_plot import Plot, Reference, Series
 from lastbit.verdict import Record
 
@@ -124,8 +124,8 @@ def _cumulative(pools: Sequence[Pool], text: str) -> Figure:
         for style, (pool, one) in enumerate(zip(pools, steps, strict=True))
     )
     first = pools[0]
-    within = f"{percent(_share(first, HALF))} within half an ulp, largest {number(_rounded(first.max_ulp))}"
-    used = "" if first.used is None else f", at most {number(_rounded(first.used))} of what its element is allowed"
+    within = f"{percent(_share(first, HALF))} within half an ulp, largest {short(first.max_ulp)}"
+    used = "" if first.used is None else f", at most {short(first.used)} of what its element is allowed"
     says = f"{first.label}: {within}{used}."
     plot = Plot(
         "Share of elements up to an error",
@@ -157,22 +157,18 @@ def _steps(pool: Pool) -> list[tuple[float, float]]:
 
 def _row(pool: Pool) -> tuple[str, ...]:
     low, high = pool.allowed
-    between = "" if high <= low * 1.05 else f" to {number(_rounded(high))}"
+    between = "" if high <= low * 1.05 else f" to {short(high)}"
     return (
         pool.label,
         str(pool.total),
         percent(_share(pool, HALF), 1),
-        number(_rounded(_quantile(pool, 0.5))),
-        number(_rounded(_quantile(pool, 0.99))),
-        number(_rounded(pool.max_ulp)),
+        short(_quantile(pool, 0.5)),
+        short(_quantile(pool, 0.99)),
+        short(pool.max_ulp),
         percent(pool.inexact, 1),
-        f"{number(_rounded(low))}{between}" if low else "not recorded",
+        f"{short(low)}{between}" if low else "not recorded",
         str(pool.terms) if pool.terms else "",
     )
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.3g}")
 
 
 def _quantile(pool: Pool, share: float) -> float:
@@ -191,8 +187,8 @@ def _allowed(pools: Sequence[Pool]) -> list[Reference]:
         return []
     low, high = min(ends), max(ends)
     if high <= low * 1.2:
-        return [Reference(high, f"allowed {number(_rounded(high))}")]
-    return [Reference(low, f"allowed from {number(_rounded(low))}"), Reference(high, f"to {number(_rounded(high))}")]
+        return [Reference(high, f"allowed {short(high)}")]
+    return [Reference(low, f"allowed from {short(low)}"), Reference(high, f"to {short(high)}")]
 
 
 def _signed(pools: Sequence[Pool], text: str) -> Figure:

@@ -202,6 +202,12 @@ def test_share_used_of_a_wrong_class_is_of_the_elements_that_have_the_right_one(
     assert dict(section.facts)["largest error / allowed"] == "0.5"
 
 
+def test_largest_number_is_no_infinity() -> None:
+    (section,) = sections(run_of(example(max_ulp=1.7976e308, utilisation=1.7976e308, outcome=Outcome.OVER_BUDGET)))
+    assert dict(section.facts)["largest error"] == "1.8e308 ulp"
+    assert not re.search(r"\binf\b", section.body)
+
+
 def test_hostile_text_stays_text() -> None:
     """No element, attribute or invisible character comes of what a kernel can write into a record."""
     hostile = example(

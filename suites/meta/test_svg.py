@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lastbit.reports.svg import STYLE, TOP, document, render
-from lastbit.reports.svg_axes import Axis, fit, number, position, ticks
+from lastbit.reports.svg_axes import Axis, fit, number, position, short, ticks
 from lastbit.reports.svg_labels import WIDTH
 from lastbit.reports.svg_plot import Plot, Reference, Series
 
@@ -179,6 +179,13 @@ def test_ticks_are_few_and_apart(values: list[float], kind: str) -> None:
 )
 def test_numbers_are_short(value: float, text: str) -> None:
     assert number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0, "0"), (0.98765, "0.988"), (3370.4, "3370"), (1e-7, "1e-7"), (1.7976e308, "1.8e308")]
+)
+def test_three_digits_of_any_number_have_digits(value: float, text: str) -> None:
+    assert short(value) == text
 
 
 def test_places_follow_from_the_axes() -> None:
