@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lastbit.reports import compare_sides, summary
+from lastbit.reports.lanes import bounded, measured, utilisation
 from lastbit.reports.page import framed
 from lastbit.reports.page_parts import FAILS, KNOWN, NOTHING, PASSES, counted
 from lastbit.reports.run import Header, Run
@@ -126,20 +127,32 @@ def page(table: Fleet) -> str:
         parts=[(title, [_shown(row) for row in rows]) for title, rows in parts if rows],
         differences=[(clean(name), [clean(value, 200) for value in values]) for name, values in table.differences],
         sentence=sentence(table),
-        bad=any(cell.state == "fail" for row in table.rows for cell in row.cells),
+        tone=tone(table),
         software=table.software,
     )
 
 
+def tone(table: Fleet) -> str:
+    """The class of the sentence's colours: "good" only where whole runs judged, and nothing fails."""
+    states = {cell.state for row in table.rows for cell in row.cells}
+    if "fail" in states:
+        return "bad"
+    return "good" if "pass" in states and all(column.complete for column in table.columns) else "note"
+
+
 def sentence(table: Fleet) -> str:
     """What came of all runs, to quote."""
+    if not any(cell.judged for row in table.rows for cell in row.cells):
+        return f"Nothing was judged on {counted(len(table.columns), 'device')}."
     failing = sum(any(cell.state == "fail" for cell in row.cells) for row in table.rows)
     differing = sum(row.differs for row in table.rows)
     share = f"{failing} of {counted(len(table.rows), 'kernel')} {'fails' if failing == 1 else 'fail'} somewhere"
     apart = f"{differing} {'comes' if differing == 1 else 'come'} to another outcome on another device"
+    broken_off = sum(not column.complete for column in table.columns)
+    so_far = f" On {broken_off} the run did not come to its end." if broken_off else ""
     return (
         f"{share if failing else 'No kernel fails'} on {counted(len(table.columns), 'device')}; "
-        f"{apart if differing else 'all come to the same everywhere'}."
+        f"{apart if differing else 'all come to the same wherever they were judged'}.{so_far}"
     )
 
 
@@ -177,7 +190,8 @@ def _column(name: str, run: Run, device: str, header: Header, shared: set[tuple[
 def _cell(records: Sequence[Record]) -> Cell:
     failing = [record for record in records if record.failed]
     judged = [record for record in records if record.outcome.judged]
-    used = max((one.stats.utilisation for one in judged if one.stats is not None and one.stats.n), default=None)
+    compared = [one for one in judged if bounded(one) and measured(one)]
+    used = utilisation(compared) if compared else None
     if failing:
         worst = min((record.outcome for record in failing), key=summary.ORDER.index)
         outcome = worst.value if worst.failed else "finding gone"

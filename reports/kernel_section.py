@@ -84,6 +84,9 @@ def figures(members: Sequence[Record]) -> list[Figure]:
     if not judged:
         return [Figure("Nothing was judged", "There are no errors to draw: every check ended without a verdict.")]
     found = lanes(members)
+    if not found and any(record.outcome.failed for record in judged):
+        why = "No error was measured: what was judged failed otherwise, or has one right result."
+        return [Figure("Nothing was measured", why)]
     other = [*plot_quality.figures(members), *plot_speed.figures(members)]
     if any(bounded(record) for lane in found for record in lane.records):
         return [*plot_distribution.figures(found), plot_terms.figure(found), plot_utilisation.figure(found), *other]

@@ -5,10 +5,10 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from lastbit.reports.contract_words import promises, reasons
-from lastbit.reports.lanes import arrow, bounded, utilisation
+from lastbit.reports.lanes import arrow, bounded, measured, utilisation
 from lastbit.reports.speed import duration
 from lastbit.reports.summary import GOLDEN_STATES, ORDER, clean
-from lastbit.reports.svg_axes import number
+from lastbit.reports.svg_axes import short
 from lastbit.verdict import Outcome, Record
 
 #: Checks of special values and of ends of ranges, with what they put in.
@@ -112,7 +112,7 @@ def budgets(records: Iterable[Record]) -> Table:
     for why, members in sorted(found.items(), key=lambda item: -len(item[1])):
         nearest = max(members, key=lambda record: _used(record) or 0.0)
         used = _used(nearest)
-        share = "none allowed" if used is None else f"{used:.3g}"
+        share = short(used) if used is not None else "not measured" if bounded(nearest) else "none allowed"
         checks = _listed(sorted({record.check for record in members}), 10)
         rows.append((checks, clean(reasons(nearest.formula)[0], 400), clean(why, 600), share))
     why_none = "No check of this kernel was judged by a formula."
@@ -204,8 +204,10 @@ def speed(records: Iterable[Record]) -> Table:
 
 
 def _used(record: Record) -> float | None:
-    """What the record used of what it was allowed, an element's error or a statistic; None where nothing is allowed."""
-    return record.measured if bounded(record) else None
+    """What the record used of what it was allowed, an element's error or a statistic; None where there is none."""
+    if not (bounded(record) and measured(record)):
+        return None
+    return record.measured if record.allowed == 1.0 else utilisation([record])
 
 
 def _cut(title: str, head: tuple[str, ...], rows: Sequence[tuple[str, ...]], why_none: str, note: str = "") -> Table:
@@ -244,8 +246,8 @@ def _first_line(text: str) -> str:
 
 def largest(records: Iterable[Record]) -> tuple[str, str]:
     """The largest error / allowed error and the largest error in ulp over what was judged, as text; "" for none."""
-    stats = [record for record in records if record.outcome.judged and record.stats is not None and record.stats.n]
-    with_bound = [record for record in stats if bounded(record)]
-    ulp = max((record.stats.max_ulp for record in stats if record.stats is not None), default=None)
-    share = f"{utilisation(with_bound):.3g}" if with_bound else ""
-    return share, number(float(f"{ulp:.3g}")) if ulp is not None else ""
+    found = [record for record in records if record.outcome.judged and measured(record)]
+    with_bound = [record for record in found if bounded(record)]
+    ulp = max((record.stats.max_ulp for record in found if record.stats is not None), default=None)
+    share = short(utilisation(with_bound)) if with_bound else ""
+    return share, short(ulp) if ulp is not None else ""

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lastbit.reports.summary import clean, short_formats
-from lastbit.verdict import Record
+from lastbit.verdict import Outcome, Record
 
 #: Lines that one plot can show and a reader tell apart.
 MOST = 6
@@ -22,10 +22,10 @@ class Lane:
 
 
 def lanes(records: Iterable[Record]) -> list[Lane]:
-    """The lanes of a kernel's records that were judged and have statistics, the largest error / allowed first."""
+    """The lanes of a kernel's records of which errors were measured, the largest error / allowed first."""
     grouped: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in records:
-        if record.outcome.judged and record.timing is None and record.stats is not None:
+        if record.outcome.judged and record.timing is None and measured(record):
             grouped[record.formats, record.device].append(record)
     labels = _labels(list(grouped))
     made = [Lane(labels[key], tuple(members)) for key, members in grouped.items()]
@@ -38,8 +38,25 @@ def utilisation(records: Iterable[Record]) -> float:
 
 
 def bounded(record: Record) -> bool:
-    """Whether the record compares errors with an allowed error above zero; where one result is right there is none."""
-    return bool(record.formula) and record.allowed == 1.0 and record.stats is not None
+    """Whether the record compares errors with an allowed error above zero; where one result is right there is none.
+
+    One that fails for its NaN, infinities or zeros allows none of these, and yet compares the rest.
+    """
+    return bool(record.formula) and record.stats is not None and (record.allowed == 1.0 or record.allowed_ulp > 0)
+
+
+def measured(record: Record) -> bool:
+    """Whether some result could be compared with its truth: of a kernel that returns nothing but NaN, none can."""
+    compared = record.stats is not None and record.stats.n > 0
+    return compared and not (record.outcome is Outcome.WRONG_CLASS and utilisation([record]) == 0)
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """The share as text, which says neither all of it nor none of it where that is only nearly so."""
+    text, least = f"{share:.{digits}%}", 10.0 ** -(digits + 2)
+    if share < 1 and float(text[:-1]) == 100:
+        return f"over {1 - least:.{digits}%}"
+    return f"under {least:.{digits}%}" if share > 0 and float(text[:-1]) == 0 else text
 
 
 def shown(found: Sequence[Lane], most: int = MOST, named: int = 0) -> tuple[Sequence[Lane], str]:

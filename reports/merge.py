@@ -127,7 +127,7 @@ def _software(environment: Environment) -> dict[str, str]:
     return {
         "software": packages,
         "switches": switches,
-        "threads": threads or f"{environment.cpus} CPUs",
+        "threads": threads,
         "commit": commit,
     }
 

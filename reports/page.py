@@ -12,7 +12,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from lastbit.reports import page_failures, page_head, page_matrix, speeds, summary, svg
+from lastbit.reports import page_failures, page_head, page_matrix, speeds, standing, summary, svg
 from lastbit.reports.html import rendered
 from lastbit.reports.kernel_section import KernelSection, anchor, frontiers, guide, sections
 from lastbit.reports.page_parts import Part, table
@@ -80,7 +80,7 @@ def _parts(run: Run, beside: Beside) -> list[Part]:
         (
             "failures",
             f"Failures ({len(groups)})" if groups else "Failures",
-            lambda: page_failures.failures(groups, said.meanings, known),
+            lambda: page_failures.failures(groups, said.meanings, known, standing.strictly(run)),
         ),
         ("matrix", "Kernels by formats and device", (lambda: page_matrix.matrix(numbers)) if numbers else None),
         ("before", "Compared with an earlier run", (lambda: _before(run, beside)) if beside.before else None),

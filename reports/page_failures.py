@@ -46,8 +46,13 @@ class Card:
     anchor: str
 
 
-def failures(groups: Sequence[Group], meanings: Mapping[str, str], known: bool) -> Markup:
-    """A card for each of `groups`, the worst first; `meanings` say what a failure of "op check" means."""
+def failures(
+    groups: Sequence[Group], meanings: Mapping[str, str], known: bool, strictly: Sequence[Record] = ()
+) -> Markup:
+    """A card for each of `groups`, the worst first; `meanings` say what a failure of "op check" means.
+
+    `strictly` are records that fail only because the run is strict.
+    """
     rest = groups[CARDS:]
     heads = ("kernel", "formats", "device", "check", "outcome", "checks", "first line")
     return rendered(
@@ -56,7 +61,17 @@ def failures(groups: Sequence[Group], meanings: Mapping[str, str], known: bool) 
         opened=OPENED,
         known=known,
         rest=table(f"{len(rest)} more kinds of failure", heads, map(_line, rest), LISTED) if rest else "",
+        strict=_strict(strictly) if strictly else "",
     )
+
+
+def _strict(records: Sequence[Record]) -> Markup:
+    rows = [
+        (one.kernel, short_formats(one.formats), one.device, one.check, one.case, word(one.outcome), one.golden)
+        for one in records
+    ]
+    heads = ("kernel", "formats", "device", "check", "case", "outcome", "golden")
+    return table("Fails because the run is strict", heads, rows, LISTED)
 
 
 def _card(group: Group, meanings: Mapping[str, str]) -> Card:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from lastbit.environment import Environment
 from lastbit.reports import speeds, standing, summary
-from lastbit.reports.page_parts import FAILS, KNOWN, ODD, PASSES, table, word
+from lastbit.reports.page_parts import FAILS, KNOWN, ODD, PASSES, counted, table, word
 from lastbit.reports.page_parts import standing as stands
 from lastbit.reports.run_data import Run
 from lastbit.reports.summary import clean
@@ -47,6 +47,10 @@ def verdicts(run: Run) -> list[Line]:
     if speed := speeds.sentence(run.records):
         slow = any(record.failed for record in speeds.speeds(run.records))
         lines.append(Line("bad" if slow else "note", (FAILS if slow else KNOWN)[1], speed))
+    if strict := len(standing.strictly(run)):
+        lines[0] = replace(lines[0], tone="note", sign=KNOWN[1]) if good else lines[0]
+        told = f"STRICT: this run fails for {counted(strict, 'check')}, vacuous or like no golden."
+        lines.append(Line("bad", FAILS[1], told))
     lines += [Line("note", KNOWN[1], line) for line in standing.trouble(run).splitlines()[:20]]
     return lines
 

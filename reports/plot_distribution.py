@@ -7,9 +7,9 @@ from math import isfinite
 
 from lastbit.histogram import FLOOR, Pairs, cumulative, merged
 from lastbit.reports.figure import Figure, nothing
-from lastbit.reports.lanes import NAMED, Lane, bounded, data_of, shown
+from lastbit.reports.lanes import NAMED, Lane, bounded, data_of, percent, shown, utilisation
 from lastbit.reports.summary import clean
-from lastbit.reports.svg_axes import Axis, number
+from lastbit.reports.svg_axes import Axis, short
 from lastbit.reports.svg_plot import Plot, Reference, Series
 from lastbit.verdict import Record
 
@@ -22,16 +22,18 @@ READING = (
     "Errors: share of elements up to an error. Added up are the errors of records of one check, one kind of data and "
     "one length of sums; of large outputs, those of a sample. A step lies at the upper end of its bin (half an "
     "octave), so that no share is overstated. Dotted: half an ulp, which one rounding may cost, and the smallest and "
-    "largest allowed error of the elements that came nearest to theirs.",
+    "largest allowed error of the elements that came nearest to theirs; those whose sums cancel are allowed more ulp.",
     "Errors: on which side. Left of zero a result is too small in size, as truncation makes it; right of it too large. "
-    "Each row is as high as its fullest bin; errors up to 1/64 ulp are in the table alone.",
+    "Each row is as high as its fullest bin, and no bin is lower than a pixel; errors up to 1/64 ulp are in the table "
+    "alone.",
 )
 #: Checks whose data are shown in preference to others: errors of ordinary results, many of them.
 PREFERRED = ("bound", "large")
 #: Half a bin beyond which the signed histogram is cut into the outermost bar that is drawn.
 NARROWEST = 14
-#: Pixels of a row of the signed histogram.
-ROW = 26
+#: Pixels of a row of the signed histogram, and the least height of a bar as a share of the row's: a single wrong
+#: element among thousands has to be seen.
+ROW, SEEN = 26, 0.08
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class Pool:
     inexact: float
     #: Allowed errors in ulp of the elements that came nearest to them, smallest and largest; 0 where not known.
     allowed: tuple[float, float]
+    #: The largest error / allowed error; None where one result is right.
+    used: float | None
 
     @property
     def total(self) -> int:
@@ -104,6 +108,7 @@ def _pool(lane: Lane, data: tuple[str, str, str]) -> Pool | None:
         max(one.max_ulp for one in stats),
         sum(one.inexact for one in stats) / max(sum(one.n for one in stats), 1),
         (min(allowed), max(allowed)) if allowed else (0.0, 0.0),
+        utilisation(kept) if any(map(bounded, kept)) else None,
     )
 
 
@@ -119,7 +124,9 @@ def _cumulative(pools: Sequence[Pool], text: str) -> Figure:
         for style, (pool, one) in enumerate(zip(pools, steps, strict=True))
     )
     first = pools[0]
-    says = f"{first.label}: {_share(first, HALF):.0%} within half an ulp, largest {number(_rounded(first.max_ulp))}."
+    within = f"{percent(_share(first, HALF))} within half an ulp, largest {short(first.max_ulp)}"
+    used = "" if first.used is None else f", at most {short(first.used)} of what its element is allowed"
+    says = f"{first.label}: {within}{used}."
     plot = Plot(
         "Share of elements up to an error",
         "",
@@ -136,7 +143,7 @@ def _cumulative(pools: Sequence[Pool], text: str) -> Figure:
         "99 % up to",
         "largest",
         "inexact",
-        "allowed",
+        "nearest allowed",
         "terms",
     )
     rows = tuple(_row(pool) for pool in pools)
@@ -150,22 +157,18 @@ def _steps(pool: Pool) -> list[tuple[float, float]]:
 
 def _row(pool: Pool) -> tuple[str, ...]:
     low, high = pool.allowed
-    between = "" if high <= low * 1.05 else f" to {number(_rounded(high))}"
+    between = "" if high <= low * 1.05 else f" to {short(high)}"
     return (
         pool.label,
         str(pool.total),
-        f"{_share(pool, HALF):.1%}",
-        number(_rounded(_quantile(pool, 0.5))),
-        number(_rounded(_quantile(pool, 0.99))),
-        number(_rounded(pool.max_ulp)),
-        f"{pool.inexact:.1%}",
-        f"{number(_rounded(low))}{between}" if low else "not recorded",
+        percent(_share(pool, HALF), 1),
+        short(_quantile(pool, 0.5)),
+        short(_quantile(pool, 0.99)),
+        short(pool.max_ulp),
+        percent(pool.inexact, 1),
+        f"{short(low)}{between}" if low else "not recorded",
         str(pool.terms) if pool.terms else "",
     )
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.3g}")
 
 
 def _quantile(pool: Pool, share: float) -> float:
@@ -184,8 +187,8 @@ def _allowed(pools: Sequence[Pool]) -> list[Reference]:
         return []
     low, high = min(ends), max(ends)
     if high <= low * 1.2:
-        return [Reference(high, f"allowed {number(_rounded(high))}")]
-    return [Reference(low, f"allowed from {number(_rounded(low))}"), Reference(high, f"to {number(_rounded(high))}")]
+        return [Reference(high, f"allowed {short(high)}")]
+    return [Reference(low, f"allowed from {short(low)}"), Reference(high, f"to {short(high)}")]
 
 
 def _signed(pools: Sequence[Pool], text: str) -> Figure:
@@ -217,7 +220,7 @@ def _ridge(pool: Pool, row: int) -> Series:
         tuple((bin - 0.5, float(row)) for bin, _ in bars),
         "ridge",
         row,
-        bars=tuple((bin + 0.5, count / most) for bin, count in bars),
+        bars=tuple((bin + 0.5, max(count / most, SEEN)) for bin, count in bars),
     )
 
 
@@ -243,14 +246,14 @@ def _counts(pool: Pool) -> tuple[int, int, int]:
 
 def _sides(pool: Pool) -> str:
     below, middle, above = _counts(pool)
-    small, even, large = (f"{count / pool.total:.0%}" for count in (below, middle, above))
+    small, even, large = (percent(count / pool.total) for count in (below, middle, above))
     return f"{small} too small, {even} within 1/64 ulp, {large} too large"
 
 
 def _sides_in_cells(pool: Pool) -> Iterable[str]:
     """The shares, and the lean; "" where nothing lies on a side."""
     below, middle, above = _counts(pool)
-    yield from (f"{count / pool.total:.1%}" for count in (below, middle, above))
+    yield from (percent(count / pool.total, 1) for count in (below, middle, above))
     yield f"{round(_lean(pool), 2) + 0.0:+.2f}" if above + below else ""
 
 

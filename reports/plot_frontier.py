@@ -10,7 +10,7 @@ from lastbit.reports.figure import Figure
 from lastbit.reports.lanes import arrow
 from lastbit.reports.speed import duration
 from lastbit.reports.summary import clean
-from lastbit.reports.svg_axes import Axis, number
+from lastbit.reports.svg_axes import Axis, short
 from lastbit.reports.svg_plot import Plot, Series
 from lastbit.verdict import Record
 
@@ -116,7 +116,7 @@ def _room(members: Sequence[Candidate]) -> tuple[float | None, float | None]:
 
 
 def _row(one: Candidate, best: bool) -> tuple[str, ...]:
-    ulp = number(float(f"{one.max_ulp:.3g}"))
+    ulp = short(one.max_ulp)
     return one.name, duration(one.ns), f"{one.error:.2e}", ulp, "yes" if best else ""
 
 

@@ -8,7 +8,7 @@ from math import log2
 from lastbit.reports.figure import Figure, nothing
 from lastbit.reports.lanes import Lane, bounded, shown, utilisation
 from lastbit.reports.summary import clean
-from lastbit.reports.svg_axes import Axis, number
+from lastbit.reports.svg_axes import Axis, short
 from lastbit.reports.svg_plot import Plot, Series
 from lastbit.verdict import Record
 
@@ -88,8 +88,7 @@ def _recipe(found: Sequence[Lane]) -> str:
 
 def _said(label: str, line: Sequence[Point]) -> str:
     ends = (
-        f"{number(_short(point.error))} of {number(_short(point.allowed))} ulp at {point.terms} terms"
-        for point in (line[0], line[-1])
+        f"{short(point.error)} of {short(point.allowed)} ulp at {point.terms} terms" for point in (line[0], line[-1])
     )
     return f"{label}: {', '.join(ends)}"
 
@@ -127,8 +126,4 @@ def _guides(lines: Sequence[Sequence[Point]]) -> list[Series]:
 
 
 def _cell(point: Point | None) -> str:
-    return "" if point is None else f"{number(_short(point.error))} of {number(_short(point.allowed))}"
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.3g}")
+    return "" if point is None else f"{short(point.error)} of {short(point.allowed)}"

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from lastbit.reports.figure import Figure, nothing
 from lastbit.reports.lanes import Lane, bounded, shown, utilisation
 from lastbit.reports.summary import clean
-from lastbit.reports.svg_axes import Axis, number
+from lastbit.reports.svg_axes import Axis, short
 from lastbit.reports.svg_plot import Plot, Reference, Series
 
 #: Recipes that are drawn, those nearest the budget; and the utilisations beyond which points lie on the edge.
@@ -36,7 +36,7 @@ def figure(found: Sequence[Lane]) -> Figure:
     recipes = sorted(largest, key=lambda recipe: (-largest[recipe], recipe))
     kept = recipes[:MOST]
     nearest = next(label for label in labels if shares[label].get(kept[0]) == largest[kept[0]])
-    text = f"Largest: {number(_short(largest[kept[0]]))}, {nearest} on {clean(kept[0], 40)}."
+    text = f"Largest: {short(largest[kept[0]])}, {nearest} on {clean(kept[0], 40)}."
     left = f"{len(recipes) - MOST} more kinds of data are further from their budgets." if len(recipes) > MOST else ""
     rows = tuple((clean(recipe, 60), *(_cell(shares[label].get(recipe)) for label in labels)) for recipe in kept)
     said = " ".join(filter(None, (text, left, rest)))
@@ -58,7 +58,7 @@ def _plot(labels: Sequence[str], recipes: Sequence[str], shares: Shares) -> Plot
         Series(label, _points(shares[label], recipes), "points", style) for style, label in enumerate(labels)
     )
     values = [value for one in series for value, _ in one.points if value > 0]
-    wide = bool(values) and max(values) > WIDE * min(values)
+    wide = max([1.0, *values]) > WIDE * min([1.0, *values])
     edges = " (cut at 1e-4 and 100)" if {LEAST, BEYOND} & set(values) else ""
     return Plot(
         TITLE,
@@ -82,8 +82,4 @@ def _largest(shares: Shares) -> dict[str, float]:
 
 
 def _cell(value: float | None) -> str:
-    return "" if value is None else number(_short(value))
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.3g}")
+    return "" if value is None else short(value)

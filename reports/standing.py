@@ -18,6 +18,11 @@ def standings(run: Run) -> Iterator[tuple[Record, str]]:
     return ((record, settling.settles(record, strict)) for record in run.records)
 
 
+def strictly(run: Run) -> list[Record]:
+    """The records that fail the run only because it is strict: vacuous ones, and those that no golden is like."""
+    return [record for record, stands in standings(run) if stands == "fail" and not record.failed]
+
+
 def trouble(run: Run) -> str:
     """Why a run is no success although none of its checks fails, or ""; one line a reason."""
     if run.footer is None:

@@ -50,10 +50,8 @@ STYLE = """
 .l.s7 { stroke-dasharray:1 3; }
 .k0 { stroke-width:6; stroke-linecap:round; } .k1 { stroke-width:6; stroke-linecap:square; }
 .l.thin { stroke-width:1; stroke-opacity:.75; }
-@media (prefers-color-scheme: dark) { .plot { --s0:#6cb8f0; --s1:#ff9a5c; --s2:#4fd0a5; --s3:#eba0d4; --s4:#f0f0f0;
-  --s5:#e8b93c; --s6:#9fd3f5; --s7:#d9a06b; } }
-@media print { .plot { --s0:#0060a0; --s1:#b34700; --s2:#007a58; --s3:#a3478b; --s4:#1a1a1a; --s5:#8a6100;
-  --s6:#2f7fb0; --s7:#7a3b00; } }
+@media screen and (prefers-color-scheme: dark) { .plot { --s0:#6cb8f0; --s1:#ff9a5c; --s2:#4fd0a5; --s3:#eba0d4;
+  --s4:#f0f0f0; --s5:#e8b93c; --s6:#9fd3f5; --s7:#d9a06b; } }
 """
 
 

@@ -95,6 +95,13 @@ def number(value: float) -> str:
     return f"{float(mantissa):g}e{int(exponent)}"
 
 
+def short(value: float) -> str:
+    """Three digits of the number, as text."""
+    rounded = float(f"{value:.3g}")
+    # The largest number of float64, to three digits, is infinite.
+    return number(rounded) if isfinite(rounded) else f"{value:.2g}".replace("e+", "e")
+
+
 def _apart(wanted: Iterable[tuple[float, str]]) -> list[tuple[float, str]]:
     """Of ticks across, in their order, those whose label lies on none that is kept already; from the left."""
     kept: list[tuple[float, str]] = []

@@ -53,7 +53,7 @@ def run(parsed: argparse.Namespace) -> int:
     into = Path(parsed.into) if parsed.into else _place(name)
     folder.write(stored, into, _beside(parsed))
     print(f"report: {into / folder.PAGE} and {folder.MARKDOWN}")
-    return exit_status(stored.records)
+    return exit_status(stored.records, bool(stored.header.options.get("strict")))
 
 
 def _schema(parsed: argparse.Namespace) -> int:

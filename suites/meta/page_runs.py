@@ -32,6 +32,13 @@ FAILED = record(
     reason="max error 18.45 ulp at (1, 1): got 0.0390625, want 0.03455829620361328\nbudget 0.75 ulp (one rounding)",
     utilisation=24.6,
 )
+#: Text of kernels that would run, break the page or mislead its reader.
+HOSTILE = (
+    "<script>alert(1)</script>", "\"><img src=x onerror=alert(1)>", "' onmouseover='alert(1)", "]]>", "-->", "<!--",
+    "</style></title></textarea>", "</script>", "javascript:alert(1)", "[x](javascript:alert(1))", "{{ 7 * 7 }}",
+    "{% raw %}", "\u202eevil\u2066", "\x1b[2J\x07", "\x00", "\ud800", "&lt;b&gt;", "<svg onload=alert(1)>", "`|*_",
+    "x" * 10_000,
+)  # fmt: skip
 FINDING = """
 [[finding]]
 id = "F900"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lastbit.cli import main
-from lastbit.reports.fleet import Cell, Fleet, fleet, page, sentence
+from lastbit.reports.fleet import Cell, Fleet, fleet, page, sentence, tone
 from lastbit.reports.merge import content, merge
 from lastbit.reports.run import NAME, Footer, Header, Run
 from lastbit.verdict import Outcome, Record
@@ -81,7 +81,28 @@ def test_kernels_that_differ_come_first_and_not_run_is_no_difference() -> None:
         {"x": run(*both, record(kernel="mine/c")), "y": run(both[0], replace(both[1], outcome=Outcome.CRASHED))}
     )
     assert [(row.kernel, row.differs) for row in table.rows] == [("mine/b", True), ("mine/a", False), ("mine/c", False)]
-    assert sentence(fleet({"x": run(*both)})) == "No kernel fails on 1 device; all come to the same everywhere."
+    assert (
+        sentence(fleet({"x": run(*both)}))
+        == "No kernel fails on 1 device; all come to the same wherever they were judged."
+    )
+
+
+def test_silence_is_no_success() -> None:
+    """Nothing judged, and a run that did not come to its end, are no good news, in words and in colour."""
+    silent = fleet({"a": run(record(outcome=Outcome.NOT_TESTED)), "b": run()})
+    assert (sentence(silent), tone(silent)) == ("Nothing was judged on 2 devices.", "note")
+    cut = fleet({"a": run(record()), "b": run(record(), end=False)})
+    assert sentence(cut).endswith(" On 1 the run did not come to its end.")
+    assert tone(cut) == "note"
+    assert tone(fleet({"a": run(record())})) == "good"
+    assert tone(fleet({"a": run(record(outcome=Outcome.CRASHED)), "b": run(record(), end=False)})) == "bad"
+    assert 'class="verdict note"' in page(silent)
+
+
+def test_kernel_that_returns_nan_has_no_error_of_zero() -> None:
+    lost = record(outcome=Outcome.WRONG_CLASS, allowed=0.0, allowed_ulp=3.0, max_ulp=0.0, utilisation=0.0)
+    (cell,) = cells(fleet({"a": run(lost)}), "mine/gemm")
+    assert cell.detail == "1 of 1 check"
 
 
 def test_kernel_left_out_for_want_of_a_device_is_no_pass() -> None:

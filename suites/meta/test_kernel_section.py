@@ -180,6 +180,34 @@ def test_nothing_judged_is_said() -> None:
     assert "<svg" not in section.body
 
 
+def test_kernel_that_returns_nan_is_not_said_to_have_no_error() -> None:
+    """None of its elements can be compared: no error is 0, and its budgets are there."""
+    lost = example(
+        outcome=Outcome.WRONG_CLASS, measured=4096.0, allowed=0.0, histogram=(), max_ulp=0.0, utilisation=0.0
+    )
+    (section,) = sections(run_of(lost))
+    assert dict(section.facts) == {"checks": "1 judged, 1 failed, 0 without a verdict"}
+    assert "Nothing was measured" in section.body
+    assert "one right result: there is no allowed error" not in section.body
+    assert [row[-1] for row in told("What is allowed, and why", lost).rows] == ["not measured"]
+    (crashed,) = sections(run_of(record(outcome=Outcome.CRASHED, stats=None, formula="", measured=None)))
+    assert "Every check has one right result" not in crashed.body
+
+
+def test_share_used_of_a_wrong_class_is_of_the_elements_that_have_the_right_one() -> None:
+    """Its measured number counts elements, and is no share."""
+    wrong = example(outcome=Outcome.WRONG_CLASS, measured=17.0, allowed=0.0, utilisation=0.5)
+    assert [row[-1] for row in told("What is allowed, and why", wrong).rows] == ["0.5"]
+    (section,) = sections(run_of(wrong))
+    assert dict(section.facts)["largest error / allowed"] == "0.5"
+
+
+def test_largest_number_is_no_infinity() -> None:
+    (section,) = sections(run_of(example(max_ulp=1.7976e308, utilisation=1.7976e308, outcome=Outcome.OVER_BUDGET)))
+    assert dict(section.facts)["largest error"] == "1.8e308 ulp"
+    assert not re.search(r"\binf\b", section.body)
+
+
 def test_hostile_text_stays_text() -> None:
     """No element, attribute or invisible character comes of what a kernel can write into a record."""
     hostile = example(

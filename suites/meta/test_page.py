@@ -14,7 +14,7 @@ from lastbit.verdict import Outcome, Record
 from .page_runs import FAILED, FORMATS, Outline, beside, every_way, grid, run_of, shown
 from .record_examples import record, store_run
 
-
+STRICT = {"strict": "yes"}
 FAILED_HERE = replace(FAILED, kernel="mine/gemm")
 
 
@@ -124,6 +124,18 @@ def test_cell_stands_as_the_worst_of_its_checks(records: tuple[Record, ...], sai
     _, sign, word = page_matrix.stands(row)
     assert f"{sign} {word}" == said
     assert said in shown(*records)
+
+
+def test_strict_run_says_what_fails_it() -> None:
+    vague = record(case="vague", outcome=Outcome.VACUOUS)
+    run = run_of(record(), vague, record(case="new", golden="new"))
+    calm, strict = (page.text(one) for one in (run, replace(run, header=replace(run.header, options=STRICT))))
+    assert 'verdict good">' in calm
+    assert "STRICT" not in calm
+    assert 'verdict good">' not in strict
+    assert "STRICT: this run fails for 2 checks, vacuous or like no golden." in strict
+    assert "Fails because the run is strict" in strict
+    assert "No check fails" not in strict
 
 
 def test_every_record_is_counted_once() -> None:

@@ -5,6 +5,7 @@ Needs Playwright's library and a Chromium of the system; it downloads no browser
 
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from lastbit.reports.folder import write
 from lastbit.reports.run import read
 
-from .page_runs import beside, every_way, grid, real_run, stored
+from .page_runs import FAILED, HOSTILE, beside, every_way, grid, real_run, stored
 
 __all__ = ["real_run"]
 
@@ -190,6 +191,30 @@ def test_policy_stops_a_planted_script(browser: Any, every_page: Path, tmp_path:
     assert page.title() == "lastbit: does not conform"
     assert any("script" in text and "Content Security Policy" in text for text in refused)
     page.close()
+
+
+def test_hostile_text_runs_nothing_and_keeps_the_width(opened: Open, tmp_path: Path) -> None:
+    names = (
+        "kernel",
+        "op",
+        "formats",
+        "device",
+        "check",
+        "case",
+        "reason",
+        "where",
+        "formula",
+        "contract",
+        "reproduce",
+    )
+    bad = [replace(FAILED, **dict.fromkeys(names, text)) for text in (*HOSTILE, "".join(HOSTILE))]
+    write(stored(tmp_path, *bad), tmp_path)
+    page = opened(tmp_path / "index.html", viewport={"width": 390, "height": 800})
+    page.on("dialog", lambda dialog: pytest.fail(f"a dialog opened: {dialog.message}"))
+    page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.locator(".card").count() == len(bad)
+    assert page.locator("main script, main img, main svg[onload], main style").count() == 0
 
 
 def test_print_shows_what_is_folded(opened: Open, every_page: Path) -> None:

@@ -20,15 +20,8 @@ from lastbit.reports.run_data import Explained, Footer
 from lastbit.reports.zoo_page import page as zoo_page
 from lastbit.verdict import Outcome, Record
 
-from .page_runs import DATASHEET, FAILED, Outline, beside, every_way, grid, run_of, score
+from .page_runs import DATASHEET, FAILED, HOSTILE, Outline, beside, every_way, grid, run_of, score
 from .record_examples import record
-
-HOSTILE = (
-    "<script>alert(1)</script>", "\"><img src=x onerror=alert(1)>", "' onmouseover='alert(1)", "]]>", "-->", "<!--",
-    "</style></title></textarea>", "</script>", "javascript:alert(1)", "[x](javascript:alert(1))", "{{ 7 * 7 }}",
-    "{% raw %}", "\u202eevil\u2066", "\x1b[2J\x07", "\x00", "\ud800", "&lt;b&gt;", "<svg onload=alert(1)>", "`|*_",
-    "x" * 10_000,
-)  # fmt: skip
 
 TEXTS = st.lists(st.sampled_from(HOSTILE) | st.text(max_size=8), min_size=1, max_size=4).map("".join)
 

@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lastbit.reports.svg import STYLE, TOP, document, render
-from lastbit.reports.svg_axes import Axis, fit, number, position, ticks
+from lastbit.reports.svg_axes import Axis, fit, number, position, short, ticks
 from lastbit.reports.svg_labels import WIDTH
 from lastbit.reports.svg_plot import Plot, Reference, Series
 
@@ -181,6 +181,13 @@ def test_numbers_are_short(value: float, text: str) -> None:
     assert number(value) == text
 
 
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0, "0"), (0.98765, "0.988"), (3370.4, "3370"), (1e-7, "1e-7"), (1.7976e308, "1.8e308")]
+)
+def test_three_digits_of_any_number_have_digits(value: float, text: str) -> None:
+    assert short(value) == text
+
+
 def test_places_follow_from_the_axes() -> None:
     """A point half way along a linear x and a third of the decades up a logarithmic y is drawn there."""
     series = Series("", ((0.0, 1.0), (5.0, 10.0), (10.0, 1000.0)), "line", marked=False)
@@ -236,6 +243,10 @@ def test_hostile_text_stays_text() -> None:
     assert {element.tag for element in root.iter()} == {"svg", "title", "desc", "path", "text", "g"}
     assert not set("".join(root.itertext())) & set("\x1b\u202e\x00")
     assert "<script>" in "".join(root.itertext())
+
+
+def test_colours_of_a_dark_screen_are_not_printed() -> None:
+    assert re.findall(r"@media ([^{]*)\{", STYLE) == ["screen and (prefers-color-scheme: dark) "]
 
 
 def test_document_is_svg_by_itself() -> None:
