@@ -1,4 +1,4 @@
-"""ctrf.json of a run: the Common Test Report Format (https://ctrf.io), with lastbit's own figures of failures under `extra`."""
+"""ctrf.json of a run: the Common Test Report Format (https://ctrf.io), with the figures of failures under `extra`."""
 
 from collections import Counter
 from datetime import UTC, datetime
@@ -110,7 +110,7 @@ def _environment(run: Run, whole: bool) -> dict[str, Any]:
         "shardId": header.options.get("shard", ""),
     }
     extra = {
-        "verdict": verdict(run.records, len(run.gone)),
+        "verdict": verdict(run.records, len(run.gone), run.complete),
         "tier": clean(header.tier, 40),
         "seed": header.seed,
         "complete": run.complete,

@@ -75,7 +75,7 @@ def _case(group: str, name: str, seconds: float, body: str) -> str:
 
 def _of_run(run: Run) -> Iterator[tuple[str, str]]:
     header, environment = run.header, run.header.environment
-    yield "lastbit.verdict", verdict(run.records, len(run.gone))
+    yield "lastbit.verdict", verdict(run.records, len(run.gone), run.complete)
     yield "lastbit.complete", str(run.complete).lower()
     yield "lastbit.tier", header.tier
     yield "lastbit.seed", str(header.seed)

@@ -48,7 +48,7 @@ def _top(run: "Run", gone: int) -> list[str]:
     tree = f"commit {environment.commit}{' (dirty)' if environment.dirty else ''}" if environment.commit else ""
     facts = [f"tier {run.header.tier}", f"seed {run.header.seed}", run.header.started, tree]
     said = f"{sentence(environment.text(), 600)}; {sentence(', '.join(filter(None, facts)), 200)}"
-    verdict = "  ".join(f"**{sentence(line, 1000)}**" for line in terminal.sentences(run.records, gone))
+    verdict = "  ".join(f"**{sentence(line, 1000)}**" for line in terminal.sentences(run.records, gone, run.complete))
     early = "**This run did not come to its end; what follows is what it had judged.**"
     return ["# lastbit", "", verdict, *([] if run.complete else ["", early]), "", said]
 

@@ -1,13 +1,16 @@
 """junit.xml: well-formed for every text, failures seen as failures, and in counts what pytest's own is."""
 
+import re
 import xml.etree.ElementTree as ET
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 
-from lastbit.reports import junit
+from lastbit.reports import junit, terminal
+from lastbit.reports.folder import write
 from lastbit.reports.run import read
 from lastbit.reports.run_data import Run
 from lastbit.verdict import Outcome
@@ -146,3 +149,16 @@ def test_counts_are_those_of_pytests_own_junit_xml(
     }
     assert len(commands) == counts[0]["failures"]
     assert commands < {row.get("value") for row in ours.iter("property")}
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_run_that_was_cut_short_conforms_nowhere(whole: bool, tmp_path: Path) -> None:
+    """No file of its folder, and not the terminal, says of what is missing that it conforms."""
+    run = run_of(record(), **({} if whole else {"complete": False, "footer": None}))
+    write(run, tmp_path)
+    said = {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()}
+    said["terminal"] = "\n".join(terminal.lines(run.records, complete=run.complete))
+    assert set(said) == {"index.html", "report.md", "junit.xml", "ctrf.json", "badge.svg", "terminal"}
+    for name, text in said.items():
+        assert bool(re.search(r"\bCONFORMS:|conforms\b(?! so far)", text)) == whole, name
+        assert bool(re.search("incomplete", text, re.IGNORECASE)) != whole, name
