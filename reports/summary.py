@@ -40,13 +40,13 @@ class Row:
     #: Outcomes and how often, worst first; known findings are in `known` instead.
     counts: tuple[tuple[Outcome, int], ...]
     known: int
-    #: Over records of which errors were measured, the first over those with an allowed error; None where there is none.
+    #: Over judged records of which errors were measured; utilisation over those that allow an error. None for none.
     utilisation: float | None
     max_ulp: float | None
     #: The most significant one: |bias| sqrt(n) is largest.
     bias: float | None
     golden: tuple[tuple[str, int], ...]
-    #: The check that failed worst, or else came nearest its budget.
+    #: The judged check that failed worst, or else came nearest its budget.
     worst: str
     #: Whether one of its records makes the run fail.
     failed: bool
@@ -185,7 +185,8 @@ def measured(record: Record) -> bool:
 def _row(kernel: str, formats: str, device: str, members: list[Record]) -> Row:
     counts = Counter(record.outcome for record in members if not (record.known and record.outcome.failed))
     golden = Counter(record.golden.partition(":")[0] for record in members if record.golden)
-    compared = [record for record in members if measured(record)]
+    judged = [record for record in members if record.outcome.judged]
+    compared = [record for record in judged if measured(record)]
     stats = [record.stats for record in compared if record.stats is not None]
     with_bound = [record.stats for record in compared if record.stats is not None and bounded(record)]
     biased = max(stats, default=None, key=lambda item: abs(item.bias) * item.n**0.5)
@@ -199,7 +200,7 @@ def _row(kernel: str, formats: str, device: str, members: list[Record]) -> Row:
         max_ulp=max((item.max_ulp for item in stats), default=None),
         bias=biased.bias if biased else None,
         golden=tuple((state, golden[state]) for state in GOLDEN_STATES if golden[state]),
-        worst=min(members, key=_badness).check,
+        worst=min(judged or members, key=_badness).check,
         failed=any(record.failed for record in members),
     )
 

@@ -151,6 +151,14 @@ def test_kernel_that_returns_nan_has_no_error_of_zero() -> None:
     assert (row.utilisation, row.max_ulp) == (0.75, 2.0)
 
 
+def test_row_is_of_what_was_judged() -> None:
+    """A check that was left out, or shows nothing, may have statistics; none of them is a result."""
+    for silent in (Outcome.NOT_TESTED, Outcome.VACUOUS):
+        vague = record(check="statistics", outcome=silent, utilisation=0.99, max_ulp=900.0, bias=-1.0)
+        (row,) = summary.rows([record(), vague])
+        assert (row.worst, row.utilisation, row.max_ulp, row.bias) == ("bound", 0.2, 2.0, 0.05)
+
+
 def test_matrix_and_section_agree_on_the_largest_error() -> None:
     """Also where the largest share is of a record that fails for the class of its results."""
     wrong = record(outcome=Outcome.WRONG_CLASS, measured=1.0, allowed=0.0, allowed_ulp=0.5, utilisation=7600.0)
