@@ -13,9 +13,9 @@ from lastbit.reports import plot_distribution, plot_frontier, plot_quality, plot
 from lastbit.reports.figure import Figure
 from lastbit.reports.html import rendered
 from lastbit.reports.kernel_tables import Table, largest, tables
-from lastbit.reports.lanes import bounded, lanes
+from lastbit.reports.lanes import lanes
 from lastbit.reports.run import Run
-from lastbit.reports.summary import clean
+from lastbit.reports.summary import bounded, clean
 from lastbit.verdict import Record
 
 Shown = TypeVar("Shown", Figure, Table)

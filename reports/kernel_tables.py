@@ -5,9 +5,9 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from lastbit.reports.contract_words import promises, reasons
-from lastbit.reports.lanes import arrow, bounded, measured, utilisation
+from lastbit.reports.lanes import arrow, utilisation
 from lastbit.reports.speed import duration
-from lastbit.reports.summary import GOLDEN_STATES, ORDER, clean
+from lastbit.reports.summary import GOLDEN_STATES, ORDER, bounded, clean, measured
 from lastbit.reports.svg_axes import short
 from lastbit.verdict import Outcome, Record
 

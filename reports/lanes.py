@@ -4,8 +4,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from lastbit.reports.summary import clean, short_formats
-from lastbit.verdict import Outcome, Record
+from lastbit.reports.summary import clean, measured, short_formats
+from lastbit.verdict import Record
 
 #: Lines that one plot can show and a reader tell apart.
 MOST = 6
@@ -35,20 +35,6 @@ def lanes(records: Iterable[Record]) -> list[Lane]:
 def utilisation(records: Iterable[Record]) -> float:
     """The largest error / allowed of the records."""
     return max((record.stats.utilisation for record in records if record.stats is not None), default=0.0)
-
-
-def bounded(record: Record) -> bool:
-    """Whether the record compares errors with an allowed error above zero; where one result is right there is none.
-
-    One that fails for its NaN, infinities or zeros allows none of these, and yet compares the rest.
-    """
-    return bool(record.formula) and record.stats is not None and (record.allowed == 1.0 or record.allowed_ulp > 0)
-
-
-def measured(record: Record) -> bool:
-    """Whether some result could be compared with its truth: of a kernel that returns nothing but NaN, none can."""
-    compared = record.stats is not None and record.stats.n > 0
-    return compared and not (record.outcome is Outcome.WRONG_CLASS and utilisation([record]) == 0)
 
 
 def percent(share: float, digits: int = 0) -> str:

@@ -1,4 +1,4 @@
-"""report.md: for a pull request, what differs first, then the table of kernels; in view in sixty lines, always."""
+"""report.md: for a pull request, what differs first, then the table of kernels; below sixty lines, always."""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from lastbit.reports.run import Run
     from lastbit.verdict import Record
 
-#: Lines in view, and characters of a comment on GitHub (65,536) with something left for who posts it.
+#: Lines, folded ones counted, and characters of a comment on GitHub (65,536) with something left for who posts it.
 LINES, CHARACTERS = 59, 65_000
-#: Items in view of each section where the page has room.
-CHANGES, FAILURES, GONE, MOVED, ROWS, SPEEDS = 12, 4, 4, 6, 24, 6
+#: Items of each section where the page has room; the last are those of one that unfolds.
+CHANGES, FAILURES, GONE, MOVED, ROWS, SPEEDS, FOLDED = 12, 4, 4, 6, 16, 6, 8
 #: Lines of a failure's reason.
 REASON_LINES = 3
 
@@ -22,7 +22,7 @@ REASON_LINES = 3
 def text(
     run: "Run", notes: Sequence[str] = (), gone: Sequence[str] = (), *, base: str = "", changes: Sequence[str] = ()
 ) -> str:
-    """The report of `run` in GitHub's Markdown, at most 65,000 characters and 59 lines in view; the rest is folded.
+    """The report of `run` in GitHub's Markdown, at most 65,000 characters and 59 lines; the rest is counted.
 
     `notes` are sentences that the session adds, `gone` those on findings that no longer happen, `changes` those on what
     differs from the run that is called `base`. All of them, and every text of a record, are shown as they are and do
@@ -37,7 +37,7 @@ def text(
         Section("Kernels", _rows(terminal.cells(found)), ROWS, 4, _head(terminal.HEADS), terminal.LEGEND),
         _speed(run.records),
         _folded("Known findings", summary.known_lines(run.records)),
-        _folded(f"Not judged, which is no pass: {_unjudged_count(found)}, by reasons", _unjudged(found)),
+        _folded(f"Not judged, which is no pass ({_unjudged_count(found)}), by reasons", _unjudged(found)),
         _folded("Notes", [*notes, *speeds.notes(run.records)]),
     )
     return page(_top(run, len(gone)), sections, lines=LINES, characters=CHARACTERS)
@@ -48,7 +48,7 @@ def _top(run: "Run", gone: int) -> list[str]:
     tree = f"commit {environment.commit}{' (dirty)' if environment.dirty else ''}" if environment.commit else ""
     facts = [f"tier {run.header.tier}", f"seed {run.header.seed}", run.header.started, tree]
     said = f"{sentence(environment.text(), 600)}; {sentence(', '.join(filter(None, facts)), 200)}"
-    verdict = "  ".join(f"**{sentence(line, 1000)}**" for line in terminal.sentences(run.records, gone))
+    verdict = "  ".join(f"**{sentence(line, 1000)}**" for line in terminal.sentences(run.records, gone, run.complete))
     early = "**This run did not come to its end; what follows is what it had judged.**"
     return ["# lastbit", "", verdict, *([] if run.complete else ["", early]), "", said]
 
@@ -87,7 +87,7 @@ def _unjudged_count(records: "Sequence[Record]") -> str:
 
 
 def _folded(title: str, items: Sequence[str]) -> Section:
-    return Section(f"{title}: {len(items)}", _bullets(items), 0)
+    return Section(title, _bullets(items), FOLDED, 0, folded=True)
 
 
 def _speed(records: "Sequence[Record]") -> Section:

@@ -1,10 +1,10 @@
-"""A page of Markdown in view at a glance: sections share its lines, and what has no room is folded, or counted."""
+"""A short page of Markdown: sections share its lines, and what has no room is counted."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-#: Folded items to try until the page is short enough.
-FOLDED = (300, 100, 30, 10, 3, 0)
+#: Lines of a fold with items beside these and its first two: an empty one on both sides, and its end.
+FOLD = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,65 +13,60 @@ class Section:
 
     title: str
     items: Sequence[Sequence[str]]
-    #: Items in view where there is room, and those that come before anything else has more; 0: all are folded.
+    #: Items where there is room, and those that come before anything else has more.
     most: int
     least: int = 1
-    #: Lines before the items, in view and in the fold: the head of a table.
+    #: Lines before the items: the head of a table.
     lead: Sequence[str] = ()
     #: Line after the items.
     foot: str = ""
+    #: Whether the items unfold under the title.
+    folded: bool = False
 
 
 def page(head: Sequence[str], sections: Sequence[Section], *, lines: int, characters: int) -> str:
-    """`head` and the sections in order, at most `lines` lines of them in view and `characters` in all.
+    """`head` and the sections in order, at most `lines` lines and `characters` characters; folded ones count.
 
-    A section without items is left out. The head and one item of each section have to fit.
+    A section without items is left out; a folded one without room is its title. The head and all titles have to fit.
     """
     kept = [section for section in sections if section.items]
-    shown = _shares(kept, lines - len(head))
-    text = ""
-    for most in FOLDED:
-        text = "\n".join([*head, *(line for s, n in zip(kept, shown, strict=True) for line in _lines(s, n, most))])
-        if len(text) < characters:
-            break
-    return text + "\n"
+    room = lines - len(head)
+    while True:
+        shown = _shares(kept, room)
+        text = "\n".join([*head, *(line for s, n in zip(kept, shown, strict=True) for line in _lines(s, n))])
+        if len(text) < characters or not any(shown):
+            return text + "\n"
+        room -= 1
 
 
 def _shares(sections: Sequence[Section], room: int) -> list[int]:
-    """Items of each section in view: first the least of each, then as many as there is room for, in order."""
+    """Items of each section: first the least of each, then as many as there is room for, in order."""
     shares = [0] * len(sections)
     room -= sum(_overhead(section) for section in sections)
     for wanted in ("least", "most"):
         for number, section in enumerate(sections):
             goal = min(getattr(section, wanted), section.most, len(section.items))
-            while shares[number] < goal and (cost := len(section.items[shares[number]])) <= room:
+            while shares[number] < goal and (cost := _cost(section, shares[number])) <= room:
                 shares[number] += 1
                 room -= cost
     return shares
 
 
 def _overhead(section: Section) -> int:
-    """Lines in view of a section beside its items, those of a fold among them."""
-    if not section.most:
-        return 2
-    return len(_opening(section)) + (2 if section.foot else 0) + 2
+    """Lines of a section beside its items."""
+    return 2 if section.folded else 3 + len(section.lead) + (2 if section.foot else 0)
 
 
-def _opening(section: Section) -> list[str]:
-    return ["", f"## {section.title}", "", *section.lead]
+def _cost(section: Section, number: int) -> int:
+    """Lines that item `number` adds."""
+    return len(section.items[number]) + (FOLD if section.folded and number == 0 else 0)
 
 
-def _lines(section: Section, shown: int, most: int) -> list[str]:
+def _lines(section: Section, shown: int) -> list[str]:
     items = [line for item in section.items[:shown] for line in item]
+    counted = f": {shown} of {len(section.items)}, all in index.html" if shown < len(section.items) else ""
+    if section.folded:
+        fold = [f"<details><summary>{section.title}{counted}</summary>", "", *items, "", "</details>"]
+        return ["", *(fold if shown else [f"{section.title}{counted}"])]
     foot = ["", section.foot] if section.foot else []
-    view = [*_opening(section), *items, *foot] if section.most else []
-    return [*view, *(_fold(section, shown, most) if shown < len(section.items) else [])]
-
-
-def _fold(section: Section, shown: int, most: int) -> list[str]:
-    """What has no room in view; what has none in the fold is counted."""
-    rest = section.items[shown:]
-    name = f"{len(rest)} more" if section.most else section.title
-    left = f", {len(rest) - most} of them in run.jsonl only" if len(rest) > most else ""
-    inside = [*section.lead, *(line for item in rest[:most] for line in item)] if most else []
-    return ["", f"<details><summary>{name}{left}</summary>", "", *inside, "", "</details>"]
+    return ["", f"## {section.title}{counted}", "", *section.lead, *items, *foot]

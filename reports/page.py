@@ -44,7 +44,7 @@ def text(run: Run, beside: Beside | None = None) -> str:
     beside = beside or Beside()
     return framed(
         "page.html",
-        "lastbit: " + summary.verdict(speeds.numbers(run.records), len(run.gone)).partition(":")[0].lower(),
+        "lastbit: " + page_head.verdicts(run)[0].text.partition(":")[0].lower(),
         script=_file("page.js"),
         data=_data(run),
         verdicts=page_head.verdicts(run),
@@ -158,7 +158,7 @@ def _data(run: Run) -> Markup:
         for row in summary.rows(numbers)
     ]
     data = {
-        "verdict": summary.verdict(numbers, len(run.gone)),
+        "verdict": page_head.verdicts(run)[0].text,
         "complete": run.complete,
         "exitstatus": run.footer.exitstatus if run.footer else None,
         "tier": run.header.tier,

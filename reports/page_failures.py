@@ -26,6 +26,8 @@ MEANS = {
     Outcome.TIMED_OUT: "The kernel did not come to its end: there is no result.",
     Outcome.ERROR: "lastbit itself failed; this says nothing about the kernel.",
 }
+#: Of these there is no result that the check's law could say anything of.
+SILENT = (Outcome.CRASHED, Outcome.TIMED_OUT, Outcome.ERROR)
 GONE = "A known finding passes now: its row in findings.toml has to end, or nobody would notice when it comes back."
 
 
@@ -92,7 +94,7 @@ def _card(group: Group, meanings: Mapping[str, str]) -> Card:
 
 
 def _facts(record: Record, meanings: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    law = meanings.get(f"{record.op} {record.check}", "")
+    law = meanings.get(f"{record.op} {record.check}", "") if record.outcome not in SILENT else ""
     why = GONE if not record.outcome.failed else law or MEANS[record.outcome]
     return (
         ("Why it matters", clean(why)),

@@ -40,7 +40,7 @@ class Count:
 
 def verdicts(run: Run) -> list[Line]:
     """The verdict on results, the one on speed, and why the run as a whole is no success."""
-    said = summary.verdict(speeds.numbers(run.records), len(run.gone))
+    said = summary.verdict(speeds.numbers(run.records), len(run.gone), run.complete)
     good = said.startswith("CONFORMS:")
     bad = said.startswith("DOES NOT")
     lines = [Line("good" if good else "bad" if bad else "note", (PASSES if good else FAILS if bad else ODD)[1], said)]
@@ -79,10 +79,17 @@ def facts(run: Run, records: str) -> list[tuple[str, Any]]:
         ("Tier and seed", f"{header.tier}, seed {header.seed}"),
         ("Asked for", _named(header.options)),
         ("Began", f"{header.started}{_took(run)}"),
+        ("Against golden", _golden(run)),
         ("Records", Markup("{} in {}").format(len(run.records), stored)),
         ("sha256 of the records", Markup("<code>{}</code>").format(run.sha256) if run.sha256 else ""),
     )
     return [(name, value if isinstance(value, Markup) else clean(value, 1500)) for name, value in given if value]
+
+
+def _golden(run: Run) -> str:
+    """How many records stand how beside their baselines, what moved first."""
+    found = Counter(record.golden.partition(":")[0] for record in run.records)
+    return ", ".join(f"{found[state]} {state}" for state in summary.GOLDEN_STATES if found[state])
 
 
 def untested(run: Run) -> Markup:

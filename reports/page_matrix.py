@@ -23,6 +23,10 @@ LEGEND = (
     "(large where sums cancel). The sign repeats the colour: ✓ passes, ✗ fails, ! fails as a known finding, "
     "? says nothing, – was not judged."
 )
+LIST_LEGEND = (
+    " Bias is the most significant lean of a check's errors: -1 is all towards zero, +1 all away from it. The last "
+    "column names the check that failed worst, or else came nearest to what is allowed."
+)
 _FORMATS = tuple(ROWS)
 _LIST_HEADS = (
     "formats",
@@ -71,11 +75,12 @@ def matrix(records: Sequence[Record]) -> Markup:
         grouped[record.op].append(record)
     rows = {op: summary.rows(members) for op, members in sorted(grouped.items())}
     total = sum(map(len, rows.values()))
+    ops = [_op(op, members, total) for op, members in rows.items()]
     found = {name for members in rows.values() for row in members for name in _outcomes(row)}
     return rendered(
         "matrix.html",
-        legend=LEGEND,
-        ops=[_op(op, members, total) for op, members in rows.items()],
+        legend=LEGEND + (LIST_LEGEND if any(not op.columns for op in ops) else ""),
+        ops=ops,
         outcomes=[name for name in ("known", *(outcome.value for outcome in summary.ORDER)) if name in found],
     )
 

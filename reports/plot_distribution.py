@@ -7,8 +7,8 @@ from math import isfinite
 
 from lastbit.histogram import FLOOR, Pairs, cumulative, merged
 from lastbit.reports.figure import Figure, nothing
-from lastbit.reports.lanes import NAMED, Lane, bounded, data_of, percent, shown, utilisation
-from lastbit.reports.summary import clean
+from lastbit.reports.lanes import NAMED, Lane, data_of, percent, shown, utilisation
+from lastbit.reports.summary import bounded, clean
 from lastbit.reports.svg_axes import Axis, short
 from lastbit.reports.svg_plot import Plot, Reference, Series
 from lastbit.verdict import Record

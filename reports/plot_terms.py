@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from math import log2
 
 from lastbit.reports.figure import Figure, nothing
-from lastbit.reports.lanes import Lane, bounded, shown, utilisation
-from lastbit.reports.summary import clean
+from lastbit.reports.lanes import Lane, shown, utilisation
+from lastbit.reports.summary import bounded, clean
 from lastbit.reports.svg_axes import Axis, short
 from lastbit.reports.svg_plot import Plot, Series
 from lastbit.verdict import Record

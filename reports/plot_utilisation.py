@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from lastbit.reports.figure import Figure, nothing
-from lastbit.reports.lanes import Lane, bounded, shown, utilisation
-from lastbit.reports.summary import clean
+from lastbit.reports.lanes import Lane, shown, utilisation
+from lastbit.reports.summary import bounded, clean
 from lastbit.reports.svg_axes import Axis, short
 from lastbit.reports.svg_plot import Plot, Reference, Series
 

@@ -40,13 +40,13 @@ class Row:
     #: Outcomes and how often, worst first; known findings are in `known` instead.
     counts: tuple[tuple[Outcome, int], ...]
     known: int
-    #: Over passing and failing records with statistics; None where there is none.
+    #: Over judged records of which errors were measured; utilisation over those that allow an error. None for none.
     utilisation: float | None
     max_ulp: float | None
     #: The most significant one: |bias| sqrt(n) is largest.
     bias: float | None
     golden: tuple[tuple[str, int], ...]
-    #: The check that failed worst, or else came nearest its budget.
+    #: The judged check that failed worst, or else came nearest its budget.
     worst: str
     #: Whether one of its records makes the run fail.
     failed: bool
@@ -71,11 +71,16 @@ def rows(records: Iterable[Record]) -> list[Row]:
 
 
 def failures(records: Iterable[Record]) -> list[Group]:
-    """What makes the run fail, worst outcome first, one group a check.
+    """What makes the run fail, one group a check: the worst of each kernel first, then the second of each.
 
     That is failures that are no known findings, and findings that no longer happen.
     """
-    return _groups(record for record in records if record.failed)
+    turns: Counter[str] = Counter()
+    taken = []
+    for group in _groups(record for record in records if record.failed):
+        turns[group.shown.kernel] += 1
+        taken.append((turns[group.shown.kernel], group))
+    return [group for _, group in sorted(taken, key=lambda item: item[0])]
 
 
 def known(records: Iterable[Record]) -> list[tuple[str, int, str]]:
@@ -106,8 +111,11 @@ def unjudged(records: Iterable[Record]) -> list[tuple[Outcome, str, int, int]]:
     return [(outcome, reason, count, len(kernels[outcome, reason])) for (outcome, reason), count in ordered]
 
 
-def verdict(records: Sequence[Record], gone: int = 0) -> str:
-    """The run in one sentence; `gone` counts known findings that no longer happen, which fails a whole run."""
+def verdict(records: Sequence[Record], gone: int = 0, complete: bool = True) -> str:
+    """The run in one sentence; `gone` counts known findings that no longer happen, which fails a whole run.
+
+    A run that is not `complete` may fail, but conforms in no case.
+    """
     judged = [record for record in records if record.outcome.judged]
     if not judged:
         return f"NOTHING JUDGED: {len(records)} records, none of them says anything about a kernel."
@@ -125,7 +133,8 @@ def verdict(records: Sequence[Record], gone: int = 0) -> str:
         share = f"{len(bad)} of {_count(len(names), 'kernel')} {'fails' if len(bad) == 1 else 'fail'}"
         return f"DOES NOT CONFORM: {share} {failed} of {_count(len(judged), 'check')}: {shown}{ending}"
     but = f", BUT {_count(gone, 'known finding')} no longer as recorded" if gone else ""
-    return f"CONFORMS{but}: {_count(len(names), 'kernel')}, {_count(passed, 'check')} passed{ending}"
+    word = "CONFORMS" if complete else "INCOMPLETE, conforms so far"
+    return f"{word}{but}: {_count(len(names), 'kernel')}, {_count(passed, 'check')} passed{ending}"
 
 
 def short_formats(formats: str) -> str:
@@ -158,10 +167,28 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def bounded(record: Record) -> bool:
+    """Whether the record compares errors with an allowed error above zero; where one result is right there is none.
+
+    One that fails for its NaN, infinities or zeros allows none of these, and yet compares the rest.
+    """
+    return bool(record.formula) and record.stats is not None and (record.allowed == 1.0 or record.allowed_ulp > 0)
+
+
+def measured(record: Record) -> bool:
+    """Whether some result could be compared with its truth: of a kernel that returns nothing but NaN, none can."""
+    if record.stats is None or record.stats.n == 0:
+        return False
+    return record.outcome is not Outcome.WRONG_CLASS or record.stats.max_ulp > 0
+
+
 def _row(kernel: str, formats: str, device: str, members: list[Record]) -> Row:
     counts = Counter(record.outcome for record in members if not (record.known and record.outcome.failed))
     golden = Counter(record.golden.partition(":")[0] for record in members if record.golden)
-    stats = [record.stats for record in members if record.stats is not None and record.stats.n]
+    judged = [record for record in members if record.outcome.judged]
+    compared = [record for record in judged if measured(record)]
+    stats = [record.stats for record in compared if record.stats is not None]
+    with_bound = [record.stats for record in compared if record.stats is not None and bounded(record)]
     biased = max(stats, default=None, key=lambda item: abs(item.bias) * item.n**0.5)
     return Row(
         kernel=kernel,
@@ -169,11 +196,11 @@ def _row(kernel: str, formats: str, device: str, members: list[Record]) -> Row:
         device=device,
         counts=tuple((outcome, counts[outcome]) for outcome in ORDER if counts[outcome]),
         known=sum(bool(record.known) and record.outcome.failed for record in members),
-        utilisation=max((item.utilisation for item in stats), default=None),
+        utilisation=max((item.utilisation for item in with_bound), default=None),
         max_ulp=max((item.max_ulp for item in stats), default=None),
         bias=biased.bias if biased else None,
         golden=tuple((state, golden[state]) for state in GOLDEN_STATES if golden[state]),
-        worst=min(members, key=_badness).check,
+        worst=min(judged or members, key=_badness).check,
         failed=any(record.failed for record in members),
     )
 

@@ -36,6 +36,8 @@ def lines(
     environment: Environment | None = None,
     notes: Sequence[str] = (),
     gone: Sequence[str] = (),
+    *,
+    complete: bool = True,
 ) -> list[str]:
     """The summary of `records`, one text a line.
 
@@ -53,13 +55,14 @@ def lines(
     text += _golden(found)
     text += _speeds(records)
     text += [line for note in (*notes, *gone) for line in textwrap.wrap(summary.clean(note, 1000), WIDTH)]
-    return [*text, "", *(part for line in sentences(records, len(gone)) for part in textwrap.wrap(line, WIDTH))]
+    verdicts = sentences(records, len(gone), complete)
+    return [*text, "", *(part for line in verdicts for part in textwrap.wrap(line, WIDTH))]
 
 
-def sentences(records: Sequence[Record], gone: int = 0) -> list[str]:
+def sentences(records: Sequence[Record], gone: int = 0, complete: bool = True) -> list[str]:
     """The verdict on results, and the one on speed where there is one."""
     speed = speeds.sentence(records)
-    return [summary.verdict(speeds.numbers(records), gone), *([speed] if speed else [])]
+    return [summary.verdict(speeds.numbers(records), gone, complete), *([speed] if speed else [])]
 
 
 def table(records: Sequence[Record]) -> list[str]:

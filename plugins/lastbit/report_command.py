@@ -49,7 +49,8 @@ def run(parsed: argparse.Namespace) -> int:
 
     (name,) = parsed.run
     stored = read(name)
-    print("\n".join(terminal.lines(stored.records, stored.header.environment, _notes(stored), stored.gone)))
+    here, notes = stored.header.environment, _notes(stored)
+    print("\n".join(terminal.lines(stored.records, here, notes, stored.gone, complete=stored.complete)))
     into = Path(parsed.into) if parsed.into else _place(name)
     folder.write(stored, into, _beside(parsed))
     print(f"report: {into / folder.PAGE} and {folder.MARKDOWN}")

@@ -131,7 +131,10 @@ def test_every_outcome_is_told_as_what_it_is() -> None:
     assert found["timed"]["type"] == "performance"
     assert "1.4 times main" in found["timed"]["message"]
     assert found["known"]["message"] == "known finding F7: as ever"
-    assert found["case pass"]["extra"]["lastbit.record"]["stats"]["max_ulp"] == 2.0
+    assert found["known"]["extra"]["lastbit.record"]["stats"]["max_ulp"] == 2.0
+    assert {case for case, test in found.items() if "extra" in test} == {
+        case for case, test in found.items() if test["status"] == "failed" or "tags" in test
+    }
 
 
 def test_time_is_that_of_the_run_in_milliseconds() -> None:

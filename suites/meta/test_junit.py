@@ -1,13 +1,16 @@
 """junit.xml: well-formed for every text, failures seen as failures, and in counts what pytest's own is."""
 
+import re
 import xml.etree.ElementTree as ET
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 
-from lastbit.reports import junit
+from lastbit.reports import junit, terminal
+from lastbit.reports.folder import write
 from lastbit.reports.run import read
 from lastbit.reports.run_data import Run
 from lastbit.verdict import Outcome
@@ -71,7 +74,7 @@ def test_every_outcome_is_told_as_what_it_is() -> None:
             assert skipped.get("message") == said + one.reason
             assert skipped.get("type") == ("pytest.xfail" if one.known else "pytest.skip")
         named = {row.get("name"): row.get("value") for row in case.iter("property")}
-        assert named == dict(junit.properties(one))
+        assert named == (dict(junit.properties(one)) if one.failed or one.known else {})
 
 
 def test_speed_that_is_too_slow_is_a_failure() -> None:
@@ -138,5 +141,24 @@ def test_counts_are_those_of_pytests_own_junit_xml(
     assert counts[1] == counts[0] | more
     assert (counts[0]["failures"], counts[0]["skipped"]) == ((8, 4) if options else (4, 6))
     assert junit.text(run) == (pytester.path / "lastbit-report" / junit.NAME).read_text(encoding="utf-8")
-    own = {row.get("value") for row in theirs.iter("property") if row.get("name") == "lastbit.reproduce"}
-    assert own < {row.get("value") for row in ours.iter("property")} | {None}
+    commands = {
+        row.get("value")
+        for case in theirs.iter("testcase")
+        for row in case.iter("property")
+        if row.get("name") == "lastbit.reproduce" and case.find("failure") is not None
+    }
+    assert len(commands) == counts[0]["failures"]
+    assert commands < {row.get("value") for row in ours.iter("property")}
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_run_that_was_cut_short_conforms_nowhere(whole: bool, tmp_path: Path) -> None:
+    """No file of its folder, and not the terminal, says of what is missing that it conforms."""
+    run = run_of(record(), **({} if whole else {"complete": False, "footer": None}))
+    write(run, tmp_path)
+    said = {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()}
+    said["terminal"] = "\n".join(terminal.lines(run.records, complete=run.complete))
+    assert set(said) == {"index.html", "report.md", "junit.xml", "ctrf.json", "badge.svg", "terminal"}
+    for name, text in said.items():
+        assert bool(re.search(r"\bCONFORMS:|conforms\b(?! so far)", text)) == whole, name
+        assert bool(re.search("incomplete", text, re.IGNORECASE)) != whole, name

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from lastbit.reports import page, page_failures, page_head, page_matrix, summary
+from lastbit.reports.kernel_tables import largest
+from lastbit.reports.page_parts import number
 from lastbit.reports.run import read
 from lastbit.reports.run_data import Explained, Footer
 from lastbit.verdict import Outcome, Record
@@ -67,6 +69,37 @@ def test_every_way_to_fail_says_why_it_matters() -> None:
     assert page_failures.GONE in shown(record(known="F1"))
 
 
+@pytest.mark.parametrize("outcome", page_failures.SILENT)
+def test_check_without_a_result_is_not_explained_by_its_law(outcome: Outcome) -> None:
+    told = Footer("2026-11-25T10:01:05+00:00", 1, explained=Explained({"gemm bound": "A product is lost."}))
+    text = page.text(run_of(record(outcome=outcome), footer=told))
+    assert "A product is lost." not in text
+    assert page_failures.MEANS[outcome] in text
+
+
+def test_run_that_was_cut_short_conforms_in_no_case() -> None:
+    cut = replace(run_of(record()), complete=False, footer=None)
+    text = page.text(cut)
+    assert "<title>lastbit: incomplete, conforms so far</title>" in text
+    assert 'verdict good">' not in text
+    assert "✓ CONFORMS" not in text
+    failing = replace(run_of(FAILED), complete=False, footer=None)
+    assert page_head.verdicts(failing)[0].tone == "bad"
+
+
+def test_head_says_what_moved_against_golden() -> None:
+    states = ("same", "drifted: rms 2 was 1", "same", "")
+    text = shown(*(record(case=f"c{number}", golden=golden) for number, golden in enumerate(states)))
+    assert "Against golden 1 drifted, 2 same" in text
+    assert "Against golden" not in shown(record())
+
+
+def test_list_explains_its_columns() -> None:
+    sparse = [record(kernel=f"k/{i}", formats=f"a:i{i} b:i{i} out:i{i}") for i in range(30)]
+    assert page_matrix.LIST_LEGEND in shown(*sparse)
+    assert page_matrix.LIST_LEGEND not in shown(*grid())
+
+
 def test_card_shows_what_where_got_want_allowed_and_command() -> None:
     text = shown(FAILED)
     for part in (
@@ -104,6 +137,34 @@ def test_cell_shows_the_worst_case_and_what_says_nothing() -> None:
     worse = replace(record(case="b", utilisation=0.75, max_ulp=1234.0), formats=first.formats)
     vague = replace(record(case="c", outcome=Outcome.VACUOUS), formats=first.formats)
     assert "✓ pass 0.75 · 1230 ulp · 1 vacuous" in shown(first, worse, vague, second)
+
+
+def test_kernel_that_returns_nan_has_no_error_of_zero() -> None:
+    """Nothing of it can be compared with the truth; and where one result is right, nothing is a share of it."""
+    lost = record(outcome=Outcome.WRONG_CLASS, allowed=0.0, allowed_ulp=3.0, max_ulp=0.0, utilisation=0.0)
+    (row,) = summary.rows([lost])
+    assert (row.utilisation, row.max_ulp, row.bias) == (None, None, None)
+    exact = record(outcome=Outcome.OVER_BUDGET, allowed=0.0, measured=7.0, max_ulp=5.0, utilisation=0.0)
+    (row,) = summary.rows([exact])
+    assert (row.utilisation, row.max_ulp) == (None, 5.0)
+    (row,) = summary.rows([lost, record(case="b", utilisation=0.75)])
+    assert (row.utilisation, row.max_ulp) == (0.75, 2.0)
+
+
+def test_row_is_of_what_was_judged() -> None:
+    """A check that was left out, or shows nothing, may have statistics; none of them is a result."""
+    for silent in (Outcome.NOT_TESTED, Outcome.VACUOUS):
+        vague = record(check="statistics", outcome=silent, utilisation=0.99, max_ulp=900.0, bias=-1.0)
+        (row,) = summary.rows([record(), vague])
+        assert (row.worst, row.utilisation, row.max_ulp, row.bias) == ("bound", 0.2, 2.0, 0.05)
+
+
+def test_matrix_and_section_agree_on_the_largest_error() -> None:
+    """Also where the largest share is of a record that fails for the class of its results."""
+    wrong = record(outcome=Outcome.WRONG_CLASS, measured=1.0, allowed=0.0, allowed_ulp=0.5, utilisation=7600.0)
+    members = [record(), replace(wrong, case="b")]
+    (row,) = summary.rows(members)
+    assert (number(row.utilisation), number(row.max_ulp)) == largest(members) == ("7600", "2")
 
 
 @pytest.mark.parametrize(

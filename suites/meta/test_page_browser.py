@@ -3,6 +3,7 @@
 Needs Playwright's library and a Chromium of the system; it downloads no browser.
 """
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -225,6 +226,25 @@ def test_print_shows_what_is_folded(opened: Open, every_page: Path) -> None:
     )
     assert boxes
     assert min(boxes) > 0
+
+
+def test_dark_page_is_printed_dark_on_white(opened: Open, every_page: Path) -> None:
+    page = opened(every_page, color_scheme="dark")
+    colours = "one => [getComputedStyle(one).color, getComputedStyle(one).backgroundColor]"
+    text, back = (sum(map(int, re.findall(r"\d+", one)[:3])) for one in page.locator("body").evaluate(colours))
+    assert text > 3 * 200 > 3 * 60 > back, "the screen is dark"
+    page.emulate_media(media="print", color_scheme="dark")
+    text, back = (sum(map(int, re.findall(r"\d+", one)[:3])) for one in page.locator("body").evaluate(colours))
+    assert text < 3 * 60 < 3 * 250 < back
+
+
+def test_rows_keep_their_height_on_a_narrow_screen(opened: Open, real_run: Path) -> None:
+    """Columns beyond the edge are not squeezed until a word is a line."""
+    page = opened(real_run / "index.html", viewport={"width": 390, "height": 800})
+    page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+    heights = page.locator(".kernel .wide tr").evaluate_all("all => all.map(one => one.getBoundingClientRect().height)")
+    assert len(heights) > 20
+    assert max(heights) < 260
 
 
 def test_printing_leaves_the_page_as_it_was(opened: Open, every_page: Path) -> None:
