@@ -31,7 +31,7 @@ TARGETS: Final[dict[str, tuple[str, ...]]] = {
     "references/rounding.py": ("rounding_exact",),
     "references/rounding_double.py": ("rounding_exact",),
     "references/rounding_levels.py": ("rounding_exact",),
-    "references/rounding_overflow.py": ("rounding_exact",),
+    "references/rounding_overflow.py": ("rounding_exact", "rounding_overflow"),
     "references/slicing.py": ("slicing",),
 }
 

@@ -195,7 +195,9 @@ def by_the_book(problem, contract, batch, head, row, column, formats):
     if sink is not None:
         p, far = exp(sink - top) / total, abs(sink - max(s for s, _, _ in keys.values())) + most
         term = min(8 * u * (abs(sink) + far + log(n)) + 3 * lam + more, 300.0)
-        tallest = max(power(n + sum(t >= s - 2 * most for t, _, _ in keys.values()) - 1 + 1 + 4, u) for s, _, _ in keys.values())
+        tallest = max(
+            power(n + sum(t >= s - 2 * most for t, _, _ in keys.values()) - 1 + 1 + 4, u) for s, _, _ in keys.values()
+        )
         lean += p * expm1(term) * level
         rounded += p * expm1(term)
         height += p * (1 + expm1(term)) * tallest
@@ -370,6 +372,15 @@ def test_rows_without_keys_have_bounds_of_nearly_nothing():
         assert np.isfinite(lse.allowed).all()
 
 
+@pytest.mark.parametrize("piece", [1, 7, 8, 14, 1000])
+def test_distances_to_the_result_are_summed_whatever_is_weighed_at_a_time(monkeypatch, piece):
+    monkeypatch.setattr(attention_budget, "PIECE", piece)
+    rng = np.random.default_rng(1)
+    weights, values, exact = rng.random((5, 7)), rng.standard_normal((7, 3)), rng.standard_normal((5, 3))
+    want = (weights[:, :, None] * np.abs(values[None] - exact[:, None])).sum(1)
+    assert attention_budget._spread(weights, values, exact) == pytest.approx(want, rel=1e-14)
+
+
 @pytest.mark.parametrize("sinks", [(), ("sinks",)])
 def test_weights_that_the_truth_doubts_are_as_large_as_they_may_be(monkeypatch, sinks):
     """The bounds of weights known to a factor of 1.5 are those of weights that are 1.5 times larger."""
@@ -391,7 +402,9 @@ def test_weights_that_the_truth_doubts_are_as_large_as_they_may_be(monkeypatch, 
 
 
 def raises(logits, slack):
-    problem = Problem(np.ones((1, 1, 1, 1)), np.reshape(logits, (1, 1, -1, 1)), np.ones((1, 1, len(logits), 1)), scale=1.0)
+    problem = Problem(
+        np.ones((1, 1, 1, 1)), np.reshape(logits, (1, 1, -1, 1)), np.ones((1, 1, len(logits), 1)), scale=1.0
+    )
     return _updates(next(blocks(problem)), np.full((1, 1), slack))[0].tolist()
 
 

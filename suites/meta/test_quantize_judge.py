@@ -1,4 +1,4 @@
-"""The judge of quantizers in small numbers: which codes of which part are right, what is free, and what a failure says."""
+"""The judge of quantizers in small numbers: which codes of which part are right, what is free, what a failure says."""
 
 from collections.abc import Iterator
 from dataclasses import replace

@@ -66,8 +66,18 @@ def cases() -> Iterator[tuple[str, Element, Contract, str]]:
             for bias in (None, 5.0):
                 for acc in ("f32", "exact"):
                     contract = Contract(accumulator=acc, subnormals=flush, scaled=None if bias else "sums")
-                    yield f"global {factor}-{bias}-{flush}-{acc}", replace(ONE, global_scale=factor, bias=bias), contract, "f64"
-        yield f"global {factor}-operands", replace(POWERS, global_scale=factor), Contract(accumulator="f32", scaled="operands"), "f64"
+                    yield (
+                        f"global {factor}-{bias}-{flush}-{acc}",
+                        replace(ONE, global_scale=factor, bias=bias),
+                        contract,
+                        "f64",
+                    )
+        yield (
+            f"global {factor}-operands",
+            replace(POWERS, global_scale=factor),
+            Contract(accumulator="f32", scaled="operands"),
+            "f64",
+        )
         yield f"global {factor}-engine", replace(NARROW, global_scale=factor), Contract(accumulator=HOPPER), "f32"
     for bias in (0.0, 3.0, -4.0):
         for scaled in ("sums", "operands", None):
@@ -75,7 +85,17 @@ def cases() -> Iterator[tuple[str, Element, Contract, str]]:
                 if scaled != "operands" or acc != HOPPER:
                     contract = Contract(accumulator=acc, scaled=scaled)
                     yield f"bias {bias}-{scaled}-{acc}", replace(GROUPS, bias=bias), contract, "f64"
-    for exponents in ((-126, 0), (-127, 0), (-63, -63), (-63, -64), (-140, 20), (-149, 100), (60, 66), (0, 127), (64, 60)):
+    for exponents in (
+        (-126, 0),
+        (-127, 0),
+        (-63, -63),
+        (-63, -64),
+        (-140, 20),
+        (-149, 100),
+        (60, 66),
+        (0, 127),
+        (64, 60),
+    ):
         low = Element([1.5, -2.0], [1.0, 1.0], [1.5 * 2.0 ** exponents[0]], [1.25 * 2.0 ** exponents[1]])
         for flush in ("keep", "flush"):
             contract = Contract(accumulator="f32", scaled="sums", subnormals=flush)
@@ -89,7 +109,12 @@ def cases() -> Iterator[tuple[str, Element, Contract, str]]:
                 yield f"far {powers}-{codes}-{scaled}-{acc}", far, Contract(accumulator=acc, scaled=scaled), "f64"
                 for factor in (2.0**-100, -(2.0**-120)):
                     one = replace(far, global_scale=factor)
-                    yield f"far {powers}-{codes}-{scaled}-{acc}-{factor}", one, Contract(accumulator=acc, scaled=scaled), "f64"
+                    yield (
+                        f"far {powers}-{codes}-{scaled}-{acc}-{factor}",
+                        one,
+                        Contract(accumulator=acc, scaled=scaled),
+                        "f64",
+                    )
     for shift in (-80, -70, -60, -50):
         for engine in (HOPPER, BLACKWELL):
             one = replace(NARROW, scale_a=[2.0**shift] * 3, scale_b=[1.5 * 2.0**shift] * 3)
@@ -109,7 +134,12 @@ def cases() -> Iterator[tuple[str, Element, Contract, str]]:
             one = Element([1.5, -2.0], [1.0, -1.0], [low], [-0.75], global_scale=factor)
             contract = Contract(accumulator="f32", scaled="sums", subnormals="flush")
             yield f"low {low}-{factor}", one, contract, "f64"
-            yield f"low {low}-{factor}-turned", Element(one.b, one.a, one.scale_b, one.scale_a, global_scale=factor), contract, "f64"
+            yield (
+                f"low {low}-{factor}-turned",
+                Element(one.b, one.a, one.scale_b, one.scale_a, global_scale=factor),
+                contract,
+                "f64",
+            )
 
 
 CASES = {name: rest for name, *rest in cases()}
@@ -204,7 +234,7 @@ def test_formulas_name_what_is_allowed_and_why_there_are_no_statistics() -> None
 
 def test_sources_of_two_arithmetics_are_told_once() -> None:
     found = ONE.budget(Contract(accumulator="f32"))
-    assert found.source.split("; ") == ["scaled_gemm.md 3", "budgets.md 2", "Jeannerod and Rump 2013"] + found.source.split("; ")[3:]
+    assert found.source.split("; ")[:3] == ["scaled_gemm.md 3", "budgets.md 2", "Jeannerod and Rump 2013"]
     assert len(set(found.source.split("; "))) == len(found.source.split("; "))
 
 
@@ -232,7 +262,9 @@ def test_a_rounded_product_of_scales_that_results_share_has_no_statistics(
     sides = (single, several) if turned else (several, single)
     one = Problem(*sides)
     contract = Contract(accumulator="f32", scaled="sums")
-    found = budget(contract, {"a": "e4m3fn", "b": "e4m3fn", "out": "f64"}, names[::-1] if turned else names, one, truth(one))
+    found = budget(
+        contract, {"a": "e4m3fn", "b": "e4m3fn", "out": "f64"}, names[::-1] if turned else names, one, truth(one)
+    )
     assert (found.unstatistical == "the rounded product of two scales is shared by many results") is shared
     assert (found.sigma is None) is shared
 
@@ -270,15 +302,16 @@ def test_an_integer_sum_that_a_scale_halves_is_rounded_to_an_integer() -> None:
 
 
 def test_only_the_rows_that_may_leave_f32_are_told() -> None:
-    """The scale of the first row is near f32's end, and so is the sum's product with it: the second's is 1."""
-    sides = [Part(np.array([[3.0], [3.0]]), np.array([[2.0**127], [1.0]]), 0), Part(np.ones((1, 1)), np.full((1, 1), 2.0**-20), 0)]
+    """The scale of the first row is at f32's end, and so is the sum's product with it; the second's is less by 16."""
+    rows = Part(np.full((3, 1), 3.0), np.array([[2.0**127], [2.0**123], [1.0]]), 0)
+    sides = rows, Part(np.ones((1, 1)), np.full((1, 1), 2.0**-20), 0)
     for factor in (1.0, 2.0**-100):
         one = Problem(*sides, factor)
         for scaled in (None, "sums"):
             contract = Contract(accumulator="f32", scaled=scaled)
             found = budget(contract, {"a": "e4m3fn", "b": "e4m3fn", "out": "f64"}, ("f32", "f32"), one, truth(one))
             assert found.overflow_slack is not None
-            assert np.isinf(found.overflow_slack).tolist() == [[True], [False]]
+            assert np.isinf(found.overflow_slack).tolist() == [[True], [False], [False]]
 
 
 def test_below_zero_is_beyond_an_unsigned_output() -> None:
