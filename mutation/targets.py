@@ -29,8 +29,8 @@ TARGETS: Final[dict[str, tuple[str, ...]]] = {
     "references/one_rounding.py": ("one_rounding",),
     "references/pairs.py": ("pairs",),
     "references/rounding.py": ("rounding_exact",),
-    "references/rounding_double.py": ("rounding_exact",),
-    "references/rounding_levels.py": ("rounding_exact",),
+    "references/rounding_double.py": ("rounding_exact", "rounding_overflow", "rounding_stochastic"),
+    "references/rounding_levels.py": ("rounding_exact", "rounding_overflow", "rounding_stochastic"),
     "references/rounding_overflow.py": ("rounding_exact", "rounding_overflow"),
     "references/slicing.py": ("slicing",),
 }

@@ -9,6 +9,7 @@ import pytest
 from lastbit import attention_budget
 from lastbit.attention_budget import LARGEST, budget, weigh
 from lastbit.attention_terms import _updates, dot_error, logit_error, lost_weights, raw_error, working
+from lastbit.budget_output import ROUND_UP
 from lastbit.contract import Contract
 from lastbit.gemm_budget import BudgetError
 from lastbit.input_rounding import INPUT_ROUNDINGS
@@ -443,6 +444,34 @@ def test_the_radius_is_added_and_the_output_rounded_once():
     short, low = budget(contract, formats | {"lse": "bf16"}, problem, truth)
     assert np.array_equal(short.allowed, out.allowed)
     assert (low.allowed >= lse.allowed + Format.of("bf16").ulp(truth.lse.hi) / 2).all()
+
+
+def test_bounds_are_rounded_up_and_told():
+    formats = dict.fromkeys(("q", "k", "v", "out"), "f32")
+    problem = problem_of(operands("normal", formats, SIZES, 4), {})
+    exact = attention_truth(problem)
+    out, lse = budget(CONTRACTS["bf16"], formats, problem, exact)
+    parts = weigh(working(CONTRACTS["bf16"], formats), problem, exact)
+    assert out.allowed == pytest.approx((parts.error + exact.out.radius) * ROUND_UP, rel=2.0**-47, abs=0)
+    assert lse.allowed == pytest.approx((parts.lse + exact.lse.radius) * ROUND_UP, rel=2.0**-47, abs=0)
+    assert out.formula == (
+        "sum_j P_j (E_j + exponents)*|V_j - O|, E of 9 terms in f32"
+        " + sum_j P_j |V_j| (11 keys in f32) + |O| (11 keys, division)"
+        " + u_bf16*sum_j P_j |V_j| + radius of the truth"
+    )
+    assert lse.formula == "sum_j P_j (E_j + exponents) + sum of the weights + log + u*|lse|, absolute"
+    assert (out.source, lse.source) == ("attention.md 3; attention.md 2", "attention.md 3")
+    assert out.unstatistical == lse.unstatistical
+    assert out.unstatistical.startswith("the errors of a row's logits are shared by its columns")
+    plain, _ = budget(CONTRACTS["f32"], formats, problem, exact)
+    assert "u_" not in plain.formula
+    assert (plain.sigma, out.sigma) == (None, None)
+
+
+def test_eight_bounds_that_mean_nothing_add_up_to_a_number_and_nine_do_not():
+    assert np.inf > LARGEST * 8
+    with np.errstate(over="ignore"):
+        assert np.float64(LARGEST) * 9 == np.inf
 
 
 def test_what_a_contract_promises_is_read_as_documented():
