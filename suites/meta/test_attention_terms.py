@@ -361,6 +361,14 @@ def test_a_logit_far_beyond_its_softcap_keeps_the_error_of_tanh_and_a_trace_of_i
     assert error[0, 0] == pytest.approx(want, rel=2.0**-40)
 
 
+def test_what_the_truth_doubts_of_a_logit_is_allowed():
+    formats = dict.fromkeys(("q", "k", "v", "out"), "f32")
+    problem = one_logit(1.5, 1.25, 1.0)
+    rows, work = next(blocks(problem)), working(CONTRACTS["eager"], formats)
+    certain, doubted = (logit_error(work, problem, replace(rows, error=rows.error * 0 + x))[0] for x in (0.0, 0.25))
+    assert doubted - certain == pytest.approx(0.25, rel=1e-12)
+
+
 def test_rows_without_keys_have_bounds_of_nearly_nothing():
     formats = dict.fromkeys(("q", "k", "v", "out"), "f32")
     problem = replace(one_logit(1.0, 1.0, 1.0), mask=np.array([[[[False], [True]]]]))
