@@ -269,12 +269,15 @@ def test_bounds_of_one_key_and_of_several_blocks_are_the_documented_formula(lk, 
 
 
 @pytest.mark.parametrize("size", [1.0, 2.0**-60, 2.0**-70])
+@pytest.mark.parametrize("wide", ["q", "k"])
 @pytest.mark.parametrize("promise", CONTRACTS)
-def test_error_of_a_product_is_the_documented_formula(promise, size):
+def test_error_of_a_product_is_the_documented_formula(promise, wide, size):
+    """Of q, k and v each has its own smallest normal number."""
+    formats = {"q": "f16", "k": "f16", "v": "f64", "out": "f32"} | {wide: "f32"}
     rng = np.random.default_rng(1)
     q, k = (np.ldexp(rng.integers(-7, 8, shape), -3) * size for shape in ((3, 4), (5, 4)))
     q[0, 0], k[1, 1] = 1.125 * size, -1.25 * size
-    work, book = working(CONTRACTS[promise], THREE), Promise(CONTRACTS[promise], THREE)
+    work, book = working(CONTRACTS[promise], formats), Promise(CONTRACTS[promise], formats)
     found = dot_error(work, q, k, np.abs(q) @ np.abs(k).T)
     for i, j in np.ndindex(3, 5):
         assert found[i, j] == pytest.approx(book.dot(q, i, k, j), rel=2.0**-44, abs=0)
