@@ -134,6 +134,8 @@ def test_nan_without_a_code_needs_a_policy(name: str) -> None:
     fmt = Format.of(name)
     with pytest.raises(FormatError, match=rf"NaN has no value in {name}; say what it becomes: nan='zero' or nan='max'"):
         fmt.encode([1.0, np.nan])
+    with pytest.raises(FormatError, match="NaN has no value in"):
+        fmt.round([2 * fmt.max, np.nan, 2 * fmt.lowest])
     assert float(fmt.round(np.nan, nan="zero")) == 0
     assert float(fmt.round(np.nan, nan="max")) == fmt.max
     assert fmt.decode(fmt.encode(np.nan, nan="max")) == fmt.max
