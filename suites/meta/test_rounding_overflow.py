@@ -171,3 +171,12 @@ def test_values_that_float64_does_not_hold_are_refused() -> None:
     assert fmt.round(np.array([2**53], np.int64)).tolist() == [2.0**53]
     with pytest.raises(FormatError, match="rounding is 'stochastic'"):
         fmt.round_rational(Fraction(1, 3), rounding="stochastic")
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_pair_at_half_the_way_beyond_float64_is_rounded_away(sign: float) -> None:
+    """The next number after the largest, 2^1024 - 2^971, would be 2^1024."""
+    fmt, largest = Format.of("f64"), sign * sys.float_info.max
+    low = sign * np.array([2.0**970, 2.0**969, np.nextafter(2.0**970, 0), 0.0])
+    got = fmt.round(np.full(4, largest), low, rounding="nearest-away")
+    assert got.tolist() == [sign * np.inf, largest, largest, largest]
