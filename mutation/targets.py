@@ -19,7 +19,7 @@ TARGETS: Final[dict[str, tuple[str, ...]]] = {
     "plugins/lastbit/paged_budget.py": ("paged_budget",),
     "plugins/lastbit/scaled_gemm_budget.py": ("scaled_gemm_formulas",),
     "plugins/lastbit/scaled_gemm_terms.py": ("scaled_gemm_formulas",),
-    "plugins/lastbit/quantize_judge.py": ("quantize_judge",),
+    "plugins/lastbit/quantize_judge.py": ("quantize_judge", "quantize_judge_text"),
     "plugins/lastbit/dequantize_judge.py": ("dequantize_flushed", "dequantize_judge"),
     "golden/drift.py": ("golden_limits", "golden_drift"),
     "golden/match.py": ("golden_files", "golden_limits", "golden_store"),
