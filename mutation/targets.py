@@ -20,7 +20,7 @@ TARGETS: Final[dict[str, tuple[str, ...]]] = {
     "plugins/lastbit/paged_budget.py": ("paged_budget",),
     "plugins/lastbit/scaled_gemm_budget.py": ("scaled_gemm_formulas",),
     "plugins/lastbit/scaled_gemm_terms.py": ("scaled_gemm_formulas",),
-    "plugins/lastbit/quantize_judge.py": ("quantize_judge",),
+    "plugins/lastbit/quantize_judge.py": ("quantize_judge", "quantize_judge_text"),
     "plugins/lastbit/dequantize_judge.py": ("dequantize_flushed", "dequantize_judge"),
     "golden/drift.py": ("golden_limits", "golden_drift"),
     "golden/match.py": ("golden_files", "golden_limits", "golden_store"),
@@ -30,9 +30,9 @@ TARGETS: Final[dict[str, tuple[str, ...]]] = {
     "references/one_rounding.py": ("one_rounding",),
     "references/pairs.py": ("pairs",),
     "references/rounding.py": ("rounding_exact",),
-    "references/rounding_double.py": ("rounding_exact",),
-    "references/rounding_levels.py": ("rounding_exact",),
-    "references/rounding_overflow.py": ("rounding_exact",),
+    "references/rounding_double.py": ("rounding_exact", "rounding_overflow", "rounding_stochastic"),
+    "references/rounding_levels.py": ("rounding_exact", "rounding_overflow", "rounding_stochastic"),
+    "references/rounding_overflow.py": ("rounding_exact", "rounding_overflow"),
     "references/slicing.py": ("slicing",),
 }
 

@@ -210,7 +210,7 @@ def add_epilogue(contract: Contract, one: Element, found: Bound) -> None:
         found.error += converted
     found.weight, found.error = found.weight * g, found.error * g
     found.sigma = None if found.sigma is None else found.sigma * g
-    if g and frexp(g)[0] != 0.5 or not g:
+    if (g and frexp(g)[0] != 0.5) or not g:
         scale(u * found.weight)
         found.error += u * (1 + u) * (found.weight + found.error)
     if g not in (0, 1) and u and not 2.0**-60 <= g <= 2.0**60:

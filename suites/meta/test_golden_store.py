@@ -283,3 +283,10 @@ def test_nearest_device_speaks_for_a_key(tmp_path: Path) -> None:
         "stranger": (Level.ARCH, stranger),
         "gpu": (Level.NONE, ""),
     }
+
+
+def test_a_line_that_is_no_object_is_shown_as_far_as_a_line_has_room() -> None:
+    """Forty characters of it."""
+    with pytest.raises(GoldenError) as raised:
+        decode(b'"' + b"0123456789" * 5 + b'"', "here:3")
+    assert str(raised.value).startswith(f"here:3: '{'0123456789' * 4}' is not a JSON object; ")

@@ -84,3 +84,11 @@ def test_a_total_is_that_of_a_tree_of_neighbours() -> None:
 
 def test_the_unit_is_that_of_two_float64_numbers() -> None:
     assert Fraction(pairs.U2) == UNIT**2
+
+
+def test_total_is_of_the_last_axis_whatever_the_others() -> None:
+    """More rows than numbers in a row, and an odd number of these."""
+    hi = np.arange(24.0).reshape(8, 3)
+    found = pairs.total((hi, hi * 2.0**-60))
+    assert found[0].tolist() == hi.sum(axis=-1).tolist()
+    assert found[1].tolist() == (hi * 2.0**-60).sum(axis=-1).tolist()
