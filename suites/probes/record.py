@@ -1,10 +1,12 @@
 """A datasheet as plain data: what is stored, printed and compared."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from lastbit.suites.probes import trees
 from lastbit.suites.probes.answer import Answer
+from lastbit.suites.probes.cast_probes import Cast
 from lastbit.suites.probes.kernel_sheet import KernelSheet
 from lastbit.suites.probes.sheet import Sheet
 
@@ -31,6 +33,27 @@ def as_json(kernel: str, device: str, sheet: Sheet, more: tuple[Answer, ...] = (
         "not_told_apart": list(shown.alike),
         "calls": sheet.spent.calls,
         "sums": sheet.spent.sums,
+    }
+
+
+def cast_json(kernel: str, formats: Mapping[str, str], device: str, cast: Cast, found: list[Answer]) -> dict[str, Any]:
+    """A cast's policy as plain data, in the same form: there is no sum, so no model."""
+    return {
+        "kernel": kernel,
+        "formats": dict(formats),
+        "device": device,
+        "shape": "cast",
+        "answers": [answer_json(answer) for answer in found],
+        "tree": None,
+        "model": None,
+        "confirmed": False,
+        "sums_compared": 0,
+        "sums_differing": 0,
+        "counterexample": "",
+        "refuted": [],
+        "not_told_apart": [],
+        "calls": cast.spent.calls,
+        "sums": cast.spent.sums,
     }
 
 
