@@ -139,8 +139,9 @@ def _places(source: Format, target: Format) -> tuple[Array, Array]:
     half = 1 << (target.precision - 1)
     kinds = np.unique(np.linspace(half, 2 * half - 1, PLACES).astype(np.int64))
     kinds = np.unique(np.concatenate([kinds, np.minimum(kinds + 1, 2 * half - 1)])).astype(np.float64)
-    step = np.ldexp(1.0, np.repeat(exponents, len(kinds)) - target.precision + 1)
-    return np.tile(kinds, len(exponents)) * step, step
+    step: Array = np.ldexp(1.0, np.repeat(exponents, len(kinds)) - target.precision + 1)
+    low: Array = np.tile(kinds, len(exponents)) * step
+    return low, step
 
 
 def _has(source: Format, x: Array) -> NDArray[np.bool_]:
