@@ -58,12 +58,15 @@ def text(sheet: Mapping[str, Any], *, evidence: bool = False) -> str:
     rows = [_row(answers[name], evidence=evidence) for name in order]
     heads = ("", "property", "value", *(("evidence",) if evidence else ()))
     lines = tabulate(rows, heads, tablefmt="simple", disable_numparse=True).splitlines()
-    head = f"{title} on {sheet['device']}, {sheet['shape']}; {sheet['calls']} calls for {sheet['sums']} sums"
+    of = f", {sheet['shape']}; {sheet['calls']} calls for {sheet['sums']} sums" if sheet["shape"] else ""
+    head = f"{title} on {sheet['device']}{of}"
     return "\n".join([head, *(line.rstrip() for line in lines), *model_lines(sheet), ""])
 
 
 def model_lines(sheet: Mapping[str, Any]) -> list[str]:
     """What came of comparing the model with the kernel, and what it says of a sum."""
+    if not sheet["shape"]:  # no sum
+        return []
     if sheet["model"] is None:
         return [f"no model: {sheet['counterexample']}"]
     if not sheet["confirmed"]:

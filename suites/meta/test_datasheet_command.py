@@ -23,7 +23,7 @@ ENGINE = {engine}
 def kernel(name, accumulator, operands, out="f32"):
     contract = lastbit.Contract(accumulator=accumulator{promise})
     return lastbit.Kernel(name, "gemm", Simulated(accumulator, out), dict(a=operands, b=operands, out=out), contract,
-                          framework="numpy", devices=("cpu",))
+                          framework="numpy", devices=("cpu",), limit=2**16)
 
 KERNELS = [kernel("mine/gemm", ENGINE, {fmt!r})]
 """
@@ -186,7 +186,7 @@ def test_a_sheet_is_chosen_by_kernel_and_formats(sheets):
     ("words", "said"),
     [
         (("datasheet", "--kernel", "nobody/*"), "no kernel matches 'nobody/*'"),
-        (("datasheet", "--kernel", "numpy/softmax*"), "no GEMM kernel called numpy/softmax*"),
+        (("datasheet", "--kernel", "numpy/softmax*"), "no kernel with a datasheet is called numpy/softmax*"),
         (("datasheet", "compare", "a.json"), "expected options, or: datasheet compare A B"),
         (("datasheet", "compare", "bad.json", "bad.json"), "bad.json is no datasheet"),
         (("datasheet", "compare", "nowhere.json", "nowhere.json"), "nowhere.json: No such file"),
