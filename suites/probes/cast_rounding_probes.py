@@ -140,8 +140,8 @@ def _places(source: Format, target: Format) -> tuple[Array, Array]:
     kinds = np.unique(np.linspace(half, 2 * half - 1, PLACES).astype(np.int64))
     kinds = np.unique(np.concatenate([kinds, np.minimum(kinds + 1, 2 * half - 1)])).astype(np.float64)
     step: Array = np.ldexp(1.0, np.repeat(exponents, len(kinds)) - target.precision + 1)
-    low: Array = np.tile(kinds, len(exponents)) * step
-    return low, step
+    lower: Array = np.tile(kinds, len(exponents)) * step
+    return lower, step
 
 
 def _has(source: Format, x: Array) -> NDArray[np.bool_]:

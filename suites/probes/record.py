@@ -9,6 +9,8 @@ from lastbit.suites.probes import trees
 from lastbit.suites.probes.access import Spent
 from lastbit.suites.probes.answer import Answer
 from lastbit.suites.probes.kernel_sheet import KernelSheet, kernel_sheet
+from lastbit.suites.probes.op_access import asker
+from lastbit.suites.probes.op_sheet import PROBES
 from lastbit.suites.probes.sheet import Sheet
 
 
@@ -88,5 +90,13 @@ def _gemm(kernel: Kernel, formats: Mapping[str, str], device: str) -> dict[str, 
     return kernel_json(kernel.name, device, kernel_sheet(kernel, formats, device))
 
 
+def _answered(kernel: Kernel, formats: Mapping[str, str], device: str) -> dict[str, Any]:
+    ask = asker(kernel, formats, device)
+    return answers_json(kernel.name, formats, device, PROBES[kernel.op](ask), ask.spent)
+
+
 #: How the datasheet of a kernel is made, by op.
-SHEETS: dict[str, Callable[[Kernel, Mapping[str, str], str], dict[str, Any]]] = {"gemm": _gemm}
+SHEETS: dict[str, Callable[[Kernel, Mapping[str, str], str], dict[str, Any]]] = {
+    "gemm": _gemm,
+    **dict.fromkeys(PROBES, _answered),
+}
