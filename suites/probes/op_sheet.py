@@ -6,6 +6,7 @@ from lastbit.suites.probes.answer import Answer
 from lastbit.suites.probes.cast_range_probes import cast_answers
 from lastbit.suites.probes.op_access import Ask
 from lastbit.suites.probes.row_probes import row_answers
+from lastbit.suites.probes.scale_probes import scale_answers
 
 #: Every probe of an op's kernels: each raises AccessError where the kernel gives no result.
 PROBES: dict[str, Callable[[Ask], list[Answer]]] = {
@@ -13,4 +14,5 @@ PROBES: dict[str, Callable[[Ask], list[Answer]]] = {
     "softmax": row_answers,
     "log_softmax": row_answers,
     "logsumexp": row_answers,
+    "quantize": scale_answers,
 }
