@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 
 from lastbit.references.formats import Format, FormatError
-from lastbit.references.quantize import Quantized, given, quantize_with, right, scales
+from lastbit.references.quantize import given, quantize_with, right, scales
 from lastbit.references.scale_rules import Scales
 from lastbit.references.scaling import Scaling, ScalingError
 from lastbit.suites.probes.answer import Answer, undecided
@@ -40,7 +40,7 @@ def element_answers(groups: Groups) -> list[Answer]:
 
 
 def _numbers(groups: Groups, seed: int) -> Array:
-    """Groups whose numbers are as near to ties of the element as their format has them, under the scales of their amax."""
+    """Groups whose numbers are as near to ties of the element as their format has them, under their scales."""
     rng, x, element = np.random.default_rng(seed), groups.x, Format.of(groups.scaling.element)
     count = TIED if groups.scaling.granularity != "tensor" else 1
     amax = x.round(np.exp2(rng.uniform(-2, 2, count)))
@@ -72,9 +72,9 @@ def _gives(groups: Groups, found: Found, arithmetic: str, rounding: str) -> bool
 def _known(groups: Groups, found: Found, way: Scaling) -> Scales:
     """The scales that were returned; with what was rounded to them where the rule gives the same."""
     by_rule = scales(found.x, way, groups.x.name, found.quantized.global_scale)
-    if by_rule.scale is not None and np.array_equal(by_rule.scale, found.quantized.scale):
+    held = found.quantized
+    if by_rule.scale is not None and held.scale is not None and np.array_equal(by_rule.scale, held.scale):
         return by_rule
-    held: Quantized = found.quantized
     return given(way, held.scale, held.zero_point, held.global_scale)
 
 

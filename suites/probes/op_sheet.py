@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from lastbit.suites.probes.answer import Answer
+from lastbit.suites.probes.attention_probes import attention_answers
 from lastbit.suites.probes.cast_range_probes import cast_answers
 from lastbit.suites.probes.op_access import Ask
 from lastbit.suites.probes.row_probes import row_answers
@@ -15,4 +16,5 @@ PROBES: dict[str, Callable[[Ask], list[Answer]]] = {
     "log_softmax": row_answers,
     "logsumexp": row_answers,
     "quantize": scale_answers,
+    "attention": attention_answers,
 }
