@@ -184,7 +184,7 @@ def _tiny(rng: np.random.Generator, shape: Shape, span: Span) -> tuple[Array, Ar
 
 
 def _near_ties(rng: np.random.Generator, shape: Shape, span: Span, bits: int) -> tuple[Array, Array]:
-    """A number, one unit of its last bit or none, and half a unit and a trace, in four slots; in half of them taken away.
+    """A number, a unit of its last bit or none, and half a unit and a trace, in slots; in half of them taken away.
 
     (1 + u)(1 - u) is less than 1 by u^2, which decides the tie where the sum is rounded once, and is lost where it is
     rounded twice.
