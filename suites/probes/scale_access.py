@@ -14,10 +14,12 @@ from lastbit.scaled_storage import read
 from lastbit.suites.probes.access import AccessError
 from lastbit.suites.probes.op_access import Array, Ask, exact
 
-#: Numbers of a row, column or tensor that has one scale.
-LENGTH = 64
+#: Numbers of a row or column that has one scale, and of a tensor.
+LENGTH, TENSOR = 64, 1024
 #: Groups of a call are filled up to a multiple of so many: rows of a tile, and codes that share bytes.
 ROUND = 32
+#: Numbers of a call, at most, where groups are large.
+MOST = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,15 @@ class Groups:
         kind, chosen = self.scaling.granularity, self.scaling
         if kind == "group":
             return chosen.group
-        return prod(chosen.block) if kind == "block" else lcm(LENGTH, self.ask.kernel.tile.get("n", 1))
+        return (
+            prod(chosen.block)
+            if kind == "block"
+            else lcm(TENSOR if kind == "tensor" else LENGTH, self.ask.kernel.tile.get("n", 1))
+        )
+
+    def count(self, wanted: int) -> int:
+        """So many groups, or as many as a call takes, at least 8."""
+        return min(wanted, max(8, MOST // self.size))
 
     @property
     def x(self) -> Format:
@@ -73,7 +83,8 @@ class Groups:
 
     def _together(self, groups: Array) -> Found:
         count = len(groups)
-        full = np.resize(groups, (-(-count // ROUND) * ROUND, groups.shape[1])) if self._many else groups
+        unit = ROUND if self.scaling.granularity in ("row", "column", "group") else 1
+        full = np.resize(groups, (-(-count // unit) * unit, groups.shape[1]))
         x = self._placed(full)
         self.ask.spent.sums += x.size
         got = self.ask({"x": exact(x, self.x.name)})
@@ -85,10 +96,6 @@ class Groups:
         top = _decoded(self.scaling.global_scale, found.global_scale)
         elements = self._taken(Format.of(self.scaling.element).decode(found.codes), full.shape)
         return Found(scale[:count], elements[:count], float(top.reshape(-1)[0]), x, found)
-
-    @property
-    def _many(self) -> bool:
-        return self.scaling.granularity != "tensor"
 
     def _placed(self, groups: Array) -> Array:
         kind, chosen = self.scaling.granularity, self.scaling

@@ -95,7 +95,7 @@ def _rules(element: Format, largest: float, x: Format) -> dict[str, tuple[float,
 def quotient_rule(groups: Groups) -> list[Answer]:
     """The rule of scales that are quotients: every way that gives all of the scales of random groups."""
     rng, x = np.random.default_rng(27), groups.x
-    count = DRAWN if groups.scaling.granularity != "tensor" else DRAWN // 4
+    count = groups.count(DRAWN if groups.scaling.granularity != "tensor" else DRAWN // 4)
     amax = x.round(np.exp2(rng.uniform(-3, 3, count)))
     given = with_amax(amax, groups.size, x)
     signed = np.take_along_axis(given, np.abs(given).argmax(axis=1)[:, None], axis=1)[:, 0]
