@@ -44,6 +44,9 @@ def _numbers(groups: Groups, seed: int) -> Array:
     rng, x, element = np.random.default_rng(seed), groups.x, Format.of(groups.scaling.element)
     count = groups.count(TIED) if groups.scaling.granularity != "tensor" else 1
     amax = x.round(np.exp2(rng.uniform(-2, 2, count)))
+    # Under scales that are powers of two every tie is a number of the format.
+    even = x.round(np.ldexp(groups.scaling.largest, rng.integers(-3, 3, count)), overflow="saturate")
+    amax = np.where(rng.random(count) < 0.5, amax, even)
     drawn = with_amax(amax, groups.size, x)
     drawn = np.abs(drawn) if groups.scaling.zero_point is not None else drawn
     first = groups(drawn)

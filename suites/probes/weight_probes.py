@@ -146,8 +146,9 @@ def _rounded(x: Array, fmt: str, factor: float) -> Array:
 
 
 def _reaches(fmt: str, factor: float, least: Value | None) -> bool:
-    """Whether the smallest weight that counts may be one of the format: half of its smallest number rounds up to it."""
-    return least is None or fmt in ("f32", "f64") or least == np.floor(np.log2(Format.of(fmt).eta / 2 / factor))
+    """Whether the smallest weight that counts may be one of the format: its smallest number, or the half of it."""
+    smallest = np.floor(np.log2(Format.of(fmt).eta / factor))
+    return least is None or fmt in ("f32", "f64") or least in (smallest, smallest - 1)
 
 
 def _logits(fmt: Format) -> Array:
