@@ -41,6 +41,46 @@ PROPERTIES = {
     "integer_sums": "sums of integers",
     "integer_pairs": "pairs of large products",
     "integer_overflow": "a sum beyond 32 bits",
+    "cast_rounding": "rounding to the target",
+    "cast_steps": "roundings on the way",
+    "cast_overflow": "beyond the largest number",
+    "cast_threshold": "first number that overflows",
+    "cast_infinity": "infinity becomes",
+    "cast_nan": "NaN becomes",
+    "cast_zero": "zero becomes",
+    "cast_negative": "negative numbers become",
+    "cast_subnormal_results": "subnormal results",
+    "cast_subnormal_operands": "subnormal operands",
+    "cast_table": "all codes",
+    "exp_error": "largest error of exp, ulp",
+    "exp_base": "base of the exponential",
+    "exp_underflow": "exp below the normal range",
+    "exp_monotone": "exp is monotone",
+    "exp_places": "exp in all places of a row",
+    "exp_zero": "exp(0) is 1",
+    "exp_infinity": "exp(-inf)",
+    "maximum_off": "the maximum is taken off",
+    "infinite_row": "a row with infinity",
+    "kappa": "numbers off the nearest, at most",
+    "probabilities": "format of the weights",
+    "smallest_weight": "smallest weight, as a power of 2",
+    "sink": "keys beside a much larger one",
+    "running_maximum": "the maximum taken off",
+    "equal_maxima": "shares of equal keys",
+    "masked_row": "a row that sees nothing",
+    "masked_keys": "values of masked keys",
+    "key_order": "bits under reversed keys",
+    "query_invariance": "a query's bits, of fewer queries",
+    "batch_invariance": "a member's bits, alone",
+    "scale_rule": "rule of scales",
+    "scale_arithmetic": "arithmetic of scales",
+    "scale_rounding": "rounding of scales",
+    "quotient": "arithmetic of the quotient",
+    "element_rounding": "rounding to the element",
+    "zero_block": "a block of zeros",
+    "nan_block": "a block with NaN",
+    "infinite_block": "a block with infinity",
+    "tiny_block": "a block of the smallest number",
 }
 #: Longest value that is printed.
 SHOWN = 72
@@ -58,12 +98,15 @@ def text(sheet: Mapping[str, Any], *, evidence: bool = False) -> str:
     rows = [_row(answers[name], evidence=evidence) for name in order]
     heads = ("", "property", "value", *(("evidence",) if evidence else ()))
     lines = tabulate(rows, heads, tablefmt="simple", disable_numparse=True).splitlines()
-    head = f"{title} on {sheet['device']}, {sheet['shape']}; {sheet['calls']} calls for {sheet['sums']} sums"
+    of = f", {sheet['shape']}; {sheet['calls']} calls for {sheet['sums']} sums" if sheet["shape"] else ""
+    head = f"{title} on {sheet['device']}{of}"
     return "\n".join([head, *(line.rstrip() for line in lines), *model_lines(sheet), ""])
 
 
 def model_lines(sheet: Mapping[str, Any]) -> list[str]:
     """What came of comparing the model with the kernel, and what it says of a sum."""
+    if not sheet["shape"]:  # no sum
+        return []
     if sheet["model"] is None:
         return [f"no model: {sheet['counterexample']}"]
     if not sheet["confirmed"]:

@@ -25,6 +25,18 @@ MEANINGS = {
     "row_invariance": "a row's bits, of fewer rows: {a} before, {b} now",
     "column_invariance": "a column's bits, of fewer columns: {a} before, {b} now",
     "overflow": "a sum that overflows on the way is {b}, where it was {a}",
+    "cast_rounding": "numbers between two of the target are rounded {b}, not {a}",
+    "cast_steps": "a number near a middle is rounded by {b}, where it was {a}",
+    "cast_overflow": "a number beyond the range becomes {b}, where it became {a}",
+    "cast_nan": "NaN becomes {b}, where it became {a}",
+    "exp_error": "exp errs by up to {b} ulp, where it was {a}",
+    "exp_underflow": "exp ends {b}, where it ended {a}",
+    "probabilities": "weights are multiplied as {b}, where it was {a}",
+    "smallest_weight": "a key counts from a weight of 2^{b} on, where it was 2^{a}",
+    "masked_row": "a row that sees nothing gives {b}, where it gave {a}",
+    "scale_rule": "scales are got by {b}, not by {a}: other scales, and other codes under them",
+    "quotient": "numbers are divided by {b}, not by {a}: codes at ties differ",
+    "element_rounding": "elements are rounded {b}, not {a}: codes at ties differ",
     "zero": "the signs of zeros are {b}, where they were {a}",
 }
 

@@ -34,7 +34,7 @@ def add(commands: Any) -> None:
 def run(parsed: argparse.Namespace) -> int:
     """Run the command; 0 where every kernel has a datasheet, or two are equal; 1 where one has none, or they differ.
 
-    Raises UsageError where no GEMM kernel has the name, or a file is no datasheet.
+    Raises UsageError where no kernel with probes has the name, or a file is no datasheet.
     """
     if parsed.compare:
         return _compare(parsed.compare)
@@ -47,7 +47,9 @@ def run(parsed: argparse.Namespace) -> int:
         (failed if "error" in sheet else sheets).append(sheet)
         print(reports.text(sheet, evidence=parsed.evidence), file=to, flush=True)
     if not sheets and not failed:
-        raise UsageError(f"no GEMM kernel called {' '.join(parsed.kernel) or 'anything'} runs on {parsed.device}")
+        raise UsageError(
+            f"no kernel with a datasheet is called {' '.join(parsed.kernel) or 'anything'} on {parsed.device}"
+        )
     if parsed.json:
         _write(parsed.json, {"form": 1, "environment": _environment(parsed.device), "sheets": sheets})
     return 1 if failed else 0
@@ -57,22 +59,21 @@ def _sheets(parsed: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """The datasheet of every kernel that is asked for, in each of its formats."""
     from lastbit.discovery import find
     from lastbit.suites.probes.access import AccessError
-    from lastbit.suites.probes.kernel_sheet import kernel_sheet
-    from lastbit.suites.probes.record import kernel_json
+    from lastbit.suites.probes.record import SHEETS, sheet_json
 
     for kernel in find(parsed.kernels, parsed.kernel).kernels:
-        for formats in _formats(kernel, parsed):
+        for formats in _formats(kernel, parsed) if kernel.op in SHEETS else ():
             try:
-                yield kernel_json(kernel.name, parsed.device, kernel_sheet(kernel, formats, parsed.device))
+                yield sheet_json(kernel, formats, parsed.device)
             except AccessError as error:
                 yield {"kernel": kernel.name, "formats": dict(formats), "error": str(error)}
 
 
 def _formats(kernel: "Kernel", parsed: argparse.Namespace) -> list[dict[str, str]]:
-    """The formats of a kernel that are asked for; none where it is no GEMM kernel of the device."""
-    if kernel.op != "gemm" or parsed.device.partition(":")[0] not in kernel.devices:
+    """The formats of a kernel that are asked for; none where it does not run on the device."""
+    if parsed.device.partition(":")[0] not in kernel.devices:
         return []
-    if not parsed.kernel and kernel.name.startswith("simulated/"):
+    if not parsed.kernel and (kernel.op != "gemm" or kernel.name.startswith("simulated/")):
         return []
     return [formats for formats in kernel.format_sets if not parsed.format or formats["out"] in parsed.format]
 

@@ -77,6 +77,14 @@ def test_neighbours_are_told_apart_or_named():
     assert made.alike == ("fma",)  # products of f16 are exact in f32, whether their sum is fused or not
 
 
+def test_narrow_formats_tell_fraction_bits_apart():
+    """Products of e4m3fn span 2^28, and F = 24, 25 and 26 differ in the last of these alone."""
+    made = sheet(access(Accumulator.of("b200", "e4m3fn"), "e4m3fn", "f32")).confirmation
+    assert {"F 24", "F 26", "alignment nearest-even"} <= set(made.refuted)
+    made = sheet(access(Accumulator.of("h100", "f16", carried="f16"), "f16", "f16")).confirmation
+    assert {"F 24", "F 26", "alignment nearest-even"} <= set(made.refuted)
+
+
 def test_a_tree_without_a_name_is_confirmed():
     """Even and odd terms swapped in pairs, as VDPBF16PS adds them: no order has this tree, and the model follows it."""
     f32 = replace(Accumulator.of("f32"), order="sequential")
@@ -121,6 +129,22 @@ def test_a_kernel_that_rounds_twice_is_not_confirmed():
     assert made.answer("precision").value == 11
     assert not made.confirmation.confirmed
     assert made.confirmation.differing > 0
+
+
+def test_an_f32_chain_that_rounds_twice_is_not_confirmed():
+    """Each addition in f64 and then in f32: half a unit and a trace of 2^-46 of it is half a unit in f64."""
+
+    def run(a, b):
+        total = np.zeros((a.shape[0], b.shape[1]), np.float32)
+        for x, y in zip(a.T.astype(np.float64), b.astype(np.float64), strict=True):
+            total = (total + x[:, None] * y[None, :]).astype(np.float32)
+        return total
+
+    made = sheet(of_kernel(kernel(run), F32, "cpu", Shape(32, 32, 32)))
+    assert made.answer("precision").value == 24
+    assert made.answer("fma").value is True
+    assert not made.confirmation.confirmed
+    assert made.confirmation.counterexample.startswith("near ties")
 
 
 def test_a_kernel_without_a_tree_has_no_model():

@@ -141,6 +141,27 @@ def test_three_bf16_parts_without_scaling_are_seen():
     assert operand_probes.split_emulation(probed(np.matmul), span_of(given)).value == "no"
 
 
+@pytest.mark.parametrize("dropped", [(1, 1), (0, 2)])
+def test_a_dropped_product_of_parts_is_seen(dropped):
+    """Nine products of bf16 parts but one, in f64: what is missing is larger than any rounding."""
+
+    def parts(x):
+        found = []
+        for _ in range(3):
+            high = (x.view(np.uint32) & 0xFFFF0000).view(np.float32)
+            found.append(high.astype(np.float64))
+            x = x - high
+        return found
+
+    def run(a, b):
+        left, right = parts(a), parts(b)
+        kept = [(i, j) for i in range(3) for j in range(3) if (i, j) != dropped]
+        return sum((left[i] @ right[j] for i, j in kept), np.zeros((a.shape[0], b.shape[1]))).astype(np.float32)
+
+    given = probed(run)
+    assert operand_probes.split_emulation(given, span_of(given)).value == "yes, products of parts are dropped"
+
+
 INTEGERS = {"a": "u8", "b": "i8", "out": "i32"}
 
 

@@ -14,6 +14,8 @@ from lastbit.suites.probes.span import Array, Span
 
 #: Sums that a confirmation compares at least.
 LEAST = 10_000
+#: Batches of near ties, each in other slots.
+NEAR_TIES = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ def confirm(access: Access, model: Model, span: Span, seed: int = 0) -> Confirma
     counterexample = ""
     refuted: set[str] = set()
     near = neighbours(model)
-    for batch in batches(access, span, seed):
+    for batch in batches(access, span, seed, model.accumulator.precision):
         got = access.product(batch.a, batch.b, batch.c)
         wanted = model.product(batch.a, batch.b, batch.c)
         wrong = ~_same(got, wanted) & access.alike
@@ -70,8 +72,8 @@ def confirm(access: Access, model: Model, span: Span, seed: int = 0) -> Confirma
     return Confirmation(sums, differing, counterexample, tuple(name for name in near if name in refuted), alike)
 
 
-def batches(access: Access, span: Span, seed: int = 0) -> list[Batch]:
-    """Operands of every family, as often as it takes to make LEAST sums."""
+def batches(access: Access, span: Span, seed: int = 0, bits: int = 24) -> list[Batch]:
+    """Operands of every family, as often as it takes to make LEAST sums, and near ties of sums of so many bits."""
     shape = access.shape
     rounds = -(-LEAST // (int(access.alike.sum()) * len(FAMILIES)))
     drawn = []
@@ -81,6 +83,9 @@ def batches(access: Access, span: Span, seed: int = 0) -> list[Batch]:
             a, b = draw(rng, shape, span)
             c = _addend(rng, shape, span, family) if access.addend and round % 2 == 0 else None
             drawn.append(Batch(family, span.a.round(a), span.b.round(b), c))
+    for index in range(NEAR_TIES if shape.k >= 4 else 0):
+        a, b = _near_ties(np.random.default_rng([seed, index]), shape, span, bits)
+        drawn.append(Batch("near ties", span.a.round(a), span.b.round(b), None))
     return drawn
 
 
@@ -149,11 +154,19 @@ def _ties(rng: np.random.Generator, shape: Shape, span: Span) -> tuple[Array, Ar
 
 
 def _cancelling(rng: np.random.Generator, shape: Shape, span: Span) -> tuple[Array, Array]:
-    """Large terms and their negatives in random places, small ones between."""
-    a, b = _scaled(rng, (shape.m, shape.k), span.a, 0.5), _scaled(rng, (shape.k, shape.n), span.b, 0.5)
-    order = rng.permutation(shape.k)
-    half = shape.k // 3
-    one, other = order[:half], order[half : 2 * half]
+    """Few of the largest terms and their negatives, side by side or far apart, among terms of every smaller size.
+
+    What the large ones leave of the others is all that comes back: the fraction bits, and how terms are cut to them.
+    """
+    wide = rng.random() < 0.5
+    a, b = (
+        _scaled(rng, size, fmt, 1.0) if wide else _scaled(rng, size, fmt, 0.5) * 2.0 ** -(_reach(fmt) // 2)
+        for size, fmt in (((shape.m, shape.k), span.a), ((shape.k, shape.n), span.b))
+    )
+    one = rng.choice(shape.k // 2, max(1, shape.k // 16), replace=False) * 2
+    other = one + 1 if rng.random() < 0.5 else rng.permutation(one + 1)
+    a[:, one] = np.copysign(2.0 ** (_reach(span.a) // (1 if wide else 2)), a[:, one])
+    b[one] = np.copysign(2.0 ** (_reach(span.b) // (1 if wide else 2)), b[one])
     a[:, other], b[other] = -a[:, one], b[one]
     return a, b
 
@@ -170,6 +183,30 @@ def _tiny(rng: np.random.Generator, shape: Shape, span: Span) -> tuple[Array, Ar
     return a, _scaled(rng, (shape.k, shape.n), span.b, 0.5)
 
 
+def _near_ties(rng: np.random.Generator, shape: Shape, span: Span, bits: int) -> tuple[Array, Array]:
+    """A number, a unit of its last bit or none, and half a unit and a trace, in slots; in half of them taken away.
+
+    (1 + u)(1 - u) is less than 1 by u^2, which decides the tie where the sum is rounded once, and is lost where it is
+    rounded twice.
+    """
+    slots = rng.choice(shape.k, 4, replace=False)
+    first, second, third, last = np.sort(slots) if rng.random() < 0.75 else slots
+    a, b = np.zeros((shape.m, shape.k)), np.zeros((shape.k, shape.n))
+    scale, half = 2.0 ** rng.integers(-2, 3, shape.n), bits // 2
+    exponent = rng.integers(0, 4, shape.m)
+    trace_a, trace_b = (
+        1 + 2.0 ** (1 - fmt.precision) * rng.integers(-1, 2, size)
+        for fmt, size in ((span.a, shape.m), (span.b, shape.n))
+    )
+    a[:, first], b[first] = np.ldexp(1 + rng.random(shape.m), exponent) * rng.choice([-1.0, 1.0], shape.m), scale
+    a[:, second], b[second] = np.ldexp(rng.integers(0, 2, shape.m), exponent - (bits - 1 - half)), scale * 2.0**-half
+    a[:, third] = np.ldexp(trace_a, exponent - (bits - half)) * rng.choice([-1.0, 1.0], shape.m)
+    b[third] = scale * 2.0**-half * trace_b
+    if rng.random() < 0.5:
+        a[:, last], b[last] = -span.a.round(a[:, first]), scale
+    return a, b
+
+
 FAMILIES: dict[str, Callable[[np.random.Generator, Shape, Span], tuple[Array, Array]]] = {
     "normal": _normal,
     "positive": _positive,
@@ -183,10 +220,15 @@ FAMILIES: dict[str, Callable[[np.random.Generator, Shape, Span], tuple[Array, Ar
 
 def _scaled(rng: np.random.Generator, size: tuple[int, int], fmt: Format, share: float) -> Array:
     """Random signs and significands, exponents over `share` of what the format and f32's sums leave."""
-    reach = min(int(min(-fmt.emin, fmt.emax) * share), 24)
+    reach = int(_reach(fmt) * share)
     significand = (1 + rng.random(size)) * rng.choice([-1.0, 1.0], size)
     scaled: Array = np.ldexp(significand, rng.integers(-reach, reach, size, endpoint=True))
     return scaled
+
+
+def _reach(fmt: Format) -> int:
+    """The largest exponent of drawn numbers, the least but for its sign."""
+    return min(-fmt.emin, fmt.emax, 24)
 
 
 def _cut(x: Array) -> Array:

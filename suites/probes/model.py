@@ -1,6 +1,6 @@
 """Model, the arithmetic that a datasheet's answers add up to: what a simulator and a bound are made of."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -190,8 +190,3 @@ def _flushes(known: Known) -> bool:
 
 def _read(known: Known) -> int:
     return 0 if value_of(known, "input_rounding") in ("exact", None) else whole(known, "input_precision") or 0
-
-
-def measured(found: Model, name: str) -> Accumulator:
-    """The accumulator of the model as a contract takes it: an order without a name promises nothing."""
-    return replace(found.accumulator, name=name)

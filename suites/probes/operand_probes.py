@@ -159,23 +159,28 @@ def split_emulation(access: Access, span: Span) -> Answer:
     if span.a.precision < 24 or span.b.precision < 24:
         return undecided("P12", "split", f"operands of {span.a.precision} bits need no splitting")
     tiny, largest = 2.0**-120 * (1 + 2.0**-23), span.a.max
-    x = 1 + 2.0**-7 + 2.0**-14 + 2.0**-23
-    square = 1 + 2.0**-6
-    sums = [{0: (tiny, 1.0)}, {0: (largest, 1.0)}, {0: (x, 1.0)}, {0: (x, x), 1: (-square, 1.0)}]
+    three = 1 + 2.0**-7 + 2.0**-14 + 2.0**-23
+    # The square's parts: 1, twice 2^-9, and 2^-18 once of the second parts and twice of the first and the third.
+    parts = 1 + 2.0**-9 + 2.0**-18
+    sums: list[Terms] = [{0: (x, 1.0)} for x in (tiny, largest, three)]
+    sums.append({0: (parts, parts), 1: (-1.0, 1.0), 2: (-(2.0**-8), 1.0)})
     got = access.dot(*rows(access.shape.k, sums))
-    wanted = [tiny, largest, x]
-    told = f"2^-120 (1 + 2^-23): {got[0]!r}, the largest: {got[1]!r}, three parts: {got[2]!r}"
-    fine = [bool(y == value) for y, value in zip(got, wanted, strict=False)]
-    if all(fine):
-        return Answer("P12", "split", "no", told)
-    if fine[2]:
+    rest = got[3] * 2.0**18
+    told = (
+        f"2^-120 (1 + 2^-23): {got[0]:.9g}, the largest: {got[1]:.9g}, three parts: {got[2]:.9g}, "
+        f"products of parts below 2^-8: {rest:.3g} of 3"
+    )
+    if got[2] != three:
+        return Answer("P12", "split", "yes, bits are lost", told)
+    if abs(rest - 3) > 0.25:
+        return Answer("P12", "split", "yes, products of parts are dropped", told)
+    if got[0] != tiny or got[1] != largest:
         return Answer("P12", "split", "yes, without scaling", told)
-    return Answer("P12", "split", "yes, bits are lost", told)
+    return Answer("P12", "split", "no", told)
 
 
 def _input_rounding(access: Access, span: Span, side: str, bits: int) -> Answer:
     """How operand `side` is rounded to `bits`, from ties and quarters of its last kept bit."""
-
     fmt, unit = (span.a if side == "a" else span.b), 2.0 ** (1 - bits)
     ratios = [r for r in (0.25, 0.5, 0.75, 1.5) if fmt.round(np.float64(1 + r * unit)) == 1 + r * unit]
     sums = []

@@ -1,11 +1,16 @@
 """A datasheet as plain data: what is stored, printed and compared."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from lastbit.kernel import Kernel
 from lastbit.suites.probes import trees
+from lastbit.suites.probes.access import Spent
 from lastbit.suites.probes.answer import Answer
-from lastbit.suites.probes.kernel_sheet import KernelSheet
+from lastbit.suites.probes.kernel_sheet import KernelSheet, kernel_sheet
+from lastbit.suites.probes.op_access import asker
+from lastbit.suites.probes.op_sheet import PROBES
 from lastbit.suites.probes.sheet import Sheet
 
 
@@ -48,3 +53,50 @@ def answer_json(answer: Answer) -> dict[str, Any]:
 def kernel_json(kernel: str, device: str, made: KernelSheet) -> dict[str, Any]:
     """A kernel's datasheet as plain data."""
     return as_json(kernel, device, made.sheet, made.more) | {"one_order": made.one_order}
+
+
+def sheet_json(kernel: Kernel, formats: Mapping[str, str], device: str) -> dict[str, Any]:
+    """The datasheet of a kernel of any op that has probes (SHEETS), as plain data.
+
+    Raises AccessError where the kernel gives no result.
+    """
+    return SHEETS[kernel.op](kernel, formats, device)
+
+
+def answers_json(
+    kernel: str, formats: Mapping[str, str], device: str, answers: Sequence[Answer], spent: Spent
+) -> dict[str, Any]:
+    """The datasheet of a kernel that is no sum, and so has no tree and no model."""
+    return {
+        "kernel": kernel,
+        "formats": dict(formats),
+        "device": device,
+        "shape": "",
+        "answers": [answer_json(answer) for answer in answers],
+        "tree": None,
+        "model": None,
+        "confirmed": False,
+        "sums_compared": 0,
+        "sums_differing": 0,
+        "counterexample": "",
+        "refuted": [],
+        "not_told_apart": [],
+        "calls": spent.calls,
+        "sums": spent.sums,
+    }
+
+
+def _gemm(kernel: Kernel, formats: Mapping[str, str], device: str) -> dict[str, Any]:
+    return kernel_json(kernel.name, device, kernel_sheet(kernel, formats, device))
+
+
+def _answered(kernel: Kernel, formats: Mapping[str, str], device: str) -> dict[str, Any]:
+    ask = asker(kernel, formats, device)
+    return answers_json(kernel.name, formats, device, PROBES[kernel.op](ask), ask.spent)
+
+
+#: How the datasheet of a kernel is made, by op.
+SHEETS: dict[str, Callable[[Kernel, Mapping[str, str], str], dict[str, Any]]] = {
+    "gemm": _gemm,
+    **dict.fromkeys(PROBES, _answered),
+}
