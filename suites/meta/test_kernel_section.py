@@ -202,6 +202,17 @@ def test_share_used_of_a_wrong_class_is_of_the_elements_that_have_the_right_one(
     assert dict(section.facts)["largest error / allowed"] == "0.5"
 
 
+@pytest.mark.parametrize(
+    "title",
+    ["What it promises", "What is allowed, and why", "Special values", "Determinism and invariance",
+     "Drift against golden", "Speed", "Errors: share of elements up to an error", "Errors: on which side",
+     "Error against the length of sums", "Share of the allowed error, by data"],
+)  # fmt: skip
+def test_section_shows_every_table_and_plot(title: str) -> None:
+    (section,) = sections(run_of(example(), example(terms=513, case="gauss/m17-n33-k513")))
+    assert f"<strong>{title}" in section.body or f"<caption>{title}" in section.body
+
+
 def test_largest_number_is_no_infinity() -> None:
     (section,) = sections(run_of(example(max_ulp=1.7976e308, utilisation=1.7976e308, outcome=Outcome.OVER_BUDGET)))
     assert dict(section.facts)["largest error"] == "1.8e308 ulp"

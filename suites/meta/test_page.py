@@ -87,6 +87,12 @@ def test_run_that_was_cut_short_conforms_in_no_case() -> None:
     assert page_head.verdicts(failing)[0].tone == "bad"
 
 
+@pytest.mark.parametrize("name", ["untested", "failures", "matrix", "gone", "kernels", "environment"])
+def test_page_has_every_part(name: str) -> None:
+    footer = Footer("2026-11-25T10:01:05+00:00", 1, gone=("F1 no longer happens",))
+    assert f'<h2 id="{name}">' in page.text(run_of(record(), footer=footer))
+
+
 def test_head_says_what_moved_against_golden() -> None:
     states = ("same", "drifted: rms 2 was 1", "same", "")
     text = shown(*(record(case=f"c{number}", golden=golden) for number, golden in enumerate(states)))
