@@ -72,6 +72,14 @@ def test_the_format_of_weights_flips_its_lines_alone(formats, weight, name, leas
     assert found in ({}, {"sink": "lost from 20 on"})
 
 
+def test_flushed_weights_in_bf16_are_still_told():
+    def flushed(p: Any) -> Any:
+        return np.where(np.abs(p) < 2.0**-126, np.float32(0), bf16(p))
+
+    found = changed(BF16, weight=flushed)
+    assert (found["probabilities"], found["smallest_weight"]) == ("bf16", -126)
+
+
 def test_weights_in_fp8_collapse():
     found = changed(BF16, weight=e4m3)
     assert found["probabilities"] == "e4m3fn"

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lastbit.contract import Contract
@@ -134,3 +135,16 @@ def test_scales_are_read_in_every_granularity():
     small = replace(Scaling.of("fp8_block128"), name="fp8_block8", block=(8, 4))
     found = probed(small)
     assert (found["scale_rule"], found["quotient"]) == ("amax / 448", "divide")
+
+
+def test_a_rule_of_nobody_is_told_by_where_its_scales_double():
+    scaling = Scaling.of("mxfp8_e4m3")
+
+    def run(x: Any) -> Any:
+        """Scales by floor, doubled for numbers that double already from a significand of 1.3 on."""
+        codes, scale = SimulatedQuantizer(replace(scaling, rule="floor"))(x)
+        amax = np.abs(x).reshape(*x.shape[:-1], -1, 32).max(-1)
+        return codes, (scale.astype(np.float32) * np.where(np.frexp(amax)[0] * 2 >= 1.3, 2, 1)).astype(scale.dtype)
+
+    kernel = Kernel("mine/odd", "quantize", run, {"x": "f32"}, framework="numpy", devices=("cpu",), scaling=scaling)
+    assert answers(kernel)["scale_rule"] == f"2^-8, doubled from {float(np.float32(1.3))!r}"

@@ -18,7 +18,7 @@ EXPONENTS = (0, 3, -5)
 #: Steps of a significand from 1 to 2, each with its neighbours.
 STEPS = 32
 #: What amax is divided by, besides the element's largest number, that and a half, and one more.
-LARGEST = (1.0, 4.0, 6.0, 7.0, 7.5, 8.0, 15.0, 127.0, 127.5, 128.0, 224.0, 240.0, 255.0, 448.0, 57344.0)
+LARGEST = (1.0, 4.0, 6.0, 7.0, 7.5, 8.0, 15.0, 16.0, 127.0, 127.5, 128.0, 224.0, 240.0, 255.0, 448.0, 57344.0)
 ROUNDINGS = ("nearest-even", "up", "down")
 #: Groups whose scales are compared with each way to compute them.
 DRAWN = 256
@@ -72,7 +72,24 @@ def power_rule(groups: Groups) -> list[Answer]:
     fits = [rule for rule, wanted in _rules(element, groups.scaling.largest, x).items() if wanted == (base, from_)]
     if len(fits) > 1:
         return [undecided("P26", name, f"{' and '.join(fits)} are one rule for these formats", told)]
-    return [Answer("P26", name, fits[0] if fits else f"2^{base:g}, doubled from {from_}", told)]
+    if fits or from_ is None:
+        return [Answer("P26", name, fits[0] if fits else f"2^{base:g} everywhere", told)]
+    first = _doubling(groups, base, float(s[steps[0] == steps[0][0]][-1]), from_)
+    return [Answer("P26", name, f"2^{base:g}, doubled from {first!r}", told)]
+
+
+def _doubling(groups: Groups, base: float, low: float, high: float) -> float:
+    """The first significand between two, by search, whose scale is twice 2^base."""
+    x = groups.x
+    while True:
+        codes = x.encode(np.array([low, high])).astype(np.int64)
+        gap = int(codes[1] - codes[0])
+        points = stepped(x, np.full(STEPS, low), np.linspace(0, gap, STEPS).astype(np.int64))
+        over = np.log2(groups(with_amax(points, groups.size, x)).scale) > base
+        first = int(np.argmax(over))
+        low, high = float(points[first - 1]), float(points[first])
+        if gap < STEPS:
+            return high
 
 
 def _rules(element: Format, largest: float, x: Format) -> dict[str, tuple[float, float | None]]:

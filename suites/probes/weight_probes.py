@@ -146,9 +146,9 @@ def _rounded(x: Array, fmt: str, factor: float) -> Array:
 
 
 def _reaches(fmt: str, factor: float, least: Value | None) -> bool:
-    """Whether the smallest weight that counts may be one of the format: its smallest number, or the half of it."""
-    smallest = np.floor(np.log2(Format.of(fmt).eta / factor))
-    return least is None or fmt in ("f32", "f64") or least in (smallest, smallest - 1)
+    """Whether the smallest weight that counts may be of the format: its smallest number, half of it, or normal one."""
+    smallest, normal = (np.floor(np.log2(size / factor)) for size in (Format.of(fmt).eta, Format.of(fmt).min_normal))
+    return least is None or fmt in ("f32", "f64") or least in (smallest, smallest - 1, normal)
 
 
 def _logits(fmt: Format) -> Array:
