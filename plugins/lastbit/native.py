@@ -3,8 +3,9 @@
 import ctypes
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from lastbit.native_arguments import (
     Stream,
     Stride,
     Strides,
+    is_array,
     laid,
     untold,
     value,
@@ -56,6 +58,10 @@ __all__ = [
 UNSUPPORTED = 1
 #: Parts of attention that a native function cannot have: they change which arrays there are from case to case.
 BEYOND = frozenset({"gradients", "packed"})
+#: Types that a status can have.
+STATUSES = (ctypes.c_bool, ctypes.c_int, ctypes.c_uint, ctypes.c_long, ctypes.c_int32, ctypes.c_int64, ctypes.c_uint64)
+#: Of each library that a kernel was made from, by file name: what a run's environment says of it.
+DIGESTS: dict[str, str] = {}
 
 
 class NativeError(LastbitError):
@@ -83,7 +89,7 @@ class NativeFunction:
         for another one than 0 and for a write outside a result.
         """
         given = dict(zip(operand_names(self.described), positional, strict=True)) | keywords
-        tensors = {name: item for name, item in given.items() if hasattr(item, "shape")}
+        tensors = {name: item for name, item in given.items() if is_array(item)}
         scalars = {name: item for name, item in given.items() if name not in tensors and item is not None}
         _check_expressed(self.arguments, tensors, scalars)
         shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items() if name != "out"}
@@ -127,37 +133,42 @@ def native(
     """
     known = name or f"native/{symbol.replace('::', '.')}"
     if not isinstance(formats, Mapping):
-        raise KernelError(
-            f"kernel {known}: formats is {formats!r}, expected one mapping: a native function has one type each"
-        )
-    if "::" in symbol:
-        fields = {"features": frozenset(features), "devices": (device,), **fields}
-        names = operand_names(Kernel(known, op, _described, formats, **fields))
-        found = operator(_located(library) if library else "", symbol, known, signature, names)
-        return Kernel(known, op, found, formats, **fields)
-    having = frozenset(features) | (frozenset({"out"}) & FEATURES.get(op, frozenset()))
-    framework = "torch" if device == "cuda" else "numpy"
-    fields = {"framework": framework, "devices": (device,), "features": having, **fields}
-    described = Kernel(known, op, _described, formats, **fields)
+        raise KernelError(f"kernel {known}: formats is {formats!r}, expected one mapping; a function in C has one type")
+    where = _located(library) if str(library) else ""
+    fields = {"features": frozenset(features), "devices": (device,), **fields}
+    make = _operator if "::" in symbol else partial(_function, returns=returns, unsupported=tuple(unsupported))
+    kernel = make(where, symbol, signature, known, op, formats, fields)
+    _note(where)
+    return kernel
+
+
+def _operator(
+    library: str, symbol: str, signature: Any, name: str, op: str, formats: Mapping[str, str], fields: dict[str, Any]
+) -> Kernel:
+    described = Kernel(name, op, _described, formats, **fields)
+    return replace(described, run=operator(library, symbol, name, signature, operand_names(described)))
+
+
+def _function(
+    library: str,
+    symbol: str,
+    signature: Any,
+    name: str,
+    op: str,
+    formats: Mapping[str, str],
+    fields: dict[str, Any],
+    returns: Any,
+    unsupported: tuple[int, ...],
+) -> Kernel:
+    features = fields["features"] | (frozenset({"out"}) & FEATURES.get(op, frozenset()))
+    framework = "torch" if "cuda" in fields["devices"] else "numpy"
+    described = Kernel(name, op, _described, formats, **{"framework": framework, **fields, "features": features})
     _check_op(described)
-    if not (returns is None or returns in _STATUSES):
-        raise KernelError(f"kernel {known}: returns is {returns!r}, expected an integer type such as c_int, or None")
+    if not (returns is None or returns in STATUSES):
+        raise KernelError(f"kernel {name}: returns is {returns!r}, expected an integer type such as c_int, or None")
     arguments = own(described) if signature is None else declared(described, signature)
-    where = _located(library)
-    _function(known, where, symbol)
-    run = NativeFunction(where, symbol, arguments, returns, tuple(unsupported), described)
-    return Kernel(known, op, run, formats, **fields)
-
-
-_STATUSES = (
-    ctypes.c_int,
-    ctypes.c_int32,
-    ctypes.c_int64,
-    ctypes.c_uint32,
-    ctypes.c_uint64,
-    ctypes.c_long,
-    ctypes.c_bool,
-)
+    _handle(name, library, symbol)
+    return replace(described, run=NativeFunction(library, symbol, arguments, returns, unsupported, described))
 
 
 def _described(*_operands: Any, **_keywords: Any) -> Any:
@@ -177,12 +188,19 @@ def _located(library: str | os.PathLike[str]) -> str:
     return str(path.resolve()) if path.exists() or path.name != str(library) else str(library)
 
 
+def _note(library: str) -> None:
+    """Remember which bytes the library is; the loader alone knows where one without a path lies."""
+    if Path(library).is_file():
+        with open(library, "rb") as file:
+            DIGESTS[Path(library).name] = f"sha256:{file_digest(file, 'sha256').hexdigest()[:16]}"
+
+
 @cache
 def _loaded(library: str) -> ctypes.CDLL:
     return ctypes.CDLL(library)
 
 
-def _function(kernel: str, library: str, symbol: str) -> Any:
+def _handle(kernel: str, library: str, symbol: str) -> Any:
     """A new handle of the function, whose types are not set."""
     try:
         loaded = _loaded(library)
@@ -234,7 +252,7 @@ def _returned(described: Kernel, shapes: Mapping[str, tuple[int, ...]], tensors:
 
 
 def _invoke(native: NativeFunction, placed: Mapping[str, Laid], scalars: Mapping[str, Any]) -> None:
-    function = _function(native.described.name, native.library, native.symbol)
+    function = _handle(native.described.name, native.library, native.symbol)
     function.restype = native.returns
     function.argtypes = [argument.type for argument in native.arguments]
     message = ctypes.create_string_buffer(CAPACITY)

@@ -117,6 +117,15 @@ class Laid:
         return self.strides[axis] if -len(self.shape) <= axis < len(self.shape) else prod(self.shape)
 
 
+#: An operand that a case does not give.
+ABSENT = Laid(0, (), (), 0)
+
+
+def is_array(item: Any) -> bool:
+    """Whether a keyword of a call is an operand and no number."""
+    return isinstance(item, np.ndarray) or hasattr(item, "data_ptr")
+
+
 def laid(tensor: Any) -> Laid:
     """Where a NumPy array or a PyTorch tensor lies."""
     if isinstance(tensor, np.ndarray):
@@ -181,7 +190,7 @@ def value(source: Source, arrays: Mapping[str, Laid], scalars: Mapping[str, Any]
         return arrays[source].address if source in arrays else None
     if isinstance(source, Message):
         raise TypeError("a message is not of the call's data")
-    return _of_array(source, arrays[source.operand])
+    return _of_array(source, arrays.get(source.operand, ABSENT))
 
 
 def _of_array(source: Size | Stride | Leading | Rows | Count | Rank | Shape | Strides, array: Laid) -> Any:

@@ -34,7 +34,16 @@ OPTIONAL = {
 SCALARS = {
     "gemm": ("alpha", "beta"),
     "attention": ("scale", "causal", "window", "softcap"),
-    "paged_attention": ("scale", "causal", "window", "softcap"),
+    "paged_attention": ("causal", "window"),
+}
+#: What they are in lastbit's own convention, with what stands for one that a case does not give.
+NUMBERS = {
+    "alpha": (Scalar("alpha", 1.0),),
+    "beta": (Scalar("beta", 1.0),),
+    "scale": (Scalar("scale", float("nan")),),
+    "causal": (Scalar("causal", 0.0),),
+    "window": (Scalar("window", -1.0, 0), Scalar("window", -1.0, 1)),
+    "softcap": (Scalar("softcap", 0.0),),
 }
 INTEGERS = (
     *(ctypes.c_int8, ctypes.c_int16, ctypes.c_int32, ctypes.c_int64, ctypes.c_uint8, ctypes.c_uint16, ctypes.c_uint32),
@@ -65,10 +74,8 @@ def own(kernel: Kernel) -> tuple[Argument, ...]:
     for name in arrays:
         found += [Argument(ctypes.c_void_p, name), Argument(ctypes.c_int64, Rank(name))]
         found += [Argument(ctypes.c_void_p, Shape(name)), Argument(ctypes.c_void_p, Strides(name))]
-    absent = {"alpha": 1.0, "beta": 0.0 if "c" not in kernel.features else 1.0}
-    for name in SCALARS.get(kernel.op, ()):
-        if name in kernel.features:
-            found.append(Argument(ctypes.c_double, Scalar(name, absent.get(name, float("nan")))))
+    numbers = [number for name in SCALARS.get(kernel.op, ()) if name in kernel.features for number in NUMBERS[name]]
+    found += [Argument(ctypes.c_double, number) for number in numbers]
     return (*found, Argument(ctypes.c_void_p, Message()), Argument(ctypes.c_int64, CAPACITY))
 
 

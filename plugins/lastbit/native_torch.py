@@ -26,7 +26,8 @@ class TorchOperator:
         if not self.order:
             return found(*positional, **keywords)
         given = dict(zip(self.names, positional, strict=True)) | keywords
-        return found(*(given.pop(name, None) for name in self.order), **given)
+        ordered = [given.pop(name, None) for name in self.order]
+        return found(*ordered, **given)
 
 
 def operator(
