@@ -1,4 +1,4 @@
-"""The functions of libexamples.so as kernels: `lastbit verify --kernels examples/native/kernels.py` judges them.
+"""The functions of libexamples.so as kernels: `lastbit verify examples/native/kernels.py` judges them.
 
 Build the library first: g++ -O2 -shared -fPIC -ffp-contract=off -o libexamples.so gemm.cpp softmax.cpp quantize.cpp
 """

@@ -141,18 +141,19 @@ def operand_of(source: Source) -> str:
     return str(getattr(source, "operand", ""))
 
 
-def told_axes(sources: tuple[Source, ...], operand: str, rank: int) -> set[int]:
+def told_axes(sources: tuple[Source, ...], operand: str, array: Laid) -> set[int]:
     """The axes of `operand`, counted from 0, whose strides the function is told."""
+    rank = len(array.shape)
     told: set[int] = set()
     for source in sources:
         if operand_of(source) != operand:
             continue
         if isinstance(source, Strides):
             told |= set(range(rank))
-        elif isinstance(source, Leading):
+        elif isinstance(source, Leading) and array.stride(-2) == leading(array):
             told.add(rank - 2)
-        elif isinstance(source, Stride):
-            told.add(source.axis % rank if -rank <= source.axis < rank else rank)
+        elif isinstance(source, Stride) and -rank <= source.axis < rank:
+            told.add(source.axis % rank)
     return told
 
 
@@ -161,18 +162,22 @@ def untold(sources: tuple[Source, ...], operand: str, array: Laid) -> str:
 
     An axis whose stride it is not told must be packed: as far apart as what one step of the next axis spans.
     """
-    rank = len(array.shape)
-    told = told_axes(sources, operand, rank)
     if 0 in array.shape:
         return ""
-    for axis in set(range(rank)) - told:
-        packed = array.stride(axis + 1) * array.size(axis + 1) if axis + 1 < rank else 1
-        if array.shape[axis] > 1 and array.strides[axis] != packed:
+    told, packed = told_axes(sources, operand, array), 1
+    for axis in reversed(range(len(array.shape))):
+        if axis not in told and array.shape[axis] > 1 and array.strides[axis] != packed:
             return (
                 f"{operand} of shape {array.shape} has strides {array.strides}, and the signature passes none of axis "
-                f"{axis - rank}: the function takes only packed ones there"
+                f"{axis - len(array.shape)}: the function takes only packed ones there"
             )
+        packed = array.shape[axis] * (array.strides[axis] if axis in told else packed)
     return ""
+
+
+def leading(array: Laid) -> int:
+    """The leading dimension that BLAS is given: that of a packed matrix where there is no second row."""
+    return max(1, array.size(-1), array.stride(-2) if array.size(-2) > 1 else 1)
 
 
 def value(source: Source, arrays: Mapping[str, Laid], scalars: Mapping[str, Any]) -> Any:
@@ -202,7 +207,7 @@ def _of_array(source: Size | Stride | Leading | Rows | Count | Rank | Shape | St
         case Stride():
             return array.stride(source.axis) * _step(source.unit, array)
         case Leading():
-            return max(1, array.size(-1), array.stride(-2))
+            return leading(array)
         case Rows():
             return prod(array.shape[:-1])
         case Count():

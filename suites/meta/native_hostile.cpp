@@ -30,6 +30,8 @@ extern "C" int segfaults(OPERANDS) {
 
 extern "C" int aborts(OPERANDS) { multiply(a, b, out, m, n, k); std::abort(); }
 
+extern "C" int throws(OPERANDS) { multiply(a, b, out, m, n, k); throw 7; }
+
 extern "C" int leaves(OPERANDS) { multiply(a, b, out, m, n, k); _Exit(0); }
 
 extern "C" int hangs(OPERANDS) {

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from native_libraries import EXAMPLES, built, needs_compiler
 
 import lastbit
@@ -15,7 +17,7 @@ from lastbit.environment import environment
 from lastbit.errors import KernelError
 from lastbit.kernel import Kernel
 from lastbit.native import Count, Leading, Rank, Scalar, Shape, Size, Stride
-from lastbit.native_arguments import laid, untold
+from lastbit.native_arguments import Laid, laid, untold
 from lastbit.verdict import Outcome
 
 pytestmark = needs_compiler
@@ -186,7 +188,27 @@ def test_native_declaration_that_cannot_be_used_says_why(changed: dict[str, Any]
         (("a",), np.zeros((1, 9))[:, :4], True),
         (("a",), np.zeros((0, 4)).T, True),
         (("b", Leading("b")), np.zeros((3, 9))[:, :4], False),
+        (("a",), np.zeros((3, 2))[:, :1], False),
+        (("a", Leading("a")), np.zeros((3, 4))[::-1], False),
+        (("a", Leading("a")), np.broadcast_to(np.zeros((1, 4)), (3, 4)), False),
     ],
 )
 def test_native_strides_that_are_not_passed_must_be_packed(sources: Any, array: Any, told: bool) -> None:
     assert (untold(sources, "a", laid(array)) == "") is told
+
+
+@settings(derandomize=True, deadline=None, max_examples=300, database=None)
+@given(data=st.data(), shape=st.lists(st.integers(1, 3), min_size=1, max_size=3), told=st.sets(st.integers(0, 2)))
+def test_native_function_that_fills_in_packed_strides_finds_every_element(
+    data: st.DataObject, shape: list[int], told: set[int]
+) -> None:
+    """What a function does that is told some strides: `untold` refuses just those arrays that it would misread."""
+    strides = tuple(data.draw(st.sampled_from([1, 2, 3, 4, 6, 9, 0, -1])) for _ in shape)
+    sources = ("a", *(Stride("a", axis) for axis in told if axis < len(shape)))
+    filled: list[int] = []
+    for axis in reversed(range(len(shape))):
+        packed = filled[0] * shape[axis + 1] if filled else 1
+        filled.insert(0, strides[axis] if axis in told else packed)
+    where = [sum(i * step for i, step in zip(index, strides, strict=True)) for index in np.ndindex(*shape)]
+    found = [sum(i * step for i, step in zip(index, filled, strict=True)) for index in np.ndindex(*shape)]
+    assert (untold(sources, "a", Laid(0, tuple(shape), strides, 4)) == "") is (where == found)

@@ -61,7 +61,12 @@ def test_native_function_returns_its_result(isolated: bool) -> None:
 
 @pytest.mark.parametrize(
     ("symbol", "words"),
-    [("segfaults", "ended by SIGSEGV"), ("aborts", "ended by SIGABRT"), ("leaves", "ended with exit status 0")],
+    [
+        ("segfaults", "ended by SIGSEGV"),
+        ("aborts", "ended by SIGABRT"),
+        ("throws", "ended by SIGABRT"),
+        ("leaves", "ended with exit status 0"),
+    ],
 )
 def test_native_function_that_ends_its_process_is_crashed(symbol: str, words: str) -> None:
     outcome, reason = fault(call(hostile(symbol, isolate=True), operands()))
