@@ -49,11 +49,14 @@ def _quantizer(symbol: str) -> lastbit.Kernel:
     )
 
 
+#: Plain loops: a tenth of a second's worth of products, so that the larger cases of higher tiers are left out.
+LIMIT = 2**26
+
 KERNELS = [
-    lastbit.native(LIBRARY, "gemm_f32", op="gemm", formats=F32),
-    lastbit.native(LIBRARY, "gemm_bf16", op="gemm", formats={"a": "bf16", "b": "bf16", "out": "f32"}),
-    lastbit.native(LIBRARY, "gemm_tail", op="gemm", formats=F32),
-    lastbit.native(LIBRARY, "sgemm_rows", SGEMM, op="gemm", formats=F32, returns=None),
+    lastbit.native(LIBRARY, "gemm_f32", op="gemm", formats=F32, limit=LIMIT),
+    lastbit.native(LIBRARY, "gemm_bf16", op="gemm", formats={"a": "bf16", "b": "bf16", "out": "f32"}, limit=LIMIT),
+    lastbit.native(LIBRARY, "gemm_tail", op="gemm", formats=F32, limit=LIMIT),
+    lastbit.native(LIBRARY, "sgemm_rows", SGEMM, op="gemm", formats=F32, returns=None, limit=LIMIT),
     _softmax("softmax_rows"),
     _softmax("softmax_raw"),
     _quantizer("quantize_i8"),
