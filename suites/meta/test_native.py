@@ -16,7 +16,7 @@ import lastbit
 from lastbit.environment import environment
 from lastbit.errors import KernelError
 from lastbit.kernel import Kernel
-from lastbit.native import Count, Leading, Rank, Scalar, Shape, Size, Stride
+from lastbit.native import Count, Leading, Rank, Rows, Scalar, Shape, Size, Stride
 from lastbit.native_arguments import Laid, laid, untold
 from lastbit.verdict import Outcome
 
@@ -117,6 +117,24 @@ def test_native_arguments_of_every_kind_of_op_arrive(kernel: Callable[[], Kernel
     report = lastbit.verify(kernel(), tier="smoke")
     assert report.passed, str(report)
     assert sum(record.outcome is Outcome.PASS for record in report.records) > 20
+
+
+def test_native_function_of_pytorch_tensors_conforms() -> None:
+    """What a kernel on a GPU is given, but for the device; quantize's results are memory of the call's own."""
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    library = built(*(EXAMPLES / f"{name}.cpp" for name in ("gemm", "softmax", "quantize")))
+    gemm = lastbit.native(library, "gemm_f32", op="gemm", formats=F32, framework="torch")
+    signature = (
+        *((FLOATS, "x"), (POINTER(c_int8), "codes"), (FLOATS, "scale")),
+        *((c_int64, Rows("x")), (c_int64, Size("x", -1))),
+    )
+    quantizer = lastbit.native(
+        library, "quantize_i8", signature, op="quantize", formats={"x": "f32"}, scaling="i8_row", framework="torch"
+    )
+    for kernel in (gemm, quantizer):
+        report = lastbit.verify(kernel, tier="smoke")
+        assert report.passed, str(report)
+        assert {record.outcome for record in report.records if record.outcome.judged} == {Outcome.PASS}
 
 
 FLOATS = POINTER(c_float)
