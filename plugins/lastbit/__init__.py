@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lastbit.errors import LastbitError as LastbitError
     from lastbit.kernel import Kernel as Kernel
     from lastbit.kernel import kernel as kernel
+    from lastbit.native import native as native
     from lastbit.verdict import Finding as Finding
     from lastbit.verdict import Outcome as Outcome
     from lastbit.verdict import Record as Record
@@ -30,10 +31,22 @@ _HOME = {
     "Record": "lastbit.verdict",
     "assert_conforms": "lastbit.conformance",
     "kernel": "lastbit.kernel",
+    "native": "lastbit.native",
     "verify": "lastbit.verify",
 }
 
-__all__ = ["Contract", "Finding", "Kernel", "LastbitError", "Outcome", "Record", "assert_conforms", "kernel", "verify"]
+__all__ = [
+    "Contract",
+    "Finding",
+    "Kernel",
+    "LastbitError",
+    "Outcome",
+    "Record",
+    "assert_conforms",
+    "kernel",
+    "native",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -114,6 +114,8 @@ class Environment:
     #: Variables that choose a library's code path, as far as they are set.
     switches: dict[str, str] = field(default_factory=dict)
     gpus: tuple[str, ...] = ()
+    #: Digest of each shared library that native kernels come from, by file name.
+    libraries: dict[str, str] = field(default_factory=dict)
     #: Slug by device, of the devices known when the run began.
     devices: dict[str, str] = field(default_factory=dict)
     #: Commit of the repository that the run was started in, and whether tracked files other than goldens differed.
@@ -132,7 +134,9 @@ class Environment:
         """One line for a report's head."""
         packages = " ".join(f"{name} {version}" for name, version in self.packages.items() if name != "lastbit")
         devices = ", ".join(self.gpus) or "no GPU"
-        return f"{self.cpu or self.machine} ({self.cpus} CPUs), {devices}, {self.os}, Python {self.python}, {packages}"
+        libraries = "".join(f", {name} {digest}" for name, digest in self.libraries.items())
+        machine = f"{self.cpu or self.machine} ({self.cpus} CPUs), {devices}, {self.os}"
+        return f"{machine}, Python {self.python}, {packages}{libraries}"
 
 
 def environment(devices: tuple[str, ...] = ("cpu",)) -> Environment:
@@ -150,6 +154,7 @@ def environment(devices: tuple[str, ...] = ("cpu",)) -> Environment:
         threads={name: os.environ[name] for name in _THREADS if os.environ.get(name)},
         switches={name: os.environ[name] for name in _SWITCHES if os.environ.get(name)},
         gpus=_gpus(),
+        libraries=dict(getattr(sys.modules.get("lastbit.native"), "DIGESTS", {})),
         devices={device: device_slug(device) for device in devices},
         commit=commit,
         dirty=dirty,
