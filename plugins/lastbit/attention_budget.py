@@ -148,24 +148,26 @@ def _squares(weights: Floats, values: Floats, exact: Floats) -> Floats:
     """The larger of sum_j w_j^2 V_jd^2 and sum_j w_j^2 (V_jd - O_d)^2, (m, dv)."""
     squares = np.square(weights)
     plain = np.matmul(squares, np.square(values))
-    centred = plain - 2 * exact * np.matmul(squares, values) + np.square(exact) * squares.sum(1, keepdims=True)
-    larger: Floats = np.maximum(plain, centred)
+    with np.errstate(over="ignore", invalid="ignore"):  # squares beyond FP64: the plain sum stands
+        centred = plain - 2 * exact * np.matmul(squares, values) + np.square(exact) * squares.sum(1, keepdims=True)
+    larger: Floats = np.fmax(plain, centred)
     return larger
 
 
 def _underflow(work: Working, rows: Rows, size: Floats) -> Floats:
     """What products and rescales lose below the accumulator's normal range, and flushed operands: (m, dv)."""
-    model = work.accumulator
+    model, (queries, columns) = work.accumulator, (rows.keep.shape[0], size.shape[1])
+    whole = np.full((queries, columns), work.flushed[2])
+    if work.rounding is not None:  # V below the normal range of what it is rounded to
+        whole = whole + work.rounding.growth * Format.of(work.rounding.format).eta
     if model.engine in ("exact", "integer"):
-        return np.zeros((rows.keep.shape[0], size.shape[1]))
+        return whole
     step = 2.0**model.emin if work.flush or model.flush else 2.0 ** (model.emin - model.precision + 1)
     lost = (4 * rows.count + 4) * step
     if model.engine != "chain" and work.probabilities is not None:
         # An engine aligns a subnormal P by the exponent of the smallest normal one.
         lost = lost + model.coefficient(rows.keep.shape[1]) * work.probabilities.min_normal * size.sum(0)
-    if work.rounding is not None:  # V below the normal range of what it is rounded to
-        lost = lost + work.rounding.growth * Format.of(work.rounding.format).eta
-    return lost + work.flushed[2] * np.ones((1, size.shape[1]))
+    return whole + lost
 
 
 def _lse_error(work: Working, rows: Rows, made: Exponents) -> Floats:

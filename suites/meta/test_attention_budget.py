@@ -357,6 +357,17 @@ def test_flushing_is_allowed_where_promised():
     assert out.flush_below == 2.0**-14
 
 
+@pytest.mark.parametrize("accumulator", ["f32", "exact"])
+def test_flushed_values_are_allowed_whatever_adds_them(accumulator):
+    """V of 2^-15, subnormal in f16, becomes zero before the sum; the result, in f32, is far from being flushed."""
+    formats = {"q": "f16", "k": "f16", "v": "f16", "out": "f32"}
+    contract = contract_of(formats, accumulator=accumulator, subnormals="flush")
+    problem = Problem(np.ones((1, 1, 1, 4)), np.ones((1, 1, 3, 4)), np.full((1, 1, 3, 2), 2.0**-15))
+    out, _ = budget(contract, formats, problem, attention_truth(problem))
+    assert (out.allowed >= 2.0**-15).all()
+    assert (out.allowed < 2.0**-13).all()
+
+
 def test_contracts_that_cannot_be_read_are_refused():
     problem, truth, _, contract = given("sharp", "f32", "plain")
     with pytest.raises(BudgetError, match="accumulator is None"):

@@ -145,7 +145,8 @@ def test_kernels_lists_what_is_found(lastbit: Lastbit) -> None:
         (("golden", "doctor"), "golden folder golden is not there"),
         (("merge", "nowhere", "--into", "f/x"), "f/x"),
         (("merge", "nowhere", "--into", "x"), "nowhere"),
-        (("datasheet",), "datasheet is not built yet"),
+        (("datasheet", "--kernel", "nobody/*"), "nobody/*"),
+        (("sweep",), "sweep is not built yet"),
     ],
     ids=lambda value: "-".join(value[:4]).replace("/", "_") if isinstance(value, tuple) else "",
 )
