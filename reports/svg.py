@@ -28,7 +28,7 @@ TOP, BOTTOM, RIGHT = 15, 38, 14
 #: Lines that differ: dash and marker repeat after as many.
 STYLES = 8
 #: Points of a line that have their marker drawn.
-MARKED = 5
+MARKED = 3
 #: Pixels of the lowest step that is drawn.
 SEEN = 0.25
 
@@ -176,12 +176,15 @@ def _series(series: Series, x: Scale, y: Scale) -> Markup:
 def _path(places: Sequence[tuple[float, float]], kind: str) -> str:
     (a, b), *rest = places
     if kind == "step":
-        path, height = f"M{whole(a)} {whole(b)}", b
+        path, height, at = f"M{whole(a)} {whole(b)}", b, (whole(a), whole(b))
         for place, (a, b) in enumerate(rest, 1):
             if abs(b - height) >= SEEN or place == len(rest):  # a step that nobody sees is taken with the next
-                path, height = f"{path}H{whole(a)}V{whole(b)}", b
+                path, height = f"{path}h{whole(a) - at[0]}v{whole(b) - at[1]}", b
+                at = whole(a), whole(b)
         return path
-    return f"M{coordinate(a)} {coordinate(b)}" + "".join(f"L{coordinate(a)} {coordinate(b)}" for a, b in rest)
+    texts = [(coordinate(a), coordinate(b)) for a, b in places]
+    level = {place for place in range(1, len(rest)) if len({height for _, height in texts[place - 1 : place + 2]}) == 1}
+    return "M" + "L".join(f"{a} {b}" for place, (a, b) in enumerate(texts) if place not in level)
 
 
 def _chosen(places: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:
@@ -193,16 +196,16 @@ def _chosen(places: Sequence[tuple[float, float]]) -> Sequence[tuple[float, floa
 def _ridge(series: Series, x: Scale, y: Scale) -> Markup:
     """Bars that stand on the middle of row y, each from x to its end; those that touch share an outline."""
     room = abs(y.end - y.begin) / (y.high - y.low) * 0.8
-    outline, at = "", (0, 0)
+    outline, at, high = "", (0, 0), 0
     for (begin, row), (end, height) in zip(series.points, series.bars, strict=True):
         foot = position(y, row) + room / 2
         left, base, top = whole(position(x, begin)), whole(foot), whole(foot - min(max(height, 0.0), 1.0) * room)
         if (left, base) != at:
-            outline += f"{_closed(outline, at[1])}M{left} {base}"
+            outline, high = f"{_closed(outline, at[1])}M{left} {base}", base
         at = whole(position(x, end)), base
-        outline += f"V{top}H{at[0]}"
-    return Markup('<path class="b s{}" d="{}"/>').format(series.style, outline + _closed(outline, at[1]))
+        outline, high = f"{outline}v{top - high}h{at[0] - left}", top
+    return Markup('<path class="b s{}" d="{}"/>').format(series.style, _closed(outline, at[1]))
 
 
 def _closed(outline: str, base: int) -> str:
-    return f"V{base}z" if outline else ""
+    return f"{outline}V{base}z" if outline else ""
