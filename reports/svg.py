@@ -16,10 +16,12 @@ from lastbit.reports.svg_labels import (
     MARKERS,
     WIDTH,
     coordinate,
+    fitted,
     legend,
     names,
     text,
     whole,
+    width,
 )
 from lastbit.reports.svg_plot import Plot, Reference, Series
 
@@ -108,8 +110,10 @@ def _values(series: Iterable[Series], references: Iterable[Reference], axis: str
 
 def _left(y: Scale) -> float:
     """Pixels left of the data: the names of rows, or numbers and the axis's label."""
-    longest = max((len(clean(label, LONGEST_LABEL)) for _, label in ticks(y)), default=0)
-    return min(longest * CHARACTER + 10, WIDTH * 0.45) if y.axis.kind == "rows" else longest * DIGIT + 26
+    labels = [clean(label, LONGEST_LABEL) for _, label in ticks(y)]
+    if y.axis.kind == "rows":
+        return min(max(map(width, labels), default=0.0) + 10, WIDTH * 0.45)
+    return max(map(len, labels), default=0) * DIGIT + 26
 
 
 def _vertical(axis: Axis, values: list[float], top: float, bottom: float) -> Scale:
@@ -123,7 +127,7 @@ def _grid(x: Scale, y: Scale, plot: Plot) -> Markup:
     lines = "".join(f"M{whole(at)} {whole(top)}V{whole(bottom)}" for at, _ in across)
     lines += "".join(f"M{whole(left)} {whole(at)}H{whole(right)}" for at, _ in down)
     under = [_tick("x", min(at, WIDTH - len(label) * DIGIT / 2 - 2), label) for at, label in across]
-    beside = [_tick("y", at, clean(label, int((left - 5) / CHARACTER))) for at, label in down]
+    beside = [_tick("y", at, fitted(label, left - 5)) for at, label in down]
     group = Markup('<g class="{}" transform="translate({} {})">{}</g>')
     texts = [
         group.format("m", 0, whole(bottom + 16), Markup("").join(under)),
