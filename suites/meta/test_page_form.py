@@ -3,10 +3,12 @@
 import json
 import re
 import time
+import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib import resources
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -69,6 +71,17 @@ def test_tables_have_captions_and_their_heads_scopes() -> None:
     tags = [tag for tag, _ in elements]
     assert tags.count("caption") == tags.count("table") > 3
     assert all(dict(attrs).get("scope") in ("col", "row") for tag, attrs in elements if tag == "th")
+
+
+def test_dev_extra_brings_what_tests_of_pages_skip_without() -> None:
+    """What `pytest.importorskip` asks for here is what the extra installs."""
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extra = {re.split(r"[^\w-]", one)[0].replace("-", "_") for one in project["optional-dependencies"]["dev"]}
+    tests = [path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py")]
+    needed = {
+        name for text in tests for name in re.findall(r'importorskip\("([^".]+)[^"]*", reason="[^"]*\[dev\]"', text)
+    }
+    assert {"html5lib", "playwright", "axe_playwright_python"} <= needed & extra
 
 
 def test_page_is_valid_html() -> None:
