@@ -276,7 +276,7 @@ def _storable(record: Record) -> Record:
         numbers = {item.name: _number(getattr(record.stats, item.name)) for item in fields(ErrorStats)}
         stats = changed["stats"] = ErrorStats(**numbers)
         odd = {name: value for name, value in numbers.items() if not math.isfinite(value)}
-        if odd or next(_negative(stats), ""):
+        if odd or any(_negative(stats)):
             changed["stats"] = None
             found = " ".join(f"{name}={value}" for name, value in (odd or numbers).items())
             notes["stats"] = f"{'not finite' if odd else 'below 0'}: {found}"
