@@ -4,6 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from typing import TypeVar
 from zlib import crc32
 
@@ -30,7 +31,7 @@ class KernelSection:
     #: The name, cleaned but not escaped.
     title: str
     op: str
-    #: Safe HTML.
+    #: Safe HTML; empty where it is left out.
     body: Markup
     #: What a heading may say beside the name: (name, value), plain text.
     facts: tuple[tuple[str, str], ...] = ()
@@ -42,15 +43,22 @@ def anchor(kernel: str, kind: str = "kernel") -> str:
     return f"{kind}-{slug}-{crc32(kernel.encode(errors='surrogatepass')):08x}"
 
 
-def sections(run: Run) -> list[KernelSection]:
-    """A section of each kernel that the run has records of, by name; a kernel of several ops is one section."""
+def sections(run: Run, largest: float = inf) -> list[KernelSection]:
+    """A section of each kernel that the run has records of, by op and name; a kernel of several ops is one section.
+
+    Those of kernels that fail are made first; from the one on with which they have more than `largest` characters, the
+    bodies are empty.
+    """
     grouped: dict[str, list[Record]] = defaultdict(list)
     for record in run.records:
         grouped[record.kernel].append(record)
-    return [
-        _section(kernel, members)
-        for kernel, members in sorted(grouped.items(), key=lambda item: (item[1][0].op, item[0]))
-    ]
+    ordered = sorted(grouped, key=lambda kernel: (grouped[kernel][0].op, kernel))
+    made: dict[str, KernelSection] = {}
+    for kernel in sorted(ordered, key=lambda kernel: not any(record.failed for record in grouped[kernel])):
+        body = _body(figures(grouped[kernel]), tables(grouped[kernel])) if largest >= 0 else Markup("")
+        largest -= len(body)
+        made[kernel] = _section(kernel, grouped[kernel], body if largest >= 0 else Markup(""))
+    return [made[kernel] for kernel in ordered]
 
 
 def frontiers(run: Run) -> list[KernelSection]:
@@ -72,8 +80,7 @@ def guide() -> Markup:
     return rendered("kernel_guide.html", readings=[text for plot in plots for text in plot.READING])
 
 
-def _section(kernel: str, members: Sequence[Record]) -> KernelSection:
-    body = _body(figures(members), tables(members))
+def _section(kernel: str, members: Sequence[Record], body: Markup) -> KernelSection:
     ops = ", ".join(dict.fromkeys(record.op for record in members))
     return KernelSection(anchor(kernel), clean(kernel, 80), clean(ops, 40), body, _facts(members))
 

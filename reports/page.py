@@ -7,22 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
-from itertools import accumulate
 from typing import Any
 
 from markupsafe import Markup
 
 from lastbit.reports import page_failures, page_head, page_matrix, speeds, standing, summary, svg
 from lastbit.reports.html import rendered
-from lastbit.reports.kernel_section import KernelSection, anchor, frontiers, guide, sections
+from lastbit.reports.kernel_section import KernelSection, frontiers, guide, sections
 from lastbit.reports.page_parts import Part, table
 from lastbit.reports.run_data import Run
 from lastbit.reports.summary import clean
-from lastbit.verdict import Record
 
 NAME = "index.html"
 #: Characters of the kernels' sections; a browser opens what is below at once.
-LARGEST = 6_000_000
+LARGEST = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +91,7 @@ def _parts(run: Run, beside: Beside) -> list[Part]:
         ("waivers", "Budgets widened for a while", (lambda: _sentences(said.waivers)) if said.waivers else None),
         ("speed", "Speed", (lambda: _speed(run)) if speeds.speeds(records) else None),
         ("frontiers", "Error against time", (lambda: _sections(drawn)) if (drawn := frontiers(run)) else None),
-        ("kernels", "Kernels", (lambda: guide() + _sections(_within(sections(run), records))) if records else None),
+        ("kernels", "Kernels", (lambda: _kernels(sections(run, LARGEST))) if records else None),
         ("zoo", "The zoo: what the law catches", (lambda: _zoo(beside)) if beside.zoo else None),
         ("datasheet", "Datasheet of the device", (lambda: _datasheet(beside)) if beside.datasheet else None),
         ("environment", "Environment", lambda: page_head.environment(run)),
@@ -105,16 +103,18 @@ def _sections(found: Sequence[KernelSection]) -> Markup:
     return rendered("kernels.html", sections=[replace(one, op=clean(one.op, 60)) for one in found])
 
 
-def _within(found: Sequence[KernelSection], records: Sequence[Record]) -> list[KernelSection]:
-    """The sections with as many of their bodies as the page holds, those of kernels that fail first."""
-    failing = {anchor(record.kernel) for record in records if record.failed}
-    ordered = sorted(found, key=lambda one: one.anchor not in failing)
-    kept = sum(size <= LARGEST for size in accumulate(len(one.body) for one in ordered))
-    shown = {one.anchor for one in ordered[:kept]}
-    left = Markup("<p>Left out: this page would be too large with more than {} of its {} kernels. {}</p>").format(
-        kept, len(found), "Every record is in run.jsonl; a run of some kernels, by --lastbit-only, shows them whole."
+def _kernels(found: Sequence[KernelSection]) -> Markup:
+    """The guide, the sections that have a body, and the names of the others, to which links lead too."""
+    shown = [one for one in found if one.body]
+    left = [one for one in found if not one.body]
+    made = guide() + _sections(shown)
+    if not left:
+        return made
+    told = Markup("<p>Left out: this page would be too large with more than {} of its {} kernels. {}</p>").format(
+        len(shown), len(found), "Every record is in run.jsonl; a run of some, by --lastbit-only, shows them whole:"
     )
-    return [one if one.anchor in shown else replace(one, body=left) for one in found]
+    names = Markup("\n").join(Markup('<li id="{}">{}</li>').format(one.anchor, one.title) for one in left)
+    return made + told + Markup('<ul class="left">{}</ul>').format(names)
 
 
 def _sentences(texts: Sequence[str]) -> Markup:

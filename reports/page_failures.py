@@ -13,7 +13,7 @@ from lastbit.reports.summary import Group, clean, short_formats
 from lastbit.verdict import Outcome, Record
 
 #: Cards, those of them that are unfolded, and lines of the table of others.
-CARDS, OPENED, LISTED = 60, 3, 300
+CARDS, OPENED, LISTED = 40, 3, 100
 #: What is wrong with a result of this kind.
 MEANS = {
     Outcome.OVER_BUDGET: "The result is further from the truth than the promised arithmetic can bring it.",

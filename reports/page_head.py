@@ -15,8 +15,8 @@ from lastbit.reports.page_parts import standing as stands
 from lastbit.reports.run_data import Run
 from lastbit.reports.summary import clean
 
-#: Rows of what was not tested before the rest is folded.
-REASONS = 12
+#: Rows of what was not tested before the rest is folded, and rows that are folded.
+REASONS, FOLDED = 12, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ def untested(run: Run) -> Markup:
     heads = ("state", "reason", "checks", "kernels")
     if len(rows) <= REASONS:
         return head + table("Not judged, and why", heads, rows)
-    more = table("Other reasons", heads, rows[REASONS:])
+    more = table("Other reasons", heads, rows[REASONS:], FOLDED)
     fold = Markup("<details><summary>{} other reasons</summary>{}</details>").format(len(rows) - REASONS, more)
     return head + table("Not judged, and why", heads, rows[:REASONS]) + fold
 

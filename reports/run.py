@@ -1,9 +1,11 @@
 """run.jsonl: a run's records as JSON lines, written as they happen and read back strictly."""
 
 import hashlib
+import json
 import math
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +15,7 @@ import msgspec
 
 from lastbit.errors import RecordError
 from lastbit.histogram import flaw
-from lastbit.reports.run_data import VERSION, Explained
+from lastbit.reports.run_data import NOT_NEGATIVE, VERSION, Explained
 from lastbit.reports.run_data import Footer as Footer
 from lastbit.reports.run_data import Header as Header
 from lastbit.reports.run_data import Part as Part
@@ -204,13 +206,30 @@ def _line(kind: str, value: Any) -> bytes:
 
 
 def _object(line: str | bytes, where: str) -> tuple[str, dict[str, Any]]:
+    line = line.encode(errors="surrogatepass") if isinstance(line, str) else line
     try:
         data = msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RecordError(f"{where}: not a line of JSON in UTF-8 ({error}); it is damaged, run it again") from error
+    # What a dictionary gives byte for byte has no key twice, and every line that lastbit wrote is that.
+    if msgspec.json.encode(data) != line and (twice := _twice(line)):
+        raise RecordError(
+            f"{where}: has {twice[:40]!r} twice, which of them holds is open; it was edited, run it again"
+        )
     if not isinstance(data, dict):
         raise RecordError(f"{where}: {str(data)[:40]!r} is not a JSON object; the file is damaged, run it again")
     return str(data.pop("type", "")), data
+
+
+def _twice(line: bytes) -> str:
+    """A key that an object of the line has more than once, or ""."""
+    found: list[str] = []
+
+    def look(pairs: list[tuple[str, Any]]) -> None:
+        found.extend(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+
+    json.loads(line.decode(), object_pairs_hook=look, parse_int=str, parse_float=str)
+    return next(iter(found), "")
 
 
 def _convert(data: dict[str, Any], kind: type[T], where: str) -> T:
@@ -225,10 +244,18 @@ def _convert(data: dict[str, Any], kind: type[T], where: str) -> T:
 
 def _record(data: dict[str, Any], where: str) -> Record:
     record = _convert(data, Record, where)
-    wrong = flaw(record.histogram) if record.histogram else ""
-    if wrong:
+    if wrong := flaw(record.histogram) or next(_negative(record), ""):
         raise RecordError(f"{where}: {wrong}; the file is damaged, run it again")
     return record
+
+
+def _negative(part: Record | ErrorStats | None) -> Iterator[str]:
+    """What is below 0 and cannot be."""
+    for name in NOT_NEGATIVE[type(part)] if part is not None else ():
+        if (value := getattr(part, name)) < 0:
+            yield f"{name} is {value!r}, expected 0 or more"
+    if isinstance(part, Record):
+        yield from _negative(part.stats)
 
 
 def _storable(record: Record) -> Record:
@@ -238,18 +265,21 @@ def _storable(record: Record) -> Record:
         value = getattr(record, item.name)
         if item.name in ("measured", "allowed", "allowed_ulp", "seconds") and value is not None:
             changed[item.name] = float(value)
-            if not math.isfinite(value):
-                changed[item.name] = 0.0 if item.name in ("seconds", "allowed_ulp") else None
+            if not math.isfinite(value) or (item.name in NOT_NEGATIVE[Record] and value < 0):
+                changed[item.name] = 0.0 if item.name in NOT_NEGATIVE[Record] else None
                 notes[item.name] = str(value)
+        elif item.name == "terms" and value < 0:
+            changed[item.name], notes[item.name] = 0, str(value)
         elif isinstance(value, str) and item.name != "outcome":
             changed[item.name] = _text(value)
     if record.stats is not None:
         numbers = {item.name: _number(getattr(record.stats, item.name)) for item in fields(ErrorStats)}
-        changed["stats"] = ErrorStats(**numbers)
+        stats = changed["stats"] = ErrorStats(**numbers)
         odd = {name: value for name, value in numbers.items() if not math.isfinite(value)}
-        if odd:
+        if odd or any(_negative(stats)):
             changed["stats"] = None
-            notes["stats"] = "not finite: " + " ".join(f"{name}={value}" for name, value in odd.items())
+            found = " ".join(f"{name}={value}" for name, value in (odd or numbers).items())
+            notes["stats"] = f"{'not finite' if odd else 'below 0'}: {found}"
     return replace(record, **changed, seed=int(record.seed), notes=notes)
 
 

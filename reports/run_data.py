@@ -3,9 +3,14 @@
 from dataclasses import dataclass, field
 
 from lastbit.environment import Environment
-from lastbit.verdict import Record
+from lastbit.verdict import ErrorStats, Record
 
 VERSION = 1
+#: Numbers that are counts, sizes and times: none is below 0.
+NOT_NEGATIVE: dict[type, tuple[str, ...]] = {
+    Record: ("terms", "allowed_ulp", "seconds"),
+    ErrorStats: ("n", "max_ulp", "p50_ulp", "p99_ulp", "max_kappa", "max_rel", "utilisation", "rms", "inexact"),
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from lastbit.environment import Environment
-from lastbit.reports.run_data import VERSION, Explained, Footer, Header, Part
+from lastbit.reports.run_data import NOT_NEGATIVE, VERSION, Explained, Footer, Header, Part
 from lastbit.verdict import ErrorStats, Record, Timing, Verdict
 
 FILE = Path(__file__).with_name("run.schema.json")
@@ -33,6 +33,9 @@ def schema() -> dict[str, Any]:
     for described in _DESCRIBED:
         for name, words in _words(described).items():
             definitions[described.__name__]["properties"][name]["description"] = words
+    for counted, names in NOT_NEGATIVE.items():
+        for name in names:
+            definitions[counted.__name__]["properties"][name]["minimum"] = 0
     for kind, data in LINES.items():
         line = definitions[data.__name__]
         own = {**line["properties"], "type": {"const": kind}}

@@ -16,10 +16,12 @@ from lastbit.reports.svg_labels import (
     MARKERS,
     WIDTH,
     coordinate,
+    fitted,
     legend,
     names,
     text,
     whole,
+    width,
 )
 from lastbit.reports.svg_plot import Plot, Reference, Series
 
@@ -28,7 +30,7 @@ TOP, BOTTOM, RIGHT = 15, 38, 14
 #: Lines that differ: dash and marker repeat after as many.
 STYLES = 8
 #: Points of a line that have their marker drawn.
-MARKED = 5
+MARKED = 3
 #: Pixels of the lowest step that is drawn.
 SEEN = 0.25
 
@@ -108,8 +110,10 @@ def _values(series: Iterable[Series], references: Iterable[Reference], axis: str
 
 def _left(y: Scale) -> float:
     """Pixels left of the data: the names of rows, or numbers and the axis's label."""
-    longest = max((len(clean(label, LONGEST_LABEL)) for _, label in ticks(y)), default=0)
-    return min(longest * CHARACTER + 10, WIDTH * 0.45) if y.axis.kind == "rows" else longest * DIGIT + 26
+    labels = [clean(label, LONGEST_LABEL) for _, label in ticks(y)]
+    if y.axis.kind == "rows":
+        return min(max(map(width, labels), default=0.0) + 10, WIDTH * 0.45)
+    return max(map(len, labels), default=0) * DIGIT + 26
 
 
 def _vertical(axis: Axis, values: list[float], top: float, bottom: float) -> Scale:
@@ -123,7 +127,7 @@ def _grid(x: Scale, y: Scale, plot: Plot) -> Markup:
     lines = "".join(f"M{whole(at)} {whole(top)}V{whole(bottom)}" for at, _ in across)
     lines += "".join(f"M{whole(left)} {whole(at)}H{whole(right)}" for at, _ in down)
     under = [_tick("x", min(at, WIDTH - len(label) * DIGIT / 2 - 2), label) for at, label in across]
-    beside = [_tick("y", at, clean(label, int((left - 5) / CHARACTER))) for at, label in down]
+    beside = [_tick("y", at, fitted(label, left - 5)) for at, label in down]
     group = Markup('<g class="{}" transform="translate({} {})">{}</g>')
     texts = [
         group.format("m", 0, whole(bottom + 16), Markup("").join(under)),
@@ -176,12 +180,15 @@ def _series(series: Series, x: Scale, y: Scale) -> Markup:
 def _path(places: Sequence[tuple[float, float]], kind: str) -> str:
     (a, b), *rest = places
     if kind == "step":
-        path, height = f"M{whole(a)} {whole(b)}", b
+        path, height, at = f"M{whole(a)} {whole(b)}", b, (whole(a), whole(b))
         for place, (a, b) in enumerate(rest, 1):
             if abs(b - height) >= SEEN or place == len(rest):  # a step that nobody sees is taken with the next
-                path, height = f"{path}H{whole(a)}V{whole(b)}", b
+                path, height = f"{path}h{whole(a) - at[0]}v{whole(b) - at[1]}", b
+                at = whole(a), whole(b)
         return path
-    return f"M{coordinate(a)} {coordinate(b)}" + "".join(f"L{coordinate(a)} {coordinate(b)}" for a, b in rest)
+    texts = [(coordinate(a), coordinate(b)) for a, b in places]
+    level = {place for place in range(1, len(rest)) if len({height for _, height in texts[place - 1 : place + 2]}) == 1}
+    return "M" + "L".join(f"{a} {b}" for place, (a, b) in enumerate(texts) if place not in level)
 
 
 def _chosen(places: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:
@@ -193,16 +200,16 @@ def _chosen(places: Sequence[tuple[float, float]]) -> Sequence[tuple[float, floa
 def _ridge(series: Series, x: Scale, y: Scale) -> Markup:
     """Bars that stand on the middle of row y, each from x to its end; those that touch share an outline."""
     room = abs(y.end - y.begin) / (y.high - y.low) * 0.8
-    outline, at = "", (0, 0)
+    outline, at, high = "", (0, 0), 0
     for (begin, row), (end, height) in zip(series.points, series.bars, strict=True):
         foot = position(y, row) + room / 2
         left, base, top = whole(position(x, begin)), whole(foot), whole(foot - min(max(height, 0.0), 1.0) * room)
         if (left, base) != at:
-            outline += f"{_closed(outline, at[1])}M{left} {base}"
+            outline, high = f"{_closed(outline, at[1])}M{left} {base}", base
         at = whole(position(x, end)), base
-        outline += f"V{top}H{at[0]}"
-    return Markup('<path class="b s{}" d="{}"/>').format(series.style, outline + _closed(outline, at[1]))
+        outline, high = f"{outline}v{top - high}h{at[0] - left}", top
+    return Markup('<path class="b s{}" d="{}"/>').format(series.style, _closed(outline, at[1]))
 
 
 def _closed(outline: str, base: int) -> str:
-    return f"V{base}z" if outline else ""
+    return f"{outline}V{base}z" if outline else ""

@@ -14,6 +14,8 @@ WIDTH = 440
 CHARACTER, LINE = 6.4, 15
 #: Characters kept of a label.
 LONGEST_LABEL = 34
+#: Pixels of the characters of a name in a wide font (DejaVu Sans), by what is wide or narrow in most fonts.
+_WIDE, _NARROW, _OTHER = (frozenset("mwMW@%→"), 11.0), (frozenset("fijlrtI .,:;|'()[]-/"), 4.6), 7.1
 #: Markers by style, as paths about a point; the first two are the round and the square end of a line without length.
 MARKERS = (
     "h0",
@@ -25,6 +27,17 @@ MARKERS = (
     "m-3-3l6 6m0-6l-6 6",
     "m-1.5-4h3v8h-3z",
 )
+
+
+def width(label: str) -> float:
+    """Pixels that a name takes at most, nearly."""
+    return sum(next((size for chars, size in (_WIDE, _NARROW) if char in chars), _OTHER) for char in label)
+
+
+def fitted(label: str, room: float) -> str:
+    """The name, cut to what `room` pixels hold."""
+    cuts = (clean(label, most) for most in range(LONGEST_LABEL, 1, -1))
+    return next((cut for cut in cuts if width(cut) <= room), clean(label, 1))
 
 
 def text(x: float, y: float, said: str, kind: str = "") -> Markup:

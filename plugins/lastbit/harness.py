@@ -296,4 +296,5 @@ def _told(error: BaseException) -> str:
     """The exception's type and text, and the innermost place that raised it."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({frames[-1].filename}:{frames[-1].lineno}, in {frames[-1].name})" if frames else ""
-    return f"raised {''.join(traceback.format_exception_only(error)).strip()[-MESSAGE:]}{place}"
+    said = "".join(traceback.format_exception_only(error)).strip()
+    return f"raised {said if len(said) <= MESSAGE else f'{said[: MESSAGE // 2]} … {said[-MESSAGE // 2 :]}'}{place}"

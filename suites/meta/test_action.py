@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,16 @@ ACTION: dict[str, Any] = yaml.safe_load((ROOT / "action.yml").read_text(encoding
 STEPS: list[dict[str, Any]] = ACTION["runs"]["steps"]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXPRESSION = re.compile(r"\$\{\{ *([\w.-]+) *\}\}")
+#: `lastbit` where it is not installed.
+COMMAND = f"""
+import importlib.util, sys
+if importlib.util.find_spec("lastbit") is None:
+    sys.path.insert(0, {str(ROOT / "plugins")!r})
+    import lastbit
+    lastbit.__path__.append({str(ROOT)!r})
+from lastbit.cli import main
+sys.exit(main())
+"""
 BASH = shutil.which("bash")
 needs_bash = pytest.mark.skipif(BASH is None, reason="the action's scripts are of bash")
 
@@ -27,8 +38,11 @@ class Job:
 
     place: Path
     inputs: dict[str, str]
-    #: What `lastbit compare` prints and ends with.
+    #: What `lastbit compare` of speed, and of runs, prints and ends with.
     speed: tuple[str, int] = ("as fast\n", 0)
+    results: tuple[str, int] = ("all the same\n", 0)
+    #: Exit status of git.
+    git: int = 0
     #: False: python is a stand-in that notes what it is called with.
     judges: bool = True
     failed: bool = False
@@ -43,8 +57,15 @@ class Job:
         note = 'printf "%s\\n" "$@" >> "$RUNNER_TEMP/called"\n'
         judge = f'[ "$2" = pip ] || exec "{sys.executable}" "$@"\n' if self.judges else ""
         self.command("python", f"{judge}{note}")
-        text, status = self.speed
-        self.command("lastbit", f"{note}cat <<'END'\n{text}END\nexit {status}\n")
+        if self.judges:
+            self.command(
+                "lastbit", f'exec {sys.executable} {shlex.quote(str(self.place / "temp" / "command.py"))} "$@"\n'
+            )
+            (self.place / "temp" / "command.py").write_text(COMMAND)
+        else:
+            ends = [f"cat <<'END'\n{text}END\nexit {status}" for text, status in (self.speed, self.results)]
+            self.command("lastbit", f'{note}if [ "$2" = --perf ]; then\n{ends[0]}\nelse\n{ends[1]}\nfi\n')
+            self.command("git", f"{note}exit {self.git}\n")
         self.inputs = {name: one.get("default", "") for name, one in ACTION["inputs"].items()} | self.inputs
         for step in STEPS:
             if self.due(step.get("if", "")):
@@ -119,12 +140,21 @@ class Job:
 def job(tmp_path: Path) -> Any:
     """Makes a job in a repository whose kernels end as given: job({"mine/good": "pass"}, tier="full")."""
 
-    def make(kernels: dict[str, str], **inputs: str) -> Job:
-        (tmp_path / "work").mkdir()
+    def write(kernels: dict[str, str]) -> None:
         rows = ", ".join(f"kernel({name!r}, lambda case: {outcome!r})" for name, outcome in kernels.items())
         hook = f"\ndef pytest_lastbit_kernels(config):\n    return [{rows}]\n"
         conftest = FAKE_LAW.format(plugins=str(ROOT / "plugins"), root=str(ROOT)) + hook
         (tmp_path / "work" / "conftest.py").write_text(conftest)
+
+    def make(kernels: dict[str, str], base: dict[str, str] | None = None, **inputs: str) -> Job:
+        (tmp_path / "work").mkdir()
+        if base is not None:
+            write(base)
+            person = ("-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false")
+            for words in (("init", "-q"), ("add", "-A"), (*person, "commit", "-q", "-m", "base")):
+                subprocess.run(["git", *words], cwd=tmp_path / "work", check=True, capture_output=True)
+            inputs["base"] = "HEAD"
+        write(kernels)
         return Job(tmp_path, inputs).run()
 
     return make
@@ -231,6 +261,69 @@ def test_job_is_gated_by_the_speed_beside_base(
     assert "\n\n    # a `slow` <b>\n" in done.summary, "a block of code, whatever it holds"
     options = ["--perf", "--json=lastbit-report/speed.json", "--kernels=mine.py"]
     assert done.called[-7:] == ["compare", *options, "--", "origin/main", "HEAD"]
+
+
+@needs_bash
+@pytest.mark.parametrize(
+    ("status", "failed", "told"),
+    [
+        (0, False, ""),
+        (1, True, "::error title=lastbit::A check broke or grew worse beside base"),
+        (2, True, "::error title=lastbit::Results were not compared with base"),
+    ],
+)
+@pytest.mark.parametrize("strict", ["false", "true"])
+def test_job_is_gated_by_the_results_beside_base(
+    tmp_path: Path, status: int, failed: bool, told: str, strict: str
+) -> None:
+    inputs = {"base": "origin/main", "kernels": "mine.py", "only": "mine/*", "tier": "standard", "strict": strict}
+    done = Job(tmp_path, inputs, results=("broke: a `b` <b>\n", status), judges=False).run()
+    assert done.failed == failed
+    assert told in done.log
+    assert done.outputs["results"] == {"status": str(status)}
+    assert done.kept["results.txt"] == "broke: a `b` <b>\n"
+    assert "\n## Results beside base\n\n    broke: a `b` <b>\n" in done.summary, "a block of code, whatever it holds"
+    called = done.called
+    tree = called[called.index("worktree") + 5]
+    added = ["worktree", "add", "--quiet", "--detach", "--", tree, "origin/main"]
+    assert called[called.index("worktree") :][: len(added)] == added
+    judged = called[called.index("origin/main") + 1 :]
+    run = judged[6].removeprefix("--lastbit-report=")
+    options = [
+        "--lastbit-tier=standard",
+        f"--lastbit-report={run}",
+        "--lastbit-kernels=mine.py",
+        "--lastbit-only=mine/*",
+    ]
+    assert judged[:9] == ["-m", "pytest", "--pyargs", "lastbit.suites", "-q", *options]
+    strictly = ["--strict"] * (strict == "true")
+    compared = ["compare", "--json=lastbit-report/results.json", *strictly, "--", run, "lastbit-report"]
+    assert judged[9 : 9 + len(compared)] == compared
+
+
+@needs_bash
+def test_results_beside_a_base_that_is_no_commit_are_not_compared(tmp_path: Path) -> None:
+    done = Job(tmp_path, {"base": "nowhere", "kernels": "mine.py"}, judges=False, git=128).run()
+    assert done.failed
+    assert done.outputs["results"] == {"status": "2"}
+    assert "base is no commit of this checkout" in done.summary
+    assert "::error title=lastbit::Results were not compared with base" in done.log
+
+
+@needs_bash
+@pytest.mark.skipif(shutil.which("git") is None, reason="base is a commit of git")
+@pytest.mark.parametrize(
+    ("base", "head", "status"),
+    [("pass", "pass", "0"), ("pass", "over_budget", "1"), ("over_budget", "over_budget", "0")],
+)
+def test_real_runs_of_base_and_head_are_compared(job: Any, base: str, head: str, status: str) -> None:
+    done = job({"mine/one": head}, base={"mine/one": base})
+    assert done.outputs["results"] == {"status": status}, done.log
+    assert ("broke or grew worse beside base" in done.log) == (status == "1")
+    assert "## Results beside base" in done.summary
+    assert done.summary.count(done.kept["report.md"].splitlines()[0]) == 1, "the report of base is not shown"
+    assert '"status"' in done.kept["results.json"]
+    assert not list((done.place / "temp").glob("lastbit-base.*")), "the tree of base is taken away"
 
 
 @needs_bash

@@ -243,6 +243,24 @@ def test_records_with_any_number_are_told_of(name: str, value: float) -> None:
     assert wrong
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (b'"outcome":"over_budget"', b'"outcome":"pass","outcome":"over_budget"', "has 'outcome' twice"),
+        (b'"utilisation":24.6', b'"utilisation":-24.6', "utilisation is -24.6, expected 0 or more"),
+        (b'"terms":0', b'"terms":-9', "terms is -9, expected 0 or more"),
+    ],
+)
+def test_bundle_of_records_that_no_run_leaves_is_not_proved(
+    good: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str], old: bytes, new: bytes, told: str
+) -> None:
+    changed = good | {"run.jsonl": good["run.jsonl"].replace(old, new, 1)}
+    assert changed != good
+    status, text = checked(repacked(changed), tmp_path / "b.zip", capsys)
+    assert status == 1
+    assert f"run.jsonl:{changed['run.jsonl'][: changed['run.jsonl'].index(new)].count(10) + 1}: {told}" in text
+
+
 def lines_of(name: str, value: float) -> bytes:
     data = msgspec.json.decode(encode(record())) | {name: value}
     text = HEAD + msgspec.json.encode(data) + b"\n" + END

@@ -149,6 +149,21 @@ def test_harness_tells_refusal_from_crash(run: Run, outcome: Outcome, words: str
     assert outcome is not Outcome.CRASHED or "hostile_gemms.py" in reason
 
 
+@pytest.mark.parametrize("last", ["", "\nptxas: out of registers"])
+def test_long_message_keeps_its_type_and_its_end(last: str) -> None:
+    """A compiler's log of many lines: its end says what went wrong, its beginning what kind of error it is."""
+
+    def logs(a: Any, b: Any) -> Any:
+        raise RuntimeError("cannot compile:\n" + "warning: tile is large\n" * 400 + f"done{last}")
+
+    got, reason = fault(call(trial(logs), operands()))
+    assert got is Outcome.CRASHED
+    assert reason.startswith("raised RuntimeError: cannot compile:\nwarning")
+    assert f"done{last} (" in reason
+    assert ", in logs)" in reason
+    assert len(reason) < 1500
+
+
 def test_harness_lets_ctrl_c_through() -> None:
     with pytest.raises(KeyboardInterrupt):
         call(trial(hostile.interrupted), operands())

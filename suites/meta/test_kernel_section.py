@@ -206,11 +206,20 @@ def test_share_used_of_a_wrong_class_is_of_the_elements_that_have_the_right_one(
     "title",
     ["What it promises", "What is allowed, and why", "Special values", "Determinism and invariance",
      "Drift against golden", "Speed", "Errors: share of elements up to an error", "Errors: on which side",
-     "Error against the length of sums", "Share of the allowed error, by data"],
+     "Error against the length of sums", "Share of the allowed error, by data", "What the format loses",
+     "Time of a call, and the limit of the device"],
 )  # fmt: skip
 def test_section_shows_every_table_and_plot(title: str) -> None:
-    (section,) = sections(run_of(example(), example(terms=513, case="gauss/m17-n33-k513")))
+    lossy = example(case="tails/m17-n33-k65", notes={"format error": "31.5 dB"})
+    timed = example(check="speed", stats=None, timing=Timing("main", "bound", ns=2e4, limit_ns=1e4, reached=0.5))
+    (section,) = sections(run_of(example(), example(terms=513, case="gauss/m17-n33-k513"), lossy, timed))
     assert f"<strong>{title}" in section.body or f"<caption>{title}" in section.body
+    plots = {"What the format loses": lossy, "Time of a call, and the limit of the device": timed}
+    if title in plots:
+        (without,) = sections(run_of(example(), *(one for name, one in plots.items() if name != title)))
+        assert title not in without.body, "it is of this record alone"
+        figure = section.body[section.body.index(f"<strong>{title}") :].partition("</figure>")[0]
+        assert figure.count("<svg") == 1
 
 
 def test_largest_number_is_no_infinity() -> None:

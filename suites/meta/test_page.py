@@ -11,7 +11,7 @@ from lastbit.reports.kernel_tables import largest
 from lastbit.reports.page_parts import number
 from lastbit.reports.run import read
 from lastbit.reports.run_data import Explained, Footer
-from lastbit.verdict import Outcome, Record
+from lastbit.verdict import Outcome, Record, Timing
 
 from .page_runs import FAILED, FORMATS, Outline, beside, every_way, grid, run_of, shown
 from .record_examples import record, store_run
@@ -91,6 +91,30 @@ def test_run_that_was_cut_short_conforms_in_no_case() -> None:
 def test_page_has_every_part(name: str) -> None:
     footer = Footer("2026-11-25T10:01:05+00:00", 1, gone=("F1 no longer happens",))
     assert f'<h2 id="{name}">' in page.text(run_of(record(), footer=footer))
+
+
+def test_page_shows_error_against_time_of_each_op() -> None:
+    judged = [record(kernel=f"mine/{name}", op=op) for op in ("gemm", "softmax") for name in (f"{op}-a", f"{op}-b")]
+    timing = Timing("main", "bound", passed=1, ns=100.0)
+    timed = [replace(one, check="speed", stats=None, timing=timing) for one in judged]
+    text = page.text(run_of(*judged, *timed))
+    part = text[text.index('<h2 id="frontiers">Error against time</h2>') :].partition("</section>")[0]
+    for op in ("gemm", "softmax"):
+        assert f"Frontier of {op}" in part
+        assert f"mine/{op}-a" in part
+    assert part.count("<svg") == 2
+    assert '<a href="#frontiers">' in text
+    for silent in (judged, timed):
+        assert 'id="frontiers"' not in page.text(run_of(*silent))
+
+
+@pytest.mark.parametrize("name", ["before", "known", "speed", "waivers", "zoo", "datasheet"])
+def test_page_has_a_part_for_what_there_is_to_say(name: str) -> None:
+    said = Explained(findings={"F900": "sums"}, waivers=("mine/gemm [*] bound *: 1.5 times",))
+    end = Footer("2026-11-25T10:01:05+00:00", 1, explained=said)
+    part = f'<h2 id="{name}">'
+    assert part in page.text(run_of(*every_way(), footer=end), beside())
+    assert part not in page.text(run_of(record()))
 
 
 def test_head_says_what_moved_against_golden() -> None:

@@ -3,22 +3,24 @@
 import json
 import re
 import time
+import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib import resources
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lastbit.reports import page, page_failures
+from lastbit.reports import kernel_section, page, page_failures
 from lastbit.reports.kernel_section import sections
 from lastbit.reports.run import Run
 from lastbit.reports.run_data import Explained, Footer
 from lastbit.reports.zoo_page import page as zoo_page
-from lastbit.verdict import Outcome, Record
+from lastbit.verdict import Outcome, Record, Timing
 
 from .page_runs import DATASHEET, FAILED, HOSTILE, Outline, beside, every_way, grid, run_of, score
 from .record_examples import record
@@ -53,11 +55,33 @@ def test_ids_are_there_once_and_links_lead_somewhere() -> None:
     assert {link.removeprefix("#") for link in links} <= {*ids, "run.jsonl"}
 
 
+def test_kernel_of_two_ops_has_one_section(monkeypatch: pytest.MonkeyPatch) -> None:
+    timing = Timing("main", "bound", ns=100.0)
+    both = [replace(one, op=op) for op in ("gemm", "softmax") for one in (record(), FAILED)]
+    timed = [replace(one, check="speed", stats=None, timing=timing) for one in both]
+    for largest in (page.LARGEST, 0):
+        monkeypatch.setattr(page, "LARGEST", largest)
+        found = re.findall(r' id="([^"]+)"', page.text(run_of(*both, *timed)))
+        assert len(found) == len(set(found))
+        assert kernel_section.anchor("mine/gemm") in found
+
+
 def test_tables_have_captions_and_their_heads_scopes() -> None:
     elements = Outline(whole()).elements
     tags = [tag for tag, _ in elements]
     assert tags.count("caption") == tags.count("table") > 3
     assert all(dict(attrs).get("scope") in ("col", "row") for tag, attrs in elements if tag == "th")
+
+
+def test_dev_extra_brings_what_tests_of_pages_skip_without() -> None:
+    """What `pytest.importorskip` asks for here is what the extra installs."""
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extra = {re.split(r"[^\w-]", one)[0].replace("-", "_") for one in project["optional-dependencies"]["dev"]}
+    tests = [path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py")]
+    needed = {
+        name for text in tests for name in re.findall(r'importorskip\("([^".]+)[^"]*", reason="[^"]*\[dev\]"', text)
+    }
+    assert {"html5lib", "playwright", "axe_playwright_python"} <= needed & extra
 
 
 def test_page_is_valid_html() -> None:
@@ -167,7 +191,7 @@ def test_page_of_forty_kernels_and_fourteen_formats_is_small() -> None:
     run = run_of(*(one for number in range(40) for fmt in formats for one in judged(number, fmt)))
     made = page.text(run)
     assert len(run.records) == 40 * 14 * 36
-    assert len(made.encode()) < 1_000_000
+    assert len(made.encode()) < 900_000
     assert made.count('data-o="') == 560
     assert time.process_time() - start < 10, "20,000 records in ten seconds"
 
@@ -177,11 +201,25 @@ def test_page_that_would_be_too_large_says_what_it_leaves_out(monkeypatch: pytes
     assert "Left out" not in page.text(run)
     monkeypatch.setattr(page, "LARGEST", sum(len(one.body) for one in sections(run)) // 2)
     made = page.text(run)
-    left = made.count("Left out: this page would be too large with more than")
-    assert 0 < left < 8
-    assert f"more than {8 - left} of its 8 kernels" in made
-    kernel = made[made.index("<h3>mine/gemm-2") :].partition("</details>")[0]
-    assert "Left out" not in kernel, "what fails is shown"
+    left = re.findall(r'<li id="kernel-[\w-]+">([^<]+)</li>', made)
+    assert 0 < len(left) < 8
+    assert f"more than {8 - len(left)} of its 8 kernels" in made
+    assert "<h3>mine/gemm-2" in made, "what fails is shown"
+    links = set(re.findall(r'href="#([^"]+)"', made))
+    assert links <= set(re.findall(r' id="([^"]+)"', made)), "the matrix leads to those too"
+
+
+def test_sections_that_are_left_out_are_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    figures = kernel_section.figures
+    monkeypatch.setattr(kernel_section, "figures", lambda members: made.append(members[0].kernel) or figures(members))
+    run = run_of(*(record(kernel=f"many/k{number}") for number in range(2000)), replace(FAILED, kernel="many/z"))
+    monkeypatch.setattr(page, "LARGEST", 50_000)
+    text = page.text(run)
+    assert made[0] == "many/z"
+    assert 3 < len(made) < 40
+    assert text.count('<details class="kernel">') == len(made) - 1
+    assert len(text) < 1_000_000
 
 
 def judged(number: int, fmt: str) -> list[Record]:

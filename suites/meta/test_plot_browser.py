@@ -104,6 +104,10 @@ def hostile() -> list[Plot]:
         Plot(
             "t", "", Axis("x"), Axis("", "rows", names=(wide,) * 3), (Series(wide, ((1.0, 0.0),), "points"),), height=60
         ),
+        *(
+            Plot("t", "", Axis("x"), Axis("", "rows", names=(name,) * 3), (Series("", ((1.0, 0.0),), "points"),))
+            for name in ("mxfp8_e4m3fn mxfp8_e4m3fn → bf16 cuda:0", "WMWMWMWMWMWMWMWMWMWMWMWM", "iiii llll 1111 : ....")
+        ),
         Plot("t", "", Axis("x", "log"), Axis("y", "log"), (Series("", near, "points", names=names),), height=260),
         Plot(
             "t",

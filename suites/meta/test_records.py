@@ -19,15 +19,16 @@ from lastbit.verdict import ErrorStats, Outcome, Record
 from .record_examples import STATS, environment, record, store_run
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
+sizes = st.floats(0, allow_nan=False, allow_infinity=False)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 stats = st.builds(
-    ErrorStats, n=st.integers(0, 2**40), max_ulp=finite, p99_ulp=finite, bias=finite, max_kappa=st.integers(0, 2**62)
+    ErrorStats, n=st.integers(0, 2**40), max_ulp=sizes, p99_ulp=sizes, bias=finite, max_kappa=st.integers(0, 2**62)
 )
 records = st.builds(
     Record, kernel=texts, op=texts, formats=texts, device=texts, check=texts, case=texts,
     outcome=st.sampled_from(Outcome), reason=texts, measured=st.none() | finite, allowed=st.none() | finite,
     stats=st.none() | stats, notes=st.dictionaries(texts, texts, max_size=3), seed=st.integers(0, 2**63),
-    seconds=finite,
+    seconds=sizes,
 )  # fmt: skip
 
 

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from lastbit.cli import main
 from lastbit.errors import RecordError
 from lastbit.reports import run_schema
-from lastbit.reports.run import encode, read
-from lastbit.verdict import Outcome, Record, Timing
+from lastbit.reports.run import decode, encode, read
+from lastbit.reports.run_data import NOT_NEGATIVE
+from lastbit.verdict import ErrorStats, Outcome, Record, Timing
 
 from .record_examples import environment, record, store_run
 
@@ -79,6 +80,8 @@ DAMAGED: list[tuple[str, Any]] = [
     ("stats", {"n": "4"}), ("stats", []), ("timing", {"against": "main"}), ("terms", 1.5), ("got", None),
     ("histogram", [[1]]), ("histogram", [[1, 2, 3]]), ("histogram", [[1, "2"]]), ("histogram", {"1": 2}),
     ("histogram", None), ("surprise", 1),
+    *((name, -1) for name in NOT_NEGATIVE[Record]), ("seconds", -1e-300),
+    *(("stats", {name: -1}) for name in NOT_NEGATIVE[ErrorStats]),
 ]  # fmt: skip
 
 
@@ -140,6 +143,62 @@ def test_histogram_that_is_none_is_refused_with_its_line(tmp_path: Path, pairs: 
     (tmp_path / "run.jsonl").write_text("\n".join(map(json.dumps, found)) + "\n", encoding="utf-8")
     with pytest.raises(RecordError, match=r"run.jsonl:2: histogram.*; the file is damaged, run it again"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("name", [*NOT_NEGATIVE[Record], *NOT_NEGATIVE[ErrorStats]])
+def test_number_below_zero_is_refused_with_its_line(tmp_path: Path, name: str) -> None:
+    found = lines(tmp_path)
+    (found[1] if name in NOT_NEGATIVE[Record] else found[1]["stats"])[name] = -3
+    (tmp_path / "run.jsonl").write_text("\n".join(map(json.dumps, found)) + "\n", encoding="utf-8")
+    with pytest.raises(RecordError, match=rf"run.jsonl:2: {name} is -3(\.0)?, expected 0 or more; the file is damaged"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("name", [*NOT_NEGATIVE[Record], *NOT_NEGATIVE[ErrorStats]])
+def test_number_below_zero_is_stored_as_words(name: str) -> None:
+    """A record that no check should make does not make its run unreadable."""
+    back = decode(encode(record(**{name: -3})))
+    if name in NOT_NEGATIVE[Record]:
+        assert (getattr(back, name), float(back.notes[name])) == (0, -3)
+    else:
+        assert back.stats is None
+        assert back.notes["stats"].startswith("below 0: ")
+        assert f"{name}=-3" in back.notes["stats"]
+
+
+@pytest.mark.parametrize("spaces", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "old", "new", "told"),
+    [
+        ("run", '"tier":"smoke"', '"tier":"smoke","tier":"full"', "tier"),
+        ("record", '"outcome":"pass"', '"outcome":"over_budget","outcome":"pass"', "outcome"),
+        ("record", '"outcome":"pass"', '"outcome":"pass","outcome":"pass"', "outcome"),
+        ("record", '"max_ulp":2.0', '"max_ulp":900.0,"max_ulp":2.0', "max_ulp"),
+        ("record", '"type":"record"', '"type":"record","\\u0074ype":"record"', "type"),
+        ("record", '"notes":{}', '"notes":{"a":"b","a":"c"}', "a"),
+        ("end", '"exitstatus":0', '"exitstatus":1,"exitstatus":0', "exitstatus"),
+    ],
+)
+def test_key_that_is_there_twice_is_refused_with_its_line(
+    tmp_path: Path, kind: str, old: str, new: str, told: str, spaces: bool
+) -> None:
+    """Of two values the last one would hold, and a reader sees the first."""
+    path = store_run(tmp_path, record()) / "run.jsonl"
+    found = path.read_text(encoding="utf-8").splitlines()
+    number = ("run", "record", "end").index(kind)
+    assert old in found[number]
+    found[number] = found[number].replace(old, new).replace(",", ", " if spaces else ",")
+    path.write_text("\n".join(found) + "\n", encoding="utf-8")
+    with pytest.raises(RecordError, match=rf"run.jsonl:{number + 1}: has '{told}' twice"):
+        read(tmp_path)
+
+
+def test_spaces_and_order_of_keys_are_no_fault(tmp_path: Path) -> None:
+    path = store_run(tmp_path, record(), record(case="b", kernel="k\u00e9 \u2028", notes={"a": "\x00"})) / "run.jsonl"
+    before = read(path)
+    loose = [json.dumps(json.loads(line), sort_keys=True, indent=None) for line in path.read_bytes().splitlines()]
+    path.write_text("\n".join(loose) + "\n", encoding="utf-8")
+    assert read(path).records == before.records
 
 
 def test_command_prints_the_published_schema(capsys: pytest.CaptureFixture[str]) -> None:
