@@ -38,6 +38,7 @@ PROPERTIES = {
     "row_invariance": "a row's bits, of fewer rows",
     "column_invariance": "a column's bits, of fewer columns",
     "orders": "orders of all shapes",
+    "thread_orders": "orders of 1, 2 and 4 threads",
     "integer_sums": "sums of integers",
     "integer_pairs": "pairs of large products",
     "integer_overflow": "a sum beyond 32 bits",
@@ -52,6 +53,7 @@ PROPERTIES = {
     "cast_subnormal_results": "subnormal results",
     "cast_subnormal_operands": "subnormal operands",
     "cast_table": "all codes",
+    "sum_tree": "order of the sum of exponentials",
     "exp_error": "largest error of exp, ulp",
     "exp_base": "base of the exponential",
     "exp_underflow": "exp below the normal range",
@@ -95,12 +97,14 @@ def text(sheet: Mapping[str, Any], *, evidence: bool = False) -> str:
         return f"{title}\n  no datasheet: {sheet['error']}\n"
     answers = {answer["property"]: answer for answer in sheet["answers"]}
     order = [name for name in PROPERTIES if name in answers] + [name for name in answers if name not in PROPERTIES]
-    rows = [_row(answers[name], evidence=evidence) for name in order]
-    heads = ("", "property", "value", *(("evidence",) if evidence else ()))
+    claims = sheet.get("claims", {})
+    rows = [_row(answers[name], claims, evidence=evidence) for name in order]
+    heads = ("", "property", "value", *(("claimed",) if claims else ()), *(("evidence",) if evidence else ()))
     lines = tabulate(rows, heads, tablefmt="simple", disable_numparse=True).splitlines()
     of = f", {sheet['shape']}; {sheet['calls']} calls for {sheet['sums']} sums" if sheet["shape"] else ""
     head = f"{title} on {sheet['device']}{of}"
-    return "\n".join([head, *(line.rstrip() for line in lines), *model_lines(sheet), ""])
+    claimed = [f"claimed by: {sheet['claims_source']}"] if claims else []
+    return "\n".join([head, *(line.rstrip() for line in lines), *claimed, *model_lines(sheet), ""])
 
 
 def model_lines(sheet: Mapping[str, Any]) -> list[str]:
@@ -152,6 +156,13 @@ def _is_bool(answer: Mapping[str, Any]) -> bool:
     return isinstance(answer["value"], bool)
 
 
-def _row(answer: Mapping[str, Any], *, evidence: bool) -> tuple[str, ...]:
-    name = PROPERTIES.get(answer["property"], answer["property"])
-    return (answer["probe"], name, shown(answer), *((answer["evidence"],) if evidence else ()))
+def _row(answer: Mapping[str, Any], claims: Mapping[str, Any], *, evidence: bool) -> tuple[str, ...]:
+    name = answer["property"]
+    claimed = (str(claims.get(name, "")),) if claims else ()
+    return (
+        answer["probe"],
+        PROPERTIES.get(name, name),
+        shown(answer),
+        *claimed,
+        *((answer["evidence"],) if evidence else ()),
+    )

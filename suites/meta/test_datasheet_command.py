@@ -1,5 +1,6 @@
 """`lastbit datasheet`, its files, its comparison in words, and contracts made of it."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -21,17 +22,17 @@ from dataclasses import replace
 
 ENGINE = {engine}
 
-def kernel(name, accumulator, operands, out="f32"):
-    contract = lastbit.Contract(accumulator=accumulator{promise})
-    return lastbit.Kernel(name, "gemm", Simulated(accumulator, out), dict(a=operands, b=operands, out=out), contract,
+def kernel(name, engine, operands, out="f32", **promises):
+    contract = lastbit.Contract(**dict(accumulator=engine) | promises)
+    return lastbit.Kernel(name, "gemm", Simulated(engine, out), dict(a=operands, b=operands, out=out), contract,
                           framework="numpy", devices=("cpu",), limit=2**16)
 
 KERNELS = [kernel("mine/gemm", ENGINE, {fmt!r})]
 """
 
 
-def kernels(path: Path, engine: str, fmt: str = "f16", promise: str = "") -> str:
-    path.write_text(KERNELS.format(engine=engine, fmt=fmt, promise=promise))
+def kernels(path: Path, engine: str, fmt: str = "f16") -> str:
+    path.write_text(KERNELS.format(engine=engine, fmt=fmt))
     return str(path)
 
 
@@ -48,7 +49,9 @@ def sheets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     ):
         made[name] = folder / f"{name}.json"
         source = kernels(folder / f"{name.replace('-', '_')}.py", engine, fmt)
-        assert main(["datasheet", "--kernels", source, "--kernel", "mine/*", "--json", str(made[name])]) == 0
+        with made[name].with_suffix(".txt").open("w") as printed, contextlib.redirect_stdout(printed):
+            words = ["datasheet", "--kernels", source, "--kernel", "mine/*", "--evidence", "--json", str(made[name])]
+            assert main(words) == 0
     return made
 
 
@@ -59,7 +62,7 @@ def stored(path: Path) -> dict[str, Any]:
     return sheet
 
 
-def test_a_datasheet_is_printed_and_stored(sheets, capsys, tmp_path):
+def test_a_datasheet_is_printed_and_stored(sheets):
     sheet = stored(sheets["h100"])
     values = {answer["property"]: answer["value"] for answer in sheet["answers"]}
     assert (values["terms"], values["fraction_bits"], values["precision"], values["rounding"]) == (
@@ -70,13 +73,11 @@ def test_a_datasheet_is_printed_and_stored(sheets, capsys, tmp_path):
     )
     assert sheet["confirmed"]
     assert sheet["one_order"]
-    source = kernels(tmp_path / "own.py", 'Accumulator.of("a100", "f16")')
-    assert main(["datasheet", "--kernels", source, "--kernel", "mine/*", "--evidence"]) == 0
-    printed = capsys.readouterr().out
+    printed = sheets["h100"].with_suffix(".txt").read_text()
     assert "mine/gemm [a:f16 b:f16 out:f32] on cpu" in printed
     assert "model confirmed: " in printed
     assert (
-        "sums are truncated to 24 fraction bits: errors grow one-sided, up to 0.031 % of the sum of magnitudes"
+        "sums are truncated to 25 fraction bits: errors grow one-sided, up to 0.015 % of the sum of magnitudes"
         in printed
     )
     assert "slots 0, 1, 2 = 2^30" in printed
@@ -86,6 +87,43 @@ def test_undecided_answers_are_printed_with_their_reason(sheets, capsys):
     from lastbit.reports.datasheet import text
 
     assert "INDETERMINATE: products of 11 and 11 bits are exact in 24" in text(stored(sheets["h100"]))
+
+
+def test_claims_stand_beside_the_answers(sheets):
+    """Of a device whose engine is published; a sheet without claims has no such column."""
+    from lastbit.reports.datasheet import text
+
+    sheet = stored(sheets["h100"])
+    assert "claimed" not in text(sheet)
+    printed = text(sheet | {"claims": {"fraction_bits": 25, "terms": 8}, "claims_source": "a model"})
+    lines = {line.split("  ")[1].strip(): line.split() for line in printed.splitlines() if line.startswith("P")}
+    assert lines["fraction bits of a term"][-2:] == ["25", "25"]
+    assert lines["terms added at once"][-2:] == ["16", "8"]
+    assert "claimed by: a model" in printed
+
+
+@pytest.mark.parametrize(
+    ("engine", "fmt", "said"),
+    [
+        ("h100", "e4m3fn", {"terms": 32, "fraction_bits": 13, "precision": 14, "rounding": "toward-zero"}),
+        ("mi250", "f16", {"terms": 1, "precision": 24, "rounding": "nearest-even", "input_subnormals": "flushed"}),
+        ("", "f16", {"precision": 24, "output_rounding": "nearest-even"}),
+    ],
+)
+def test_claims_are_those_of_the_engine_else_of_the_contract(engine, fmt, said, monkeypatch):
+    from lastbit.kernel import Kernel
+    from lastbit.suites.probes import claims
+
+    monkeypatch.setattr(claims, "matrix_engine", lambda device: engine)
+    formats = {"a": fmt, "b": fmt, "out": "f32"}
+    kernel = Kernel("mine/gemm", "gemm", print, formats, Contract(source="its page"))
+    found, source = claims.claims(kernel, formats, "cuda")
+    assert {name: found[name] for name in said} == said
+    assert source == ("its page" if not engine else source)
+    assert ("fraction_bits" in found) == ("fraction_bits" in said)
+    assert claims.claims(Kernel("mine/gemm", "gemm", print, formats), formats, "cpu")[0] == (
+        {} if not engine else found
+    )
 
 
 def test_equal_datasheets_compare_equal(sheets, capsys):
@@ -212,27 +250,33 @@ def test_a_kernel_that_fails_is_told_and_fails_the_command(tmp_path, capsys):
     assert "no datasheet: mine/bad at 64x64x64: crashed: raised ValueError: not today" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("promise", "outcome", "said"),
-    [
-        ("", {"passed": 1}, ""),
-        (", batch_invariant=True", {"passed": 1}, ""),
-    ],
-)
-def test_datasheets_by_pytest(promise, outcome, said, pytester):
-    """A kernel that does what its contract says passes."""
-    kernels(pytester.path / "own.py", 'Accumulator.of("h100", "f16")', promise=promise)
-    run_datasheets(pytester).assert_outcomes(**outcome)
+SEVERAL = """
+def softmax(x):
+    with np.errstate(all="ignore"):
+        w = np.exp(x - x.max(-1, keepdims=True))
+        w = np.where(w < 2.0**-126, np.float32(0), w)
+        return w / w.sum(-1, keepdims=True)
+
+KERNELS += [
+    kernel("mine/invariant", ENGINE, "f16", batch_invariant=True),
+    # A contract of f32 that an engine cannot keep that truncates.
+    kernel("mine/broken", Accumulator.of("h100", "e4m3fn"), "e4m3fn", accumulator="f32"),
+    lastbit.Kernel("mine/softmax", "softmax", softmax, dict(x="f32", out="f32"), framework="numpy", devices=("cpu",)),
+]
+"""
 
 
-def test_a_broken_promise_fails_by_pytest(pytester):
-    """A contract of f32 that a truncating engine cannot keep."""
-    source = Path(kernels(pytester.path / "own.py", 'Accumulator.of("h100", "e4m3fn")', "e4m3fn"))
-    source.write_text(source.read_text().replace("Contract(accumulator=accumulator", 'Contract(accumulator="f32"'))
+def test_datasheets_by_pytest(pytester):
+    """Kernels that do what their contracts say pass; broken promises of a GEMM and of a softmax fail."""
+    source = Path(kernels(pytester.path / "own.py", 'Accumulator.of("h100", "f16")'))
+    source.write_text(source.read_text() + SEVERAL)
     result = run_datasheets(pytester)
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        ["*accumulator: sums of 4096 terms err by up to 0.516 of their magnitudes, f32 promises*"]
+    result.assert_outcomes(passed=2, failed=2)
+    result.stdout.fnmatch_lines_random(
+        [
+            "*accumulator: sums of 4096 terms err by up to 0.516 of their magnitudes, f32 promises*",
+            "*subnormals: keep is promised, but exp_underflow is flushed*",
+        ]
     )
 
 

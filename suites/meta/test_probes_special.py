@@ -1,5 +1,7 @@
 """Probes that need no model: special values, integers, invariance, each on kernels that show both answers."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -7,9 +9,12 @@ from lastbit.contract import Contract
 from lastbit.kernel import Kernel
 from lastbit.references.accumulators import Accumulator
 from lastbit.suites.meta.probed_devices import access, devices
-from lastbit.suites.probes import integer_probes, invariance_probes, operand_probes, special_probes
+from lastbit.suites.probes import integer_probes, invariance_probes, operand_probes, order_probes, special_probes
 from lastbit.suites.probes.access import Access, Shape, of_kernel
+from lastbit.suites.probes.answer import Value
+from lastbit.suites.probes.draws import noise
 from lastbit.suites.probes.kernel_sheet import kernel_sheet
+from lastbit.suites.probes.repeat_probe import repeatable
 from lastbit.suites.probes.sheet import findings, span_of
 
 F32 = {"a": "f32", "b": "f32", "out": "f32"}
@@ -186,6 +191,12 @@ def test_pairs_of_integers_that_saturate_are_seen(run, value):
     assert made.sheet.model is None
 
 
+def repeated(run: Callable[..., object]) -> Value | None:
+    given = probed(run)
+    operands = noise(given.shape, F32, 18)
+    return repeatable(lambda: given.product(*operands, None), "cpu").value
+
+
 def test_calls_that_differ_are_seen():
     rng = np.random.default_rng(0)
 
@@ -199,8 +210,8 @@ def test_calls_that_differ_are_seen():
     def fixed(a, b):
         return np.add.reduce(a[:, :, None] * b[None], axis=1, dtype=np.float32)
 
-    assert invariance_probes.repeatable(probed(run)).value is False
-    assert invariance_probes.repeatable(probed(fixed)).value is True
+    assert repeated(run) is False
+    assert repeated(fixed) is True
 
 
 def test_batches_that_change_bits_are_named_by_their_sizes():
@@ -219,10 +230,36 @@ def test_batches_that_change_bits_are_named_by_their_sizes():
     shape = Shape(16, 16, 16)
     assert invariance_probes.batch_invariance(at, shape, "m").value == "breaks at m = 1, 2, 3"
     assert invariance_probes.batch_invariance(at, shape, "n").value == "holds"
-    orders, one = invariance_probes.shape_trees(at, shape)
+    orders, one = order_probes.shape_trees(at, shape)
     assert orders.value == "by shape"
     assert not one
     assert "16x16x16: in sequence; 1x1x16: as (0 + (1 + (2 +" in orders.evidence
+
+
+def test_orders_that_follow_the_threads_are_drawn():
+    """Sums in the other direction on two threads, as long as four rows; the trees of one and two threads are told."""
+    torch = pytest.importorskip("torch")
+
+    def run(a, b):
+        back = torch.get_num_threads() == 2 and a.shape[0] >= 4
+        total = np.zeros((a.shape[0], b.shape[1]), np.float32)
+        for k in range(a.shape[1])[:: -1 if back else 1]:
+            total = total + a[:, k : k + 1] * b[k : k + 1]
+        return total
+
+    def at(shape: Shape) -> Access:
+        return of_kernel(kernel(run), F32, "cpu", shape)
+
+    threads = torch.get_num_threads()
+    found = order_probes.thread_trees(at, Shape(8, 8, 8), limit=2**13)
+    assert torch.get_num_threads() == threads
+    assert found.value == "by threads"
+    assert "8x8x8, 1 threads: in sequence; 8x8x8, 2 threads: as (0 + (1 + (2 +" in found.evidence
+    assert "1x8x8" not in found.evidence
+    same = order_probes.thread_trees(
+        lambda shape: probed(np.matmul, shape=(shape.m, shape.n, shape.k)), Shape(8, 8, 8), 2**13
+    )
+    assert same.value == "one"
 
 
 def test_sums_that_are_never_rounded_tell_no_places_apart():

@@ -1,48 +1,65 @@
 """What a kernel's datasheet says against its contract: promises that the probes found broken."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from lastbit.contract import resolved
 from lastbit.discovery import matrix_engine
-from lastbit.kernel import Kernel
-from lastbit.suites.probes.answer import Answer
-from lastbit.suites.probes.kernel_sheet import KernelSheet
+from lastbit.environment import Environment
+from lastbit.kernel import Kernel, formats_text
+from lastbit.policy import Known, known
+from lastbit.suites.probes.kernel_sheet import KernelSheet, kernel_sheet
+from lastbit.suites.probes.op_access import asker
+from lastbit.suites.probes.op_promises import broken_of_op
+from lastbit.suites.probes.op_sheet import PROBES
 from lastbit.suites.trials import accumulator_of
+from lastbit.verdict import Outcome, Record
 
 #: Terms of the sums that a model's error bound and the contract's are compared over.
 LENGTHS = (64, 4096)
 
 
-def broken(made: KernelSheet, kernel: Kernel, formats: Mapping[str, str], device: str) -> list[str]:
-    """The promises of the kernel's contract that its datasheet contradicts, a sentence each.
+def broken(made: KernelSheet, kernel: Kernel, formats: Mapping[str, str], device: str) -> dict[str, str]:
+    """The promises of a GEMM's contract that its datasheet contradicts: a sentence by property.
 
     A model's error bound may not exceed that of the promised accumulator. What a probe could not decide breaks nothing.
     """
     contract = resolved(kernel.contract, dict(formats), matrix_engine(device))
     answers = {answer.property: answer for answer in (*made.sheet.answers, *made.more)}
-    found = []
-    model, promised = made.sheet.model, accumulator_of(contract)
-    if model is not None and made.sheet.confirmation.confirmed and not contract.input_rounding:
-        worse = [k for k in LENGTHS if model.accumulator.coefficient(k) > promised.coefficient(k) * (1 + 2**-20)]
-        if worse:
-            k = worse[-1]
-            measured, allowed = model.accumulator.coefficient(k), promised.coefficient(k)
-            found.append(
-                f"accumulator: sums of {k} terms err by up to {measured:.3g} of their magnitudes, {promised.name} "
-                f"promises {allowed:.3g}"
-            )
+    found = broken_of_op(answers, kernel, formats, contract)
     if contract.subnormals == "keep":
-        found += _against(answers, ("input_subnormals", "result_subnormals"), "kept", "subnormals: keep is promised")
-    if contract.deterministic:
-        found += _against(answers, ("repeatable",), True, "deterministic is promised")
-    if contract.batch_invariant:
-        found += _against(answers, ("row_invariance",), "holds", "batch_invariant is promised")
+        found |= {
+            name: f"subnormals: keep is promised, but {name} is flushed: {answers[name].evidence}"
+            for name in ("input_subnormals", "result_subnormals")
+            if name in answers and answers[name].value == "flushed"
+        }
+    model, promised = made.sheet.model, accumulator_of(contract)
+    if model is None or not made.sheet.confirmation.confirmed or contract.input_rounding:
+        return found
+    worse = [k for k in LENGTHS if model.accumulator.coefficient(k) > promised.coefficient(k) * (1 + 2**-20)]
+    if worse:
+        k = worse[-1]
+        measured, allowed = model.accumulator.coefficient(k), promised.coefficient(k)
+        found["accumulator"] = (
+            f"accumulator: sums of {k} terms err by up to {measured:.3g} of their magnitudes, {promised.name} "
+            f"promises {allowed:.3g}"
+        )
     return found
 
 
-def _against(answers: Mapping[str, Answer], names: tuple[str, ...], promised: object, text: str) -> list[str]:
-    return [
-        f"{text}, but {name} is {answer.value}: {answer.evidence}"
-        for name in names
-        if (answer := answers.get(name)) is not None and answer.value not in (None, promised)
-    ]
+def broken_promises(kernel: Kernel, formats: Mapping[str, str], device: str) -> dict[str, str]:
+    """Probe a kernel of any op that has probes, and hold the answers against its contract: a sentence by property.
+
+    Raises AccessError where the kernel gives no result.
+    """
+    if kernel.op == "gemm":
+        return broken(kernel_sheet(kernel, formats, device), kernel, formats, device)
+    answers = {answer.property: answer for answer in PROBES[kernel.op](asker(kernel, formats, device))}
+    return broken_of_op(answers, kernel, formats, resolved(kernel.contract, dict(formats), matrix_engine(device)))
+
+
+def known_as(
+    kernel: Kernel, formats: Mapping[str, str], device: str, name: str, findings: Sequence[Known], where: Environment
+) -> str:
+    """The id of the finding of suites/findings.toml that says so (check "datasheet", case the property), or ""."""
+    record = Record(kernel.name, kernel.op, formats_text(formats), device, "datasheet", name, Outcome.LAW_BROKEN)
+    return known(record, findings, where)

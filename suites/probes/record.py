@@ -8,6 +8,7 @@ from lastbit.kernel import Kernel
 from lastbit.suites.probes import trees
 from lastbit.suites.probes.access import Spent
 from lastbit.suites.probes.answer import Answer
+from lastbit.suites.probes.claims import claims
 from lastbit.suites.probes.kernel_sheet import KernelSheet, kernel_sheet
 from lastbit.suites.probes.op_access import asker
 from lastbit.suites.probes.op_sheet import PROBES
@@ -87,7 +88,9 @@ def answers_json(
 
 
 def _gemm(kernel: Kernel, formats: Mapping[str, str], device: str) -> dict[str, Any]:
-    return kernel_json(kernel.name, device, kernel_sheet(kernel, formats, device))
+    said, source = claims(kernel, formats, device)
+    made = kernel_json(kernel.name, device, kernel_sheet(kernel, formats, device))
+    return made | {"claims": said, "claims_source": source}
 
 
 def _answered(kernel: Kernel, formats: Mapping[str, str], device: str) -> dict[str, Any]:

@@ -14,13 +14,13 @@ from lastbit.suites.probes.access import AccessError
 from lastbit.suites.probes.answer import Answer, undecided
 from lastbit.suites.probes.invariance_probes import PARTS
 from lastbit.suites.probes.op_access import Array, Ask, exact
+from lastbit.suites.probes.repeat_probe import repeatable
+from lastbit.suites.probes.row_tree_probe import row_tree
 
 #: Widest source whose every code is asked.
 EXHAUSTIVE = 16
 #: Rows and columns of the batch whose rows are asked for alone.
 BATCH = (64, 129)
-#: Calls that must give the same bits.
-CALLS = 20
 TRUTHS: dict[str, Callable[[Array], Truth]] = {
     "softmax": softmax_truth,
     "log_softmax": log_softmax_truth,
@@ -46,7 +46,8 @@ def row_answers(ask: Ask) -> list[Answer]:
         infinite(rows, op),
         nan(rows),
         maximum(rows, x, op),
-        repeatable(rows, x),
+        _repeatable(rows, x, ask.device),
+        row_tree(rows, op, x),
         row_invariance(rows, x),
         table(ask, rows, x, out),
     ]
@@ -112,14 +113,6 @@ def maximum(rows: Callable[[Array], Array], x: Format, op: str) -> Answer:
     return Answer("P24", "maximum_off", bool(fine), told)
 
 
-def repeatable(rows: Callable[[Array], Array], x: Format) -> Answer:
-    """P18: whether the same call gives the same bits."""
-    values = _batch(x, 18)
-    first = rows(values)
-    other = sum(not np.array_equal(rows(values), first, equal_nan=True) for _ in range(CALLS - 1))
-    return Answer("P18", "repeatable", not other, f"{other} of {CALLS - 1} calls differ from the first")
-
-
 def row_invariance(rows: Callable[[Array], Array], x: Format) -> Answer:
     """P19: whether a row's bits depend on how many rows there are."""
     values = _batch(x, 19)
@@ -153,6 +146,11 @@ def table(ask: Ask, rows: Callable[[Array], Array], x: Format, out: Format) -> A
     told = f"{len(values)} rows (0, x): " + ", ".join(f"kappa {k}: {n}" for k, n in list(counts.items())[:8])
     worst = max(counts)
     return Answer("P22", "kappa", worst if isinstance(worst, int) else "other infinities", told)
+
+
+def _repeatable(rows: Callable[[Array], Array], x: Format, device: str) -> Answer:
+    values = _batch(x, 18)
+    return repeatable(lambda: rows(values), device)
 
 
 def _word(got: Array) -> str:
