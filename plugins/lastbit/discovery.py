@@ -25,6 +25,7 @@ PROVIDERS = (
     "triton",
     "ml_dtypes",
     "jax",
+    "numba",
     "onnxruntime",
     "torchao",
     "bitsandbytes",
