@@ -182,4 +182,7 @@ def test_a_family_without_its_module_or_attribute_is_missing() -> None:
     gone = Family("x/g*", "math.nowhere", (), kernels)
     found, missing = settled((there, moved, gone), "lib 1.0")
     assert [kernel.name for kernel in found] == ["x/y"]
-    assert missing == {"x/m*": "lib 1.0 has no math.cube_of", "x/g*": "lib 1.0 has no math.nowhere"}
+    assert missing == {
+        "x/m*": "changed upstream (lib 1.0 has no math.cube_of)",
+        "x/g*": "changed upstream (lib 1.0 has no math.nowhere)",
+    }
