@@ -16,7 +16,7 @@ MUTATE = $(VENV)/mutate$(CHOICE).stamp
 JOBS ?= 2
 LIBRARIES := torch,triton,parallel,perf
 ifeq ($(PROVIDERS),all)
-LIBRARIES := $(LIBRARIES),transformers,torchao,bitsandbytes,onnx,gguf,jax
+LIBRARIES := $(LIBRARIES),transformers,torchao,bitsandbytes,onnx,gguf,jax,numba
 endif
 # Each choice of libraries has a stamp of its own.
 CHOICE := $(if $(PROVIDERS),-$(PROVIDERS))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lastbit import (
     compare_command,
     datasheet_command,
+    kernels_command,
     merge_command,
     report_command,
     roofline_command,
@@ -63,9 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--json", metavar="FILE", help="write every record to FILE, or to standard output for -")
     add_arguments(verify, *(option.name for option in OPTIONS))
     verify.set_defaults(command=_verify)
-    kernels = commands.add_parser("kernels", help="list the kernels that are found")
-    add_arguments(kernels, "kernels", "only", "op")
-    kernels.set_defaults(command=_kernels)
+    kernels_command.add(commands)
     _add_golden(commands)
     report_command.add(commands)
     formats = commands.add_parser("formats", help="what quantized formats lose on typical tensors, in decibels")
@@ -118,26 +117,6 @@ def _verify(parsed: argparse.Namespace) -> int:
     if parsed.json:
         _write_json(parsed.json, report)
     return report.status
-
-
-def _kernels(parsed: argparse.Namespace) -> int:
-    from tabulate import tabulate
-
-    from lastbit.choices import options
-    from lastbit.kernel import formats_text
-
-    chosen = options({"kernels": parsed.kernels, "only": parsed.only, "op": parsed.op}, Path.cwd())
-    found = _find(list(chosen.kernels), list(chosen.only))
-    rows = [
-        (k.name, k.op, formats_text(formats), " ".join(k.devices), k.tier, k.contract.text())
-        for k in sorted(found.kernels, key=lambda kernel: kernel.name)
-        for formats in k.format_sets
-        if not chosen.op or k.op in chosen.op
-    ]
-    print(tabulate(rows, ("kernel", "op", "formats", "devices", "from tier", "contract"), tablefmt="simple"))
-    for name, why in found.absent.items():
-        print(f"no kernels from {name}: {why}")
-    return OK if rows else USAGE
 
 
 def _formats(parsed: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from lastbit.absence import why_absent
 from lastbit.errors import LastbitError, UsageError
 from lastbit.kernel import REGISTRY, Kernel
 
@@ -24,6 +25,7 @@ PROVIDERS = (
     "triton",
     "ml_dtypes",
     "jax",
+    "numba",
     "onnxruntime",
     "torchao",
     "bitsandbytes",
@@ -70,11 +72,13 @@ ROOMS = {
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The kernels of a run, and the providers that have none here."""
+    """The kernels of a run, and those that are not there."""
 
     kernels: tuple[Kernel, ...]
-    #: Why a provider offers nothing, by its name: "not installed (No module named 'triton')".
+    #: Why a provider, or the kernels of a name or glob, are not there: "not installed (No module named 'triton')".
     absent: Mapping[str, str] = field(default_factory=dict)
+    #: The providers that were asked.
+    providers: tuple[str, ...] = ()
 
 
 def find(sources: Iterable[str] = (), only: Iterable[str] = (), hooked: Iterable[Any] = ()) -> Found:
@@ -92,16 +96,15 @@ def find(sources: Iterable[str] = (), only: Iterable[str] = (), hooked: Iterable
     own += [kernel for kernel in REGISTRY.values() if kernel not in own]
     offered: list[Kernel] = []
     absent: dict[str, str] = {}
+    asked: tuple[str, ...] = ()
     if only or not own:
-        offered = _packages()
-        for provider in PROVIDERS:
-            if any(_may_match(provider, glob) for glob in only) or not only:
-                offered += _provider(provider, absent)
+        asked = tuple(name for name in PROVIDERS if not only or any(_may_match(name, glob) for glob in only))
+        offered = [*_packages(), *(kernel for name in asked for kernel in _provider(name, absent))]
     everything = _unique([*own, *offered])
     chosen = tuple(kernel for kernel in everything if not only or _matches(kernel, only))
     if not chosen:
         raise UsageError(_nothing(only, everything, absent))
-    return Found(chosen, absent)
+    return Found(chosen, absent, asked)
 
 
 def hooked(call: Callable[[], Iterable[Any]]) -> Iterable[Any]:
@@ -196,21 +199,18 @@ def matrix_engine(device: str) -> str:
 
 
 def _provider(name: str, absent: dict[str, str]) -> tuple[Kernel, ...]:
-    try:
-        modules = [importlib.import_module(f"lastbit.providers.{room}") for room in ROOMS.get(name, (name,))]
-        kernels = tuple(
-            kernel
-            for module in modules
-            for kernel in checked(module.kernels if hasattr(module, "kernels") else module.KERNELS, f"provider {name}")
-        )
-        for module in modules:
+    kernels: list[Kernel] = []
+    for room in ROOMS.get(name, (name,)):
+        try:
+            module = importlib.import_module(f"lastbit.providers.{room}")
+            kernels += checked(module.kernels if hasattr(module, "kernels") else module.KERNELS, f"provider {name}")
             absent.update(module.absent() if hasattr(module, "absent") else {})
-        return kernels
-    except ImportError as error:
-        absent[name] = f"not installed ({error})"
-    except LastbitError as error:
-        absent[name] = str(error)
-    return ()
+        except (ImportError, AttributeError, LastbitError) as error:
+            why = why_absent(error)
+            if why is None:
+                raise
+            absent[name] = why
+    return tuple(kernels)
 
 
 def _packages() -> list[Kernel]:

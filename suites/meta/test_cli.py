@@ -120,7 +120,11 @@ def test_case_in_formats_that_no_kernel_has_says_which_there_are(lastbit: Lastbi
 def test_kernels_lists_what_is_found(lastbit: Lastbit) -> None:
     done = lastbit("kernels", "--kernels", str(EXAMPLE))
     assert done.returncode == 0
-    assert [line.split()[0] for line in done.stdout.splitlines()[2:]] == ["mine/gemm", "mine/gemm-hasty"]
+    assert [line.split()[:2] for line in done.stdout.splitlines()[2:-1]] == [
+        ["mine/gemm", "ready"],
+        ["mine/gemm-hasty", "ready"],
+    ]
+    assert done.stdout.splitlines()[-1] == "2 kernels known: 2 ready"
     assert "numpy/dot" in lastbit("kernels", "--only", "numpy/*").stdout
 
 

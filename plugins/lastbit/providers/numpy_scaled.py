@@ -6,14 +6,20 @@ from typing import Any
 from lastbit.contract import Contract
 from lastbit.kernel import Kernel
 
-OPERANDS = Contract(scaled="operands", source="operands dequantized in f32, then numpy.matmul in f32")
-SUMS = Contract(source="numpy.matmul of int32 arrays, then the scales in f32")
+FILE = "plugins/lastbit/providers/numpy_scaled.py"
+OPERANDS = Contract(scaled="operands", source=f"{FILE}: operands dequantized in f32, then numpy.matmul in f32")
+SUMS = Contract(source=f"{FILE}: numpy.matmul of int32 arrays, then the scales in f32")
 #: Magnitudes of e2m1 by code (OCP Microscaling Formats 1.0, section 5.3.3).
 E2M1 = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 
 
 def kernels() -> tuple[Kernel, ...]:
-    """The scaled products; each reads its scales and packed codes itself."""
+    """The scaled products; each reads its scales and packed codes itself.
+
+    Raises ImportError when NumPy is not installed.
+    """
+    import numpy  # noqa: F401
+
     return (
         _kernel("mxfp8", "e4m3fn", "mxfp8_e4m3", OPERANDS, _groups(32, _plain)),
         _kernel("mxfp4", "e2m1fn", "mxfp4", OPERANDS, _groups(32, _nibbles), multiple={"k": 2}),

@@ -34,7 +34,7 @@ def settled(families: Iterable[Family], library: str) -> tuple[tuple[Kernel, ...
     for family in families:
         lacking = _lacking(family)
         if lacking:
-            missing[family.names] = f"{library} has no {lacking}"
+            missing[family.names] = f"changed upstream ({library} has no {lacking})"
         else:
             found += family.kernels()
     return tuple(found), missing

@@ -94,6 +94,12 @@ def settle(offers: Iterable[Offer], find: Finder) -> tuple[tuple[Kernel, ...], d
     return tuple(kernels), {", ".join(names): why for why, names in states.items()}
 
 
+def unready(offers: Iterable[Offer], error: Exception) -> dict[str, str]:
+    """The state of kernels of which none can run, because what they all need met this error."""
+    why = f"not installed ({error})" if isinstance(error, ImportError) else str(error)
+    return {", ".join(offer.kernel.name for offer in offers): why}
+
+
 def published(entry: Entry, module: ModuleType, owner: Package) -> Callable[..., Any]:
     """The Python function of an entry out of its loaded module, if it can be called as lastbit does.
 

@@ -5,7 +5,7 @@ from functools import cache, partial
 from lastbit.errors import LastbitError
 from lastbit.kernel import Kernel
 from lastbit.providers import sglang_triton
-from lastbit.providers.serving import package, settle
+from lastbit.providers.serving import package, settle, unready
 from lastbit.providers.triton import ready
 
 
@@ -32,8 +32,6 @@ def _settled() -> tuple[tuple[Kernel, ...], dict[str, str]]:
     owner = package("sglang", ("sglang",))
     try:
         offers = sglang_triton.offers(ready())
-    except ImportError as error:
-        return (), {"sglang's Triton files": f"not installed ({error})"}
-    except LastbitError as error:
-        return (), {"sglang's Triton files": str(error)}
+    except (ImportError, LastbitError) as error:
+        return (), unready(sglang_triton.offers(compiled=False), error)
     return settle(offers, partial(sglang_triton.find, owner))

@@ -70,7 +70,7 @@ def kernels() -> tuple[Kernel, ...]:
         _chain("f32-split-k", replace(f32, width=4), "split", "f32"),
         _chain("f16-accumulate", Accumulator.of("f16"), "sequential", "f16", tier="standard"),
         _chain("f64-sequential", Accumulator.of("f64"), "sequential", "f64", tier="standard"),
-        _kernel("i32", Accumulator.of("i32"), "i8", "i32", "two's complement, modulo 2^32"),
+        _kernel("i32", Accumulator.of("i32"), "i8", "i32", "C++20 [conv.integral]: two's complement, modulo 2^32"),
     )
 
 

@@ -113,7 +113,7 @@ def _limit() -> dict[str, int] | None:
 
 
 def _fp8(format: str, overflow: str) -> Contract:
-    source = f"torch.mm of {format} tensors gives {format}; overflow as Tensor.to({format})"
+    source = f"not stated: torch.mm of {format} tensors gives {format}; overflow as Tensor.to({format})"
     return Contract(overflow=overflow, source=source)
 
 

@@ -53,6 +53,16 @@ def kernels() -> tuple[Kernel, ...]:
     return tuple(found)
 
 
+def absent() -> dict[str, str]:
+    """Why a kernel is not among `kernels()`, by its name.
+
+    Raises ImportError and LastbitError as `kernels` does.
+    """
+    if ready():
+        return {"triton/gemm-unwidened": "unsupported here (Triton compiles; this shows its interpreter's bf16)"}
+    return {"triton/gemm-tf32": "needs device (CUDA: Triton's interpreter does not round to TF32)"}
+
+
 def ready() -> bool:
     """Whether Triton compiles here (there is a CUDA device), else interprets, as it is then told to.
 

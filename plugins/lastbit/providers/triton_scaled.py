@@ -62,7 +62,8 @@ def _uninterpreted() -> str:
     try:
         _run_products(Scaling.of("mxfp8_e4m3"))(ones, ones.t(), scale, scale)
     except Exception as error:  # whatever an interpreter without the function raises
-        return f"Triton {triton.__version__}'s interpreter does not run tl.dot_scaled: {type(error).__name__}: {error}"
+        said = f"{type(error).__name__}: {error}"
+        return f"unsupported here (Triton {triton.__version__}'s interpreter does not run tl.dot_scaled: {said})"
     return ""
 
 

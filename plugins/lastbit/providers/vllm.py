@@ -5,7 +5,7 @@ from functools import cache, partial
 from lastbit.errors import LastbitError
 from lastbit.kernel import Kernel
 from lastbit.providers import vllm_cpu, vllm_sgl, vllm_triton
-from lastbit.providers.serving import package, settle
+from lastbit.providers.serving import package, settle, unready
 from lastbit.providers.triton import ready
 
 #: Distributions that hold the package `vllm`.
@@ -38,9 +38,7 @@ def _settled() -> tuple[tuple[Kernel, ...], dict[str, str]]:
     kernels, states = settle(compiled + copied, partial(vllm_cpu.find, owner))
     try:
         offers = vllm_triton.offers(ready())
-    except ImportError as error:
-        return kernels, {**states, "vllm's Triton files": f"not installed ({error})"}
-    except LastbitError as error:
-        return kernels, {**states, "vllm's Triton files": str(error)}
+    except (ImportError, LastbitError) as error:
+        return kernels, {**states, **unready(vllm_triton.offers(compiled=False), error)}
     more, others = settle(offers, partial(vllm_triton.find, owner))
     return kernels + more, {**states, **others}
