@@ -48,15 +48,20 @@ PER_OP = "faulty kernels caught under every seed, of those looked at"
 
 def verdict(run: Mapping[str, Any]) -> str:
     """The score in one sentence."""
-    seeds, right = len(run["seeds"]), len(run["right_seeds"])
     stopped = "" if run["complete"] else "stopped by the user, so of what was judged until then: "
     return (
         f"{stopped}lastbit caught {run['caught']} of {run['classes']} fault classes always and flagged "
         f"{run['false_alarms']} of {run['correct']} correct variants; tier {run['tier']}, "
-        f"{seeds} seed{'' if seeds == 1 else 's'} "
-        f"({right} of the variants), "
+        f"{seeds_text(run)}, "
         f"{run['seconds']:g} s"
     )
+
+
+def seeds_text(run: Mapping[str, Any]) -> str:
+    """How many seeds every kernel was judged under, and how many the core of the right ones."""
+    seeds = len(run["seeds"])
+    more = f" ({seeds + len(run['more_seeds'])} of {run['core']} variants)" if run["core"] else ""
+    return f"{seeds} seed{'' if seeds == 1 else 's'}{more}"
 
 
 def _heads(run: Mapping[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ from markupsafe import Markup, escape
 
 from lastbit.errors import ReportError
 from lastbit.reports.summary import clean
-from lastbit.reports.zoo import LEGEND, PER_OP, verdict
+from lastbit.reports.zoo import LEGEND, PER_OP, seeds_text, verdict
 
 #: A cell with nothing to say.
 NOTHING = "\u2013"
@@ -83,7 +83,7 @@ def _judges(run: Mapping[str, Any]) -> str:
         counts = (rival["caught"], rival["sometimes"], never, alarms, f"{rival['seconds']:g}")
         rows.append(_row(name, (*counts, rival["data"], rival["source"])))
     heads = ("judge", "always", "sometimes", "never", "false alarms", "seconds", "on", "rule from")
-    seeds = f"{len(run['seeds'])} seeds of the faulty kernels, {len(run['right_seeds'])} of the right ones"
+    seeds = seeds_text(run)
     return "<h2>Judges</h2>" + _table(f"Fault classes by how often they are caught; {seeds}", heads, rows)
 
 

@@ -165,3 +165,12 @@ def test_interrupt_prints_what_was_judged_until_then(
     assert score["caught"] == score["classes"] >= 1
     assert "stopped by the user" in said.err
     assert bool(score["rivals"]) is (where == "rival_score")
+
+
+def test_half_of_the_right_kernels_see_more_seeds(capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["log_softmax-honest-f32", "log_softmax-with_exp2-f32", "log_softmax-lanes-f32"]
+    assert main(["zoo", *names, "--jobs", "1", "--no-rivals", "--json", "-"]) == 0
+    told = capsys.readouterr()
+    score = json.loads(told.out)
+    assert (score["seeds"], score["more_seeds"], score["correct"], score["core"]) == ([0], [1], 3, 2)
+    assert "flagged 0 of 3 correct variants; tier smoke, 1 seed (2 of 2 variants)" in told.err

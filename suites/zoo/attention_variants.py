@@ -7,7 +7,7 @@ import numpy as np
 
 from lastbit.suites.zoo.attention_call_faults import Wavers, varies_with_batch
 from lastbit.suites.zoo.attention_faults import split
-from lastbit.suites.zoo.attention_parts import BF16, F16, F32, TILE, Array, Knobs, attend, bf16, f32, right, turned
+from lastbit.suites.zoo.attention_parts import BF16, F32, TILE, Array, Knobs, attend, bf16, f32, right, turned
 from lastbit.suites.zoo.specimen import Variant
 
 
@@ -81,7 +81,7 @@ _WAYS: tuple[tuple[str, str | None, Callable[..., Any], Over, dict[str, Any]], .
         "masked_row_declared",
         "NaN for a query that sees no key, which is declared.",
         turned(empty=np.nan),
-        (F16,),
+        (BF16,),
         {"masked_row": "nan"},
     ),
     (

@@ -1,6 +1,7 @@
 """All that the zoo holds: the fault classes, the faulty kernels of each op, and the correct variants."""
 
 import tomllib
+from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
 from importlib.resources import files
@@ -81,6 +82,11 @@ def faulty() -> tuple[Faulty, ...]:
 def variants() -> tuple[Variant, ...]:
     """Every correct variant."""
     return tuple(one for name in VARIANT_MODULES for one in import_module(f"lastbit.suites.zoo.{name}").VARIANTS)
+
+
+def core(chosen: Sequence[Variant]) -> tuple[Variant, ...]:
+    """Every second one of `chosen`: the correct variants that are judged under more seeds than the others."""
+    return tuple(chosen[::2])
 
 
 def specimen(name: str) -> Specimen:

@@ -36,9 +36,9 @@ class ZooRun:
     variants: tuple[Variant, ...]
     judges: tuple[Judged, ...]
     tier: str
-    #: Seeds of the faulty kernels, and of the correct variants.
+    #: Seeds of the faulty kernels and of the correct variants, and further ones of the core of these.
     seeds: tuple[int, ...]
-    right_seeds: tuple[int, ...]
+    more_seeds: tuple[int, ...] = ()
     #: False where the user stopped it: the sightings are those until then.
     complete: bool = True
 
@@ -56,7 +56,7 @@ def as_json(run: ZooRun) -> dict[str, Any]:
 
     Of a rival, "faults" has the answer and "counts" the pairs (kernel, seed) caught and tried, by class.
     "classes" counts the classes that a kernel of was judged, "caught" those of them caught always, "correct" the right
-    kernels that were judged.
+    kernels that were judged, "core" those of them that were judged under "more_seeds", too.
     """
     ours = run.judges[0]
     found = [power for power in run.powers(ours) if power.tried]
@@ -65,10 +65,11 @@ def as_json(run: ZooRun) -> dict[str, Any]:
         "complete": run.complete,
         "tier": run.tier,
         "seeds": list(run.seeds),
-        "right_seeds": list(run.right_seeds),
+        "more_seeds": list(run.more_seeds),
         "classes": len(found),
         "caught": sum(power.answer == "always" for power in found),
         "correct": len({one.specimen for one in ours.sightings} & {one.name for one in run.variants}),
+        "core": len({one.specimen for one in ours.sightings if one.seed in run.more_seeds}),
         "false_alarms": len({one.specimen for one in alarms}),
         "ops": {op: list(pair) for op, pair in by_op(run, ours).items()},
         "seconds": round(ours.seconds, 1),

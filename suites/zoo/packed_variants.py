@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from lastbit.suites.zoo.attention_parts import BF16, F32, Array, Knobs, right
+from lastbit.suites.zoo.attention_parts import F32, Array, Knobs, right
 from lastbit.suites.zoo.attention_parts import attend as attend_one
 from lastbit.suites.zoo.attention_variants import Over
 from lastbit.suites.zoo.packed_parts import FEATURES, Turns, attend, turned
@@ -32,7 +32,7 @@ _WAYS: tuple[tuple[str, str | None, Callable[..., Any], Over, dict[str, Any]], .
         "packed_top_left_declared",
         None,
         top_left,
-        (BF16,),
+        (F32,),
         {"causal_alignment": "top-left"},
     ),
     (
