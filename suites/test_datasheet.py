@@ -12,6 +12,7 @@ from lastbit.environment import environment
 from lastbit.errors import LastbitError
 from lastbit.kernel import Kernel, formats_text
 from lastbit.policy import load
+from lastbit.scaled_operands import scaling_of
 from lastbit.session_options import read
 from lastbit.suites.probes.access import AccessError
 from lastbit.suites.probes.promises import broken_promises, known_as
@@ -30,7 +31,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     chosen = [
         (kernel, formats, device)
         for kernel in kernels
-        if kernel.op in SHEETS and not (kernel.op == "quantize" and kernel.scaling.rule == "given")
+        if kernel.op in SHEETS and not (kernel.op == "quantize" and scaling_of(kernel).rule == "given")
         for formats in kernel.format_sets
         for device in devices
         if device.partition(":")[0] in kernel.devices

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from lastbit.contract import Contract
 from lastbit.kernel import Kernel
 from lastbit.references.formats import Format
+from lastbit.scaled_operands import scaling_of
 from lastbit.suites.probes.answer import Answer, Value
 
 #: Answers by property.
@@ -47,7 +48,7 @@ def _cast(kernel: Kernel, formats: Mapping[str, str], contract: Contract) -> Rul
     if contract.output_rounding != "stochastic":
         rounding = contract.output_rounding
         rules["cast_rounding"] = (f"output_rounding {rounding}", _is(rounding, "exact"))
-    if contract.overflow in OVERFLOWS:
+    if contract.overflow in OVERFLOWS and Format.of(formats["x"]).max > out.max:
         rules["cast_overflow"] = (f"overflow {contract.overflow}", _is(OVERFLOWS[contract.overflow]))
     if out.has_nan:
         rules["cast_nan"] = ("NaN", _is("NaN"))
@@ -90,13 +91,14 @@ def _attention(kernel: Kernel, formats: Mapping[str, str], contract: Contract) -
 
 def _quantize(kernel: Kernel, formats: Mapping[str, str], contract: Contract) -> Rules:
     rules: Rules = {}
-    rule = contract.scale_rule or kernel.scaling.rule
+    scaling = scaling_of(kernel, contract)
+    rule = scaling.rule
     if rule in NAMED_RULES:
         rules["scale_rule"] = (f"scale rule {rule}", _is(rule))
     elif rule == "amax_over_max":
         rules["scale_rule"] = (f"scale rule {rule}", lambda value: str(value).startswith("amax /"))
-    if kernel.scaling.rounding != "stochastic":
-        rules["element_rounding"] = (f"rounding {kernel.scaling.rounding}", _is(kernel.scaling.rounding))
+    if scaling.rounding != "stochastic":
+        rules["element_rounding"] = (f"rounding {scaling.rounding}", _is(scaling.rounding))
     return rules
 
 
