@@ -83,7 +83,10 @@ def test_file_gives_what_it_lists_and_what_it_registers(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_file_that_cannot_be_used_is_said(tmp_path: Path, text: str, said: str) -> None:
+def test_file_that_cannot_be_used_is_said(
+    tmp_path: Path, text: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "bad", raising=False)  # of a test before, which may have left it
     (tmp_path / "bad.py").write_text(text + "\n")
     with pytest.raises(UsageError, match=said):
         discovery.find(sources=["bad.py"])

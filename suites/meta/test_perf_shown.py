@@ -55,6 +55,12 @@ KERNELS = [Kernel("mine/softmax", "softmax", run, {{"x": "f32", "out": "f32"}}, 
 """
 
 
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runs below are no workers of pytest-xdist, even if this one is: pytest-benchmark shows nothing in those."""
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+
+
 def run(pytester: pytest.Pytester, *options: str, right: int = 10**9) -> pytest.RunResult:
     pytester.makeconftest(CONFTEST.format(plugins=str(ROOT / "plugins"), root=str(ROOT)))
     pytester.makepyfile(head=KERNELS.format(right=right), base=KERNELS.format(right=10**9))
