@@ -27,7 +27,7 @@ def tree_dot(model: "Accumulator", tree: Tree, a: Array, b: Array, c: Array | No
     x, y = model.read(a), model.read(b)
     with np.errstate(all="ignore"):
         done: dict[int, Array] = {}
-        for node in _nodes(tree):  # a tree may be as deep as the sum is long
+        for node in nodes(tree):  # a tree may be as deep as the sum is long
             done[id(node)] = _node(model, node, done, x, y, c)
         return done[id(tree)] if not isinstance(tree, int) else _product(model, x[tree], y[tree])
 
@@ -68,7 +68,8 @@ def _product(model: "Accumulator", a: Array, b: Array) -> Array:
     return chains.operations(model)[0](a, b)
 
 
-def _nodes(tree: Tree) -> list[tuple[Tree, ...]]:
+def nodes(tree: Tree) -> list[tuple[Tree, ...]]:
+    """Every addition of the tree, each after those below it."""
     found: list[tuple[Tree, ...]] = []
     left: list[Tree] = [tree]
     while left:

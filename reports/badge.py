@@ -5,6 +5,7 @@ from collections import Counter
 from lastbit.reports import standing
 from lastbit.reports.html import rendered
 from lastbit.reports.run_data import Run
+from lastbit.reports.summary import counted
 from lastbit.verdict import Outcome
 
 NAME = "badge.svg"
@@ -39,16 +40,12 @@ def said(run: Run) -> tuple[str, str, str]:
     passed = sum(record.outcome is Outcome.PASS for record in run.records)
     known = [f"{counts['known']} known {'failure' if counts['known'] == 1 else 'failures'}"] if counts["known"] else []
     if counts["fail"]:
-        return "does not conform", ", ".join([f"{counts['fail']} of {_checks(judged)} failed", *known]), RED
+        return "does not conform", ", ".join([f"{counts['fail']} of {counted(judged, 'check')} failed", *known]), RED
     if not judged:
-        return "nothing judged", _checks(len(run.records)), GREY
-    rest = ", ".join([f"{_checks(passed)} passed", *known])
+        return "nothing judged", counted(len(run.records), "check"), GREY
+    rest = ", ".join([f"{counted(passed, 'check')} passed", *known])
     if not run.complete:
         return "incomplete", rest, GREY
     if standing.trouble(run):
         return "needs a look", rest, GREY
     return "conforms", rest, GREEN
-
-
-def _checks(count: int) -> str:
-    return f"{count} check{'' if count == 1 else 's'}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lastbit.reports.compare_runs import Change, Comparison, Kind, fails, is_drift, is_loss
 from lastbit.reports.run import Run
-from lastbit.reports.summary import clean, short_formats
+from lastbit.reports.summary import clean, counted, short_formats
 from lastbit.verdict import Outcome, Record, Timing
 
 #: Title and meaning of the section of each kind; failures that are new come before them all.
@@ -77,7 +77,9 @@ def sentence(comparison: Comparison) -> str:
     """What came of the comparison, to quote."""
     failing = sum(fails(change) for change in comparison.changes)
     drifted = sum(is_drift(comparison, change) for change in comparison.changes)
-    bad = [f"{_checks(failing)} {'fails' if failing == 1 else 'fail'} that did not fail in A"] if failing else []
+    bad = (
+        [f"{counted(failing, 'check')} {'fails' if failing == 1 else 'fail'} that did not fail in A"] if failing else []
+    )
     bad += [f"{drifted} became worse within {'its' if drifted == 1 else 'their'} limits"] if drifted else []
     counts = Counter(
         change.kind for change in comparison.changes if not fails(change) and not is_drift(comparison, change)
@@ -88,7 +90,7 @@ def sentence(comparison: Comparison) -> str:
     missing = sum(count for _, count in comparison.not_run_b)
     rest += [f"{missing} not run in B"] if missing else []
     bits = f" ({comparison.other_bits} with other bits)" if comparison.other_bits else ""
-    rest += [f"{_checks(comparison.same)} alike{bits}"] if comparison.same else []
+    rest += [f"{counted(comparison.same, 'check')} alike{bits}"] if comparison.same else []
     if bad:
         return f"B IS WORSE THAN A: {'; '.join([' and '.join(bad), *([', '.join(rest)] if rest else [])])}."
     head = "NOTHING BROKE IN WHAT BOTH JUDGED" if comparison.judged else "NOTHING COMPARED, no check is judged in both"
@@ -120,9 +122,11 @@ def changes(comparison: Comparison) -> list[str]:
 
 def remarks(comparison: Comparison) -> list[str]:
     """What was not compared, and why: one sentence each."""
-    said = [f"{_checks(count)} not run in B: {reason}" for reason, count in comparison.not_run_b]
-    said += [f"{_checks(count)} not run in A: {reason}" for reason, count in comparison.not_run_a]
-    return said + [f"{_checks(count)} not compared further: {reason}" for reason, count in comparison.not_compared]
+    said = [f"{counted(count, 'check')} not run in B: {reason}" for reason, count in comparison.not_run_b]
+    said += [f"{counted(count, 'check')} not run in A: {reason}" for reason, count in comparison.not_run_a]
+    return said + [
+        f"{counted(count, 'check')} not compared further: {reason}" for reason, count in comparison.not_compared
+    ]
 
 
 def side(name: str, run: Run) -> str:
@@ -206,7 +210,7 @@ def _covered(group: Sequence[Change]) -> Entry:
         kernel=clean(shown.kernel, 80),
         where=clean(f"{what}, on {group[0].devices}", 120),
         count=len(group),
-        what=clean(f"{_checks(len(group))} ({counts}{more}), {_outcomes(group[0])}", 400),
+        what=clean(f"{counted(len(group), 'check')} ({counts}{more}), {_outcomes(group[0])}", 400),
         details=(clean(reason, 240),) if reason else (),
     )
 
@@ -257,7 +261,3 @@ def _size(change: Change) -> float:
         return max((max(one.a, one.b) / one.chance if one.chance else float("inf")) for one in change.moves)
     shown = change.b if change.b is not None and change.b.outcome.failed else change.a or change.b
     return shown.measured / shown.allowed if shown is not None and shown.measured and shown.allowed else 0.0
-
-
-def _checks(count: int) -> str:
-    return f"{count} check{'' if count == 1 else 's'}"

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from lastbit.reports import compare_sides, summary
 from lastbit.reports.lanes import utilisation
 from lastbit.reports.page import framed
-from lastbit.reports.page_parts import FAILS, KNOWN, NOTHING, PASSES, counted
+from lastbit.reports.page_parts import FAILS, KNOWN, NOTHING, PASSES
 from lastbit.reports.run import Header, Run
-from lastbit.reports.summary import bounded, clean, measured
+from lastbit.reports.summary import bounded, clean, counted, measured
 from lastbit.verdict import Outcome, Record
 
 NAME = "fleet.html"

@@ -10,10 +10,10 @@ from markupsafe import Markup
 
 from lastbit.environment import Environment
 from lastbit.reports import speeds, standing, summary
-from lastbit.reports.page_parts import FAILS, KNOWN, ODD, PASSES, counted, table, word
+from lastbit.reports.page_parts import FAILS, KNOWN, ODD, PASSES, table, word
 from lastbit.reports.page_parts import standing as stands
 from lastbit.reports.run_data import Run
-from lastbit.reports.summary import clean
+from lastbit.reports.summary import clean, counted
 
 #: Rows of what was not tested before the rest is folded, and rows that are folded.
 REASONS, FOLDED = 12, 100

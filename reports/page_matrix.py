@@ -10,8 +10,8 @@ from lastbit.references.format_table import ROWS
 from lastbit.reports import summary
 from lastbit.reports.html import rendered
 from lastbit.reports.kernel_section import anchor
-from lastbit.reports.page_parts import FAILS, KNOWN, ODD, counted, number, standing, word
-from lastbit.reports.summary import Row, clean, short_formats
+from lastbit.reports.page_parts import FAILS, KNOWN, ODD, number, standing, word
+from lastbit.reports.summary import Row, clean, counted, short_formats
 from lastbit.verdict import Outcome, Record
 
 #: A grid has at most as many columns, and at least this share of its cells filled.

@@ -74,8 +74,3 @@ def number(value: float | None) -> str:
     rounded = float(f"{value:.3g}")
     # The largest number of float64, to three digits, is infinite.
     return svg_axes.number(rounded) if isfinite(rounded) else f"{value:.2g}".replace("e+", "e")
-
-
-def counted(count: int, noun: str) -> str:
-    """ "1 check", "2 checks"."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -95,7 +95,7 @@ def known(records: Iterable[Record]) -> list[tuple[str, int, str]]:
 
 def known_lines(records: Iterable[Record]) -> list[str]:
     """The known findings that happened, by id: how many checks show each, and of which kernels."""
-    return [f"{name}: {_count(checks, 'check')} of {kernels}" for name, checks, kernels in known(records)]
+    return [f"{name}: {counted(checks, 'check')} of {kernels}" for name, checks, kernels in known(records)]
 
 
 def unjudged(records: Iterable[Record]) -> list[tuple[Outcome, str, int, int]]:
@@ -125,16 +125,16 @@ def verdict(records: Sequence[Record], gone: int = 0, complete: bool = True) -> 
     rest = Counter(record.outcome for record in records if not record.outcome.judged)
     tail = [f"{n} {outcome.value.replace('_', ' ')}" for outcome, n in sorted(rest.items(), key=lambda i: -i[1])]
     found = sum(bool(record.known) and record.outcome.failed for record in records)
-    tail = ([f"{_count(found, 'failure')} known as findings"] if found else []) + tail
+    tail = ([f"{counted(found, 'failure')} known as findings"] if found else []) + tail
     ending = f" ({', '.join(tail)})." if tail else "."
     if bad:
         failed = sum(record.failed for record in records)
         shown = ", ".join(clean(name, 60) for name in bad[:4]) + (f" and {len(bad) - 4} more" if len(bad) > 4 else "")
-        share = f"{len(bad)} of {_count(len(names), 'kernel')} {'fails' if len(bad) == 1 else 'fail'}"
-        return f"DOES NOT CONFORM: {share} {failed} of {_count(len(judged), 'check')}: {shown}{ending}"
-    but = f", BUT {_count(gone, 'known finding')} no longer as recorded" if gone else ""
+        share = f"{len(bad)} of {counted(len(names), 'kernel')} {'fails' if len(bad) == 1 else 'fail'}"
+        return f"DOES NOT CONFORM: {share} {failed} of {counted(len(judged), 'check')}: {shown}{ending}"
+    but = f", BUT {counted(gone, 'known finding')} no longer as recorded" if gone else ""
     word = "CONFORMS" if complete else "INCOMPLETE, conforms so far"
-    return f"{word}{but}: {_count(len(names), 'kernel')}, {_count(passed, 'check')} passed{ending}"
+    return f"{word}{but}: {counted(len(names), 'kernel')}, {counted(passed, 'check')} passed{ending}"
 
 
 def short_formats(formats: str) -> str:
@@ -163,7 +163,8 @@ def _named(names: list[str]) -> str:
     return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
-def _count(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """ "1 check", "2 checks"."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 

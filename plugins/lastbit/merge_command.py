@@ -25,7 +25,7 @@ def run(parsed: argparse.Namespace) -> int:
     from lastbit.reports.merge import merge, write
     from lastbit.reports.merge_parts import machines
     from lastbit.reports.run import read, unwritable
-    from lastbit.reports.summary import clean
+    from lastbit.reports.summary import clean, counted
 
     folder = Path(parsed.into)
     if why := unwritable(folder):
@@ -35,14 +35,10 @@ def run(parsed: argparse.Namespace) -> int:
     header = merged.run.header
     slugs = machines(header)
     print(
-        f"{path}: {len(merged.run.records)} records of {_count(len(header.parts), 'part')} "
-        f"from {_count(len(slugs), 'kind')} of machine: {clean('; '.join(slugs), 1000)}"
+        f"{path}: {len(merged.run.records)} records of {counted(len(header.parts), 'part')} "
+        f"from {counted(len(slugs), 'kind')} of machine: {clean('; '.join(slugs), 1000)}"
     )
     for line in merged.lacks:
         print(f"not whole: {clean(line)}", file=sys.stderr)
     print(f"report: lastbit report {clean(parsed.into)}")
     return 1 if merged.lacks else 0
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

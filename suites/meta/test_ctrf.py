@@ -146,11 +146,19 @@ def test_time_is_that_of_the_run_in_milliseconds() -> None:
 
 
 @pytest.mark.parametrize(
-    "moment", ["", "yesterday", "9999-12-31T23:59:59+00:00", "0001-01-01T00:00:00+14:00", "2026-11-25"]
+    ("moment", "start"),
+    [
+        ("", 0),
+        ("yesterday", 0),
+        ("0001-01-01T00:00:00+14:00", 0),
+        ("9999-12-31T23:59:59+00:00", 253402300799000),
+        ("2026-11-25", 1795564800000),
+    ],
 )
-def test_a_time_that_is_none_is_1970_and_no_crash(moment: str) -> None:
+def test_a_time_that_is_none_is_1970(moment: str, start: int) -> None:
     run = run_of(record())
-    results(replace(run, header=replace(run.header, started=moment), footer=replace(ENDED, ended=moment)))
+    found = results(replace(run, header=replace(run.header, started=moment), footer=replace(ENDED, ended=moment)))
+    assert (found["summary"]["start"], found["summary"]["stop"]) == (start, start)
 
 
 def test_run_that_is_no_success_has_a_failed_test_though_no_check_fails() -> None:

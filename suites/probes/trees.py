@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from lastbit.references.tree_sums import nodes as nodes
+
 #: A term's slot, or what is added at once: two parts, or more where they are fused. Parts are in order of their
 #: smallest slot, for addition commutes.
 Tree = int | tuple["Tree", ...]
@@ -51,18 +53,6 @@ def smallest(tree: Tree) -> int:
     while not isinstance(tree, int):
         tree = tree[0]
     return tree
-
-
-def nodes(tree: Tree) -> list[tuple[Tree, ...]]:
-    """Every addition of the tree, each after those below it."""
-    found: list[tuple[Tree, ...]] = []
-    left: list[Tree] = [tree]
-    while left:
-        part = left.pop()
-        if not isinstance(part, int):
-            found.append(part)
-            left.extend(part)
-    return found[::-1]
 
 
 def joined(*parts: Tree) -> Tree:
