@@ -35,7 +35,7 @@ def broken(made: KernelSheet, kernel: Kernel, formats: Mapping[str, str], device
     model, promised = made.sheet.model, accumulator_of(contract)
     if model is None or not made.sheet.confirmation.confirmed or contract.input_rounding:
         return found
-    worse = [k for k in LENGTHS if model.accumulator.coefficient(k) > promised.coefficient(k) * (1 + 2**-20)]
+    worse = [k for k in LENGTHS if model.accumulator.coefficient(k) > promised.coefficient(k)]
     if worse:
         k = worse[-1]
         measured, allowed = model.accumulator.coefficient(k), promised.coefficient(k)
